@@ -1,0 +1,100 @@
+"""What the warehouse holds, row by row, as frozen dataclasses that know neither database nor network."""
+
+from dataclasses import dataclass, field
+
+DONE = "done"
+DIVERGED = "diverged"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskRecord:
+    """One labelled image set with its fixed splits; ``task_id`` hashes decoded pictures, labels and splits."""
+
+    task_id: str
+    name: str
+    origin: str
+    n_classes: int
+    n_train: int
+    n_val: int
+    n_test: int
+    label_counts: dict[str, int]
+    median_width_px: int
+    median_height_px: int
+    data_hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceRecord:
+    """A pretrained network; ``source_id`` hashes architecture, weights and preprocessing."""
+
+    source_id: str
+    name: str
+    facts: dict[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeRecord:
+    """A recipe under the name it was used by; ``json`` is its canonical JSON."""
+
+    recipe_id: str
+    name: str
+    json: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureRecord:
+    """One number known of a task before finetuning a source on it, and the seconds that it cost."""
+
+    task_id: str
+    source_id: str
+    feature_set: str
+    name: str
+    value: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """One finished finetune: done, or diverged at a step and then without accuracies.
+
+    ``val_correct`` and ``test_correct`` hold one bit for each picture in the task's order, first picture in the highest
+    bit, as ``numpy.packbits`` has it. ``rates`` is (epochs, 6): each stage's rate at the first step of each epoch.
+    """
+
+    run_id: str
+    task_id: str
+    source_id: str
+    recipe_id: str
+    scale: float | None
+    seed: int
+    status: str
+    diverged_step: int | None
+    val_accuracy: float | None
+    val_loss: float | None
+    test_accuracy: float | None
+    test_loss: float | None
+    val_correct: bytes | None
+    test_correct: bytes | None
+    epoch_losses: list[float]
+    rates: list[tuple[float, ...]]
+    seconds: float
+    device: str
+    versions: dict[str, str]
+    finished_at: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionRecord:
+    """What ``finetune --auto`` chose and predicted, and what came out."""
+
+    prediction_id: str
+    created_at: str
+    task_id: str
+    source_id: str
+    recipe_id: str
+    scale: float
+    by: str
+    reason: str
+    predicted: dict[str, object] = field(default_factory=dict)
+    val_accuracy: float | None = None
+    test_accuracy: float | None = None
