@@ -15,7 +15,7 @@ from scalepred.config import GRID, Recipe, baseline_of, run_id
 from scalepred.errors import DataError
 from scalepred.features import as_records, compute_features, feature_set
 from scalepred.finetune import Finetuned, finetune
-from scalepred.records import RecipeRecord, RunRecord
+from scalepred.records import FeatureRecord, RecipeRecord, RunRecord
 from scalepred.sources import Source, check_takes
 from scalepred.tasks import Task, read_task
 from scalepred.warehouse import open_warehouse
@@ -92,7 +92,8 @@ def make_plan(
     *,
     n_seeds: int,
     warehouse: Path,
-    on_task: Callable[[str, int, int], None] | None = None,
+    lock_timeout_seconds: float = 60.0,
+    on_task: Callable[[int, int, str], None] | None = None,
 ) -> Plan:
     """Read every task once and find what the warehouse lacks of its grids.
 
@@ -102,11 +103,12 @@ def make_plan(
         recipes: graduated recipes; the baseline belongs to each.
         n_seeds: seeds 0..n_seeds-1.
         warehouse: a DuckDB file, which need not exist.
-        on_task: called with a task, how many are read, and how many there are.
+        lock_timeout_seconds: how long to wait while another process holds the warehouse.
+        on_task: called with how many tasks are read, how many there are, and the last one's name.
 
     A task that can't be used is refused with its reason, and the others go on.
     """
-    stored, with_features = _stored(warehouse)
+    stored, with_features = _stored(warehouse, lock_timeout_seconds)
     bundles: list[Bundle] = []
     refused: dict[str, str] = {}
     n_stored = 0
@@ -132,14 +134,14 @@ def make_plan(
                         Bundle(data=name, task=task, source=source, image_px=size, runs=missing, lacks_features=lacks)
                     )
         if on_task:
-            on_task(name, index + 1, len(data))
+            on_task(index + 1, len(data), Path(name).name)
     return Plan(bundles=tuple(bundles), n_stored=n_stored, refused=refused)
 
 
-def _stored(warehouse: Path) -> tuple[set[str], set[tuple[str, str, str]]]:
+def _stored(warehouse: Path, lock_timeout_seconds: float) -> tuple[set[str], set[tuple[str, str, str]]]:
     if not warehouse.exists():
         return set(), set()
-    with open_warehouse(warehouse, read_only=True) as store:
+    with open_warehouse(warehouse, read_only=True, lock_timeout_seconds=lock_timeout_seconds) as store:
         features = {(f.task_id, f.source_id, f.feature_set) for f in store.features()}
         return store.run_ids(), features
 
@@ -159,7 +161,14 @@ def run_plan(
     and loses the run in hand at most. The warehouse is held only while a row is written.
     """
     for bundle in plan.bundles:
-        _open_bundle(bundle, warehouse, recipe_names, device, dtype, lock_timeout_seconds)
+        features = _missing_features(bundle, device, dtype)
+        with open_warehouse(warehouse, lock_timeout_seconds=lock_timeout_seconds) as store:
+            store.add_task(bundle.task.record)
+            store.add_source(bundle.source.record)
+            for recipe_id, recipe in {run.recipe.recipe_id: run.recipe for run in bundle.runs}.items():
+                name = recipe_names.get(recipe_id, recipe_id[:8])
+                store.add_recipe(RecipeRecord(recipe_id=recipe_id, name=name, json=recipe.to_json()))
+            store.add_features(features)
         for planned in bundle.runs:
             record = run_one(bundle.task, bundle.source, planned, device=device, dtype=dtype)
             with open_warehouse(warehouse, lock_timeout_seconds=lock_timeout_seconds) as store:
@@ -167,28 +176,12 @@ def run_plan(
             yield record
 
 
-def _open_bundle(
-    bundle: Bundle,
-    warehouse: Path,
-    recipe_names: dict[str, str],
-    device: torch.device,
-    dtype: torch.dtype,
-    lock_timeout_seconds: float,
-) -> None:
-    """Store who takes part in a bundle, and the features that it lacks, before the first of its runs."""
+def _missing_features(bundle: Bundle, device: torch.device, dtype: torch.dtype) -> list[FeatureRecord]:
+    if not bundle.lacks_features:
+        return []
     task, source = bundle.task, bundle.source
-    rows = []
-    if bundle.lacks_features:
-        found = compute_features(source, task.train, n_classes=len(task.classes), device=device, dtype=dtype)
-        rows = as_records(found, task_id=task.record.task_id, source_id=source.source_id, image_px=bundle.image_px)
-    recipes = {run.recipe.recipe_id: run.recipe for run in bundle.runs}
-    with open_warehouse(warehouse, lock_timeout_seconds=lock_timeout_seconds) as store:
-        store.add_task(task.record)
-        store.add_source(source.record)
-        for recipe_id, recipe in recipes.items():
-            name = recipe_names.get(recipe_id, recipe_id[:8])
-            store.add_recipe(RecipeRecord(recipe_id=recipe_id, name=name, json=recipe.to_json()))
-        store.add_features(rows)
+    found = compute_features(source, task.train, n_classes=len(task.classes), device=device, dtype=dtype)
+    return as_records(found, task_id=task.record.task_id, source_id=source.source_id, image_px=bundle.image_px)
 
 
 def run_one(task: Task, source: Source, planned: PlannedRun, *, device: torch.device, dtype: torch.dtype) -> RunRecord:

@@ -1,0 +1,213 @@
+"""The one job: look at a task, choose its scale, finetune once, and keep what came out."""
+
+import datetime
+import importlib.resources
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from scalepred.config import Recipe, check_scale, content_id, run_id
+from scalepred.errors import UsageError
+from scalepred.features import compute_features
+from scalepred.finetune import finetune
+from scalepred.harvest import PlannedRun, as_run_record
+from scalepred.modelfolder import check_free, save_model
+from scalepred.predictor import Choice, Predictor, choose
+from scalepred.records import DIVERGED, PredictionRecord, RunRecord
+from scalepred.sources import Source, check_takes
+from scalepred.tasks import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """A choice for a task, and the features that it was made from."""
+
+    choice: Choice
+    features: dict[str, float]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values for ``scalepred predict --json``."""
+        choice = self.choice
+        return {
+            "schema": 1,
+            "scale": choice.scale,
+            "by": choice.by,
+            "reason": choice.reason,
+            "fixed_scale": choice.fixed_scale,
+            "curve": [{"scale": scale, "relative_accuracy": value} for scale, value in choice.curve],
+            "predicted_gain": choice.predicted_gain,
+            "gain_interval": choice.gain_interval,
+            "same_scales": list(choice.same_scales),
+            "contributions": choice.contributions,
+            "neighbours": [{"task": name, "best_scale": scale} for name, scale in choice.neighbours.items()],
+            "features": self.features,
+            "seconds": self.seconds,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One finished finetune of a user's task, saved where ``output`` says."""
+
+    choice: Choice
+    run: RunRecord
+    seconds: dict[str, float]
+    output: Path
+    task: Task
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values for ``scalepred finetune --json``."""
+        return {
+            "schema": 1,
+            "choice": {
+                "scale": self.choice.scale,
+                "by": self.choice.by,
+                "reason": self.choice.reason,
+                "fixed_scale": self.choice.fixed_scale,
+                "predicted_gain": self.choice.predicted_gain,
+                "gain_interval": self.choice.gain_interval,
+            },
+            "metrics": metrics(self.run, self.task),
+            "seconds": self.seconds,
+            "classes": list(self.task.classes),
+            "output": str(self.output),
+        }
+
+
+def shipped_predictor() -> Path:
+    """Return the folder of the predictor that ships with scalepred, from the wheel or from the checkout."""
+    inside = Path(str(importlib.resources.files("scalepred"))) / "models" / "default"
+    return inside if inside.is_dir() else Path(__file__).resolve().parent.parent / "models" / "default"
+
+
+def pick_device(name: str) -> tuple[torch.device, torch.dtype]:
+    """Return the device for "auto", "cpu" or "cuda", and the dtype that it trains in: bfloat16 on CUDA.
+
+    Raises:
+        UsageError: if CUDA is wanted and there is none.
+    """
+    has_cuda = torch.cuda.is_available()
+    if name == "cuda" and not has_cuda:
+        raise UsageError("There is no CUDA device here: use --device cpu, or auto.")
+    if name != "cpu" and has_cuda:
+        return torch.device("cuda"), torch.bfloat16
+    return torch.device("cpu"), torch.float32
+
+
+def given(scale: float) -> Choice:
+    """Return the user's own choice."""
+    return Choice(scale=check_scale(scale), by="given", reason="given with --scale", fixed_scale=scale)
+
+
+def predict(
+    task: Task, source: Source, predictor: Predictor, *, recipe: Recipe, device: torch.device, dtype: torch.dtype
+) -> Prediction:
+    """Choose a task's scale from its features, without training."""
+    started = time.perf_counter()
+    found = compute_features(source, task.train, n_classes=len(task.classes), device=device, dtype=dtype)
+    features = {name: feature.value for name, feature in sorted(found.items())}
+    choice = choose(predictor, features, source_id=source.source_id, recipe_id=recipe.recipe_id)
+    return Prediction(choice=choice, features=features, seconds=time.perf_counter() - started)
+
+
+def finetune_once(
+    task: Task,
+    source: Source,
+    choice: Choice,
+    *,
+    recipe: Recipe,
+    seed: int,
+    output: Path,
+    overwrite: bool,
+    device: torch.device,
+    dtype: torch.dtype,
+    seconds: dict[str, float],
+    on_epoch: Callable[[int, float], None] | None = None,
+) -> Job:
+    """Finetune at the chosen scale and save the model.
+
+    Args:
+        task: the pictures.
+        source: the network to start from.
+        choice: the scale, and why.
+        recipe: everything else.
+        seed: of head and order.
+        output: folder to save to; must not hold a model unless ``overwrite``.
+        overwrite: replace a model that is there.
+        device, dtype: where and in what to train.
+        seconds: what "scan" and "features" have cost so far.
+        on_epoch: called with epochs done and the epoch's mean loss.
+
+    Raises:
+        UsageError: if the folder holds a model already, or the run diverged (then nothing is saved).
+    """
+    check_free(output, overwrite=overwrite)
+    check_takes(source.architecture, image_px=recipe.image_px)
+    started = time.perf_counter()
+    outcome = finetune(
+        source,
+        task.train,
+        {"val": task.val, "test": task.test},
+        n_classes=len(task.classes),
+        recipe=recipe,
+        scale=choice.scale,
+        seed=seed,
+        device=device,
+        dtype=dtype,
+        on_epoch=on_epoch,
+    )
+    if outcome.status == DIVERGED:
+        raise UsageError(
+            f"At scale {choice.scale:g} the loss stopped being finite at step {outcome.diverged_step}; nothing was saved. "
+            f"Try a lower one: --scale {choice.scale / 4:g}."
+        )
+    ids = {"task_id": task.record.task_id, "source_id": source.source_id, "recipe_id": recipe.recipe_id}
+    planned = PlannedRun(
+        run_id=run_id(**ids, scale=choice.scale, seed=seed), recipe=recipe, scale=choice.scale, seed=seed
+    )
+    run = as_run_record(
+        outcome, task=task, source=source, planned=planned, device=device, seconds=time.perf_counter() - started
+    )
+    spent = seconds | {"train": outcome.train_seconds, "evaluate": outcome.evaluate_seconds}
+    job = Job(
+        choice=choice, run=run, seconds=spent | {"total": sum(spent.values())}, output=output.resolve(), task=task
+    )
+    save_model(output, outcome.network, source=source, recipe=recipe, classes=task.classes, run=run, job=job.to_json())
+    return job
+
+
+def metrics(run: RunRecord, task: Task) -> dict[str, Any]:
+    """Return what a run achieved; the test accuracy is None where the task has no test pictures."""
+    return {
+        "val_accuracy": run.val_accuracy,
+        "val_loss": run.val_loss,
+        "test_accuracy": run.test_accuracy,
+        "test_loss": run.test_loss,
+        "n_train": task.record.n_train,
+        "n_val": task.record.n_val,
+        "n_test": task.record.n_test,
+    }
+
+
+def as_prediction_record(job: Job) -> PredictionRecord:
+    """Return the warehouse's row of what was chosen and what came out."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return PredictionRecord(
+        prediction_id=content_id("prediction", [job.run.run_id, now, uuid.uuid4().hex]),
+        created_at=now,
+        task_id=job.run.task_id,
+        source_id=job.run.source_id,
+        recipe_id=job.run.recipe_id,
+        scale=job.choice.scale,
+        by=job.choice.by,
+        reason=job.choice.reason,
+        predicted=asdict(job.choice),
+        val_accuracy=job.run.val_accuracy,
+        test_accuracy=job.run.test_accuracy,
+    )

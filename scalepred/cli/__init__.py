@@ -1,0 +1,58 @@
+"""The command line: each command parses, calls the library, and prints."""
+
+import signal
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+import scalepred
+from scalepred.cli import classify, demo, finetune, harvest, inspect, predict, sources, train_predictor, warehouse
+from scalepred.errors import ScalepredError
+
+app = typer.Typer(
+    name="scalepred",
+    help="Finetune an image classifier in ONE job, at a learning-rate scale predicted from the task.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("finetune")(finetune.finetune)
+app.command("predict")(predict.predict)
+app.command("classify")(classify.classify)
+app.command("inspect")(inspect.inspect)
+app.command("sources")(sources.sources)
+app.command("harvest")(harvest.harvest)
+app.command("train-predictor")(train_predictor.train_predictor)
+app.add_typer(warehouse.app, name="warehouse", help="Look into the warehouse, check it, copy it.")
+app.command("demo")(demo.demo)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"scalepred {scalepred.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Finetune an image classifier in ONE job, at a learning-rate scale predicted from the task."""
+
+
+def main() -> None:
+    """Run the command line; an error that the user can mend is one message on stderr and an exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+    except ScalepredError as error:
+        sys.stderr.write(f"scalepred: {error}\n".encode(errors="backslashreplace").decode())
+        sys.exit(error.exit_code)
+
+
+def _interrupt(_signal: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt

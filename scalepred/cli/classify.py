@@ -1,0 +1,44 @@
+"""`scalepred classify`: what a finetuned model takes new pictures for."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scalepred.cli import options
+
+
+def classify(
+    model: Annotated[Path, typer.Argument(help="A folder that `scalepred finetune` has written.", show_default=False)],
+    pictures: Annotated[list[Path], typer.Argument(help="Picture files, or folders of them.", show_default=False)],
+    max_megapixels: options.MaxMegapixels = 64.0,
+    device: options.DeviceName = "auto",
+    json: options.Json = False,
+) -> None:
+    """Classify PICTURES with the model in MODEL."""
+    options.check_device(device)
+    from scalepred import auto, modelfolder
+    from scalepred.cli import output as out
+    from scalepred.errors import DataError
+
+    loaded = modelfolder.load_model(model)
+    files = modelfolder.find_pictures(pictures)
+    where, dtype = auto.pick_device(device)
+    results = modelfolder.classify(loaded, files, device=where, dtype=dtype, max_megapixels=max_megapixels)
+    if json:
+        out.print_json({"schema": 1, "model": str(model), "pictures": [_as_json(result) for result in results]})
+    else:
+        out.show_classified(results)
+    if not any(result.ranking for result in results):
+        raise DataError("None of the pictures could be read.")
+
+
+def _as_json(result: object) -> dict[str, object]:
+    from scalepred.modelfolder import Classified
+
+    assert isinstance(result, Classified)  # noqa: S101
+    if result.problem:
+        return {"path": result.path, "label": None, "problem": result.problem}
+    label, probability = result.ranking[0]
+    ranking = [{"label": name, "probability": value} for name, value in result.ranking]
+    return {"path": result.path, "label": label, "probability": probability, "ranking": ranking}

@@ -1,0 +1,24 @@
+"""`scalepred demo`: the whole way on real pictures that come with a dependency."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scalepred.cli import options
+from scalepred.cli.finetune import finetune
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where the pictures and the model go.")] = Path("demo"),
+    json: options.Json = False,
+) -> None:
+    """Write 600 handwritten digits of scikit-learn as PNG folders, and finetune on them with --auto."""
+    from scalepred.cli import output as out
+    from scalepred.digits import write_digits
+
+    written = write_digits(folder / "digits")
+    out.notes().print(f"wrote {len(written)} pictures of ten classes to {folder / 'digits'}")
+    out.notes().print(f"running: scalepred finetune {folder / 'digits'} --auto --output {folder / 'model'} --overwrite")
+    finetune(str(folder / "digits"), auto=True, output=folder / "model", overwrite=True, json=json)
+    out.notes().print(f"now classify a picture: scalepred classify {folder / 'model'} {written[-1]}")

@@ -1,0 +1,46 @@
+"""`scalepred predict`: the choice without training."""
+
+from scalepred.cli import options
+
+
+def predict(
+    data: options.Data,
+    source: options.SourceName = "efficientnet_lite0",
+    weights: options.Weights = None,
+    recipe: options.RecipeName = "graduated",
+    predictor: options.PredictorFolder = None,
+    on_bad_image: options.OnBadImage = "skip",
+    max_megapixels: options.MaxMegapixels = 64.0,
+    device: options.DeviceName = "auto",
+    json: options.Json = False,
+) -> None:
+    """Predict the scale for DATA, and say why, without training."""
+    options.check_on_bad_image(on_bad_image)
+    options.check_device(device)
+    from scalepred import auto
+    from scalepred.cli import output as out
+    from scalepred.config import load_recipe
+    from scalepred.predictor import load
+    from scalepred.sources import check_takes, load_source
+    from scalepred.tasks import read_task
+
+    settings = load_recipe(recipe)
+    loaded = load(options.predictor_path(predictor))
+    with out.progress("reading pictures") as bar:
+        task = read_task(
+            data,
+            image_px=settings.image_px,
+            on_bad_image=on_bad_image,
+            max_megapixels=max_megapixels,
+            on_progress=bar.update,
+        )
+    network = load_source(source, weights=weights)
+    check_takes(network.architecture, image_px=settings.image_px)
+    where, dtype = auto.pick_device(device)
+    predicted = auto.predict(task, network, loaded, recipe=settings, device=where, dtype=dtype)
+    if json:
+        out.print_json(predicted.to_json())
+        return
+    out.show_inspection(out.notes(), task.inspection)
+    out.show_choice(out.console(), predicted.choice)
+    out.show_curve(out.console(), predicted)

@@ -1,0 +1,55 @@
+"""`scalepred sources`: a network's stages, their parameters and rates."""
+
+from typing import Annotated
+
+import typer
+
+from scalepred.cli import options
+
+
+def sources(
+    name: Annotated[
+        str, typer.Argument(help="efficientnet_lite0, timm/NAME or torchvision/NAME.", show_default=False)
+    ] = "efficientnet_lite0",
+    recipe: options.RecipeName = "graduated",
+    json: options.Json = False,
+) -> None:
+    """Show the five stages and the head of the network NAME: parameters, and rate at scale 1."""
+    from scalepred.cli import output as out
+    from scalepred.config import STAGES, load_recipe
+    from scalepred.schedule import stage_rates
+    from scalepred.sources import build
+
+    rates = stage_rates(load_recipe(recipe), 1.0)
+    architecture = build(name)
+    stages = [
+        {
+            "stage": stage,
+            "first": _first(architecture.stages, index),
+            "n_parameters": size,
+            "rate_at_scale_1": rate,
+        }
+        for index, (stage, size, rate) in enumerate(zip(STAGES, architecture.stage_sizes, rates, strict=True))
+    ]
+    if json:
+        out.print_json(
+            {
+                "schema": 1,
+                "name": name,
+                "stages": stages,
+                "n_parameters": sum(architecture.stage_sizes),
+                "input_px": architecture.input_px,
+                "mean": list(architecture.mean),
+                "std": list(architecture.std),
+            }
+        )
+    else:
+        out.show_stages(name, stages)
+
+
+def _first(stages: object, index: int) -> str:
+    """Return the first parameter of a stage, by which a reader finds it in the network."""
+    from collections.abc import Mapping
+
+    assert isinstance(stages, Mapping)  # noqa: S101
+    return next(str(parameter) for parameter, stage in stages.items() if stage == index)

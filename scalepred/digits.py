@@ -1,0 +1,26 @@
+"""Writes scikit-learn's 1,797 handwritten digits as folders of PNG files, the data of `scalepred demo`."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
+
+DEMO_PICTURES = 600
+"""The demo uses the first 600; the predictor that ships may have been trained on the others."""
+
+
+def write_digits(folder: Path, *, first: int = 0, last: int | None = DEMO_PICTURES) -> list[Path]:
+    """Write digits ``first`` up to ``last`` as ``folder/<digit>/<number>.png``, 8 x 8 px, black on white.
+
+    Returns the files in the order of the collection; what is there already is written over with the same pixels.
+    """
+    digits = load_digits()
+    written = []
+    for index in range(len(digits.target))[first:last]:
+        path = folder / str(digits.target[index]) / f"{index:04d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = 255 - np.rint(digits.images[index] * 255 / 16).astype(np.uint8)
+        Image.fromarray(pixels).save(path)
+        written.append(path)
+    return written

@@ -1,0 +1,215 @@
+"""The folder that holds a finetuned classifier: written whole, read back without running anyone's code."""
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from scalepred.config import STAGES, Recipe
+from scalepred.errors import DataError, ScalepredError, UsageError, VersionError
+from scalepred.finetune import predict_logits
+from scalepred.images import MAX_MEGAPIXELS, is_hidden, load_pictures, walk
+from scalepred.records import RunRecord
+from scalepred.schedule import stage_rates
+from scalepred.sources import Architecture, Source, build, load_weights, read_weights
+
+SCHEMA = 1
+WEIGHTS, CONFIG, CLASSES = "model.safetensors", "config.json", "classes.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A finetuned classifier, ready to classify."""
+
+    architecture: Architecture
+    classes: tuple[str, ...]
+    image_px: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classified:
+    """What a picture was taken for: classes and probabilities, most probable first; or why it could not be read."""
+
+    path: str
+    ranking: tuple[tuple[str, float], ...] = ()
+    problem: str | None = None
+
+
+def check_free(folder: Path, *, overwrite: bool) -> None:
+    """Raise UsageError if a model is there already and may not be overwritten, or the path is a file."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file: give a folder with --output.")
+    if (folder / WEIGHTS).exists() and not overwrite:
+        raise UsageError(f"{folder} holds a model already: give another --output, or --overwrite to replace it.")
+
+
+def save_model(
+    folder: Path,
+    network: nn.Module,
+    *,
+    source: Source,
+    recipe: Recipe,
+    classes: Sequence[str],
+    run: RunRecord,
+    job: dict[str, Any],
+) -> None:
+    """Write the model and what is known of it; every file is complete when it appears, and the weights appear last.
+
+    Args:
+        folder: made if need be; its other files stay.
+        network: the finetuned network.
+        source: what it started from.
+        recipe: how it was trained.
+        classes: names in the order of the outputs.
+        run: the run's whole record.
+        job: the JSON that ``scalepred finetune`` prints.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = folder / f".saving-{os.getpid()}"
+    scratch.mkdir()
+    try:
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+        save_file(state, scratch / WEIGHTS)
+        _write_json(scratch / CLASSES, list(classes))
+        _write_json(scratch / CONFIG, _config(source, recipe, run))
+        _write_json(scratch / "metrics.json", job["metrics"])
+        _write_json(scratch / "run.json", _run_json(run) | {"job": job})
+        (scratch / "README.md").write_text(_card(source, recipe, classes, run, job), encoding="utf-8")
+        for name in (CLASSES, CONFIG, "metrics.json", "run.json", "README.md", WEIGHTS):
+            _flush(scratch / name)
+            (scratch / name).replace(folder / name)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def load_model(folder: Path) -> Model:
+    """Read a saved model.
+
+    Raises:
+        VersionError: if the folder is no model, is damaged, or of another version.
+    """
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        classes = json.loads((folder / CLASSES).read_text(encoding="utf-8"))
+        if config["schema"] != SCHEMA:
+            raise VersionError(
+                f"The model at {folder} has schema {config['schema']}, and this scalepred reads {SCHEMA}."
+            )
+        architecture = build(config["architecture"], n_classes=len(classes))
+        load_weights(architecture.network, read_weights(folder / WEIGHTS), origin=str(folder / WEIGHTS))
+        return Model(architecture=architecture, classes=tuple(classes), image_px=int(config["image_px"]))
+    except VersionError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, ScalepredError) as error:
+        raise VersionError(
+            f"{folder} can't be read as a model: {error} Give a folder that `scalepred finetune` has written."
+        ) from error
+
+
+def find_pictures(paths: Sequence[Path]) -> list[Path]:
+    """Return the files among these paths, and those below the folders among them.
+
+    Raises:
+        DataError: naming the paths that don't exist.
+    """
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise DataError(f"There is nothing at {', '.join(missing)}.")
+    return [file for path in paths for file in (walk(path)[0] if path.is_dir() else [path]) if not is_hidden(file.name)]
+
+
+def classify(
+    model: Model,
+    paths: Sequence[Path],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    top: int = 5,
+) -> list[Classified]:
+    """Classify pictures; one that can't be read is returned with its problem."""
+    loaded = load_pictures(paths, image_px=model.image_px, max_megapixels=max_megapixels)
+    problems = dict(loaded.bad)
+    network = model.architecture.network.to(device)
+    probabilities = np.zeros((0, len(model.classes)))
+    if len(loaded.kept):
+        logits = predict_logits(network, model.architecture, loaded.images, device=device, dtype=dtype)
+        probabilities = logits.softmax(dim=1).numpy()
+    row_of = {int(position): row for row, position in enumerate(loaded.kept)}
+    return [
+        Classified(path=str(path), problem=problems[at])
+        if at in problems
+        else Classified(path=str(path), ranking=_ranking(model, probabilities[row_of[at]], top))
+        for at, path in enumerate(paths)
+    ]
+
+
+def _ranking(model: Model, probabilities: np.ndarray, top: int) -> tuple[tuple[str, float], ...]:
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    return tuple((model.classes[at], float(probabilities[at])) for at in order)
+
+
+def _config(source: Source, recipe: Recipe, run: RunRecord) -> dict[str, Any]:
+    architecture = source.architecture
+    return {
+        "schema": SCHEMA,
+        "architecture": architecture.name,
+        "head": architecture.head,
+        "image_px": recipe.image_px,
+        "resize": "whole picture squeezed to a square, bicubic",
+        "mean": list(architecture.mean),
+        "std": list(architecture.std),
+        "pixel_range": [0, 255],
+        "source_id": source.source_id,
+        "recipe": dataclasses.asdict(recipe),
+        "scale": run.scale,
+        "rates": dict(zip(STAGES, stage_rates(recipe, run.scale), strict=True)),
+    }
+
+
+def _run_json(run: RunRecord) -> dict[str, Any]:
+    values = dataclasses.asdict(run)
+    for name in ("val_correct", "test_correct"):
+        values[name] = None if values[name] is None else values[name].hex()
+    return values
+
+
+def _card(source: Source, recipe: Recipe, classes: Sequence[str], run: RunRecord, job: dict[str, Any]) -> str:
+    metrics, choice = job["metrics"], job["choice"]
+    test = "not measured" if metrics["test_accuracy"] is None else f"{100 * metrics['test_accuracy']:.1f} %"
+    names = ", ".join(json.dumps(name, ensure_ascii=True) for name in classes)
+    return f"""# Classifier of {len(classes)} classes
+
+Finetuned from `{source.name}` by scalepred, at scale {choice["scale"]:g} ({choice["by"]}: {choice["reason"]}).
+
+| | pictures | accuracy |
+|---|---|---|
+| training | {metrics["n_train"]} | |
+| validation | {metrics["n_val"]} | {100 * metrics["val_accuracy"]:.1f} % |
+| test | {metrics["n_test"]} | {test} |
+
+Classes: {names}
+
+Pictures are squeezed whole to {recipe.image_px} x {recipe.image_px} pixels. {recipe.epochs} epochs took {run.seconds:.0f} s
+on {run.device}. Rates, losses and versions are in `run.json`.
+
+    scalepred classify . PICTURE
+"""
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
