@@ -20,6 +20,7 @@ from scalepred.modelfolder import check_free, save_model
 from scalepred.predictor import Choice, Predictor, choose
 from scalepred.records import DIVERGED, PredictionRecord, RunRecord
 from scalepred.sources import Source, check_takes
+from scalepred.table import context_features
 from scalepred.tasks import Task
 
 
@@ -112,6 +113,7 @@ def predict(
     started = time.perf_counter()
     found = compute_features(source, task.train, n_classes=len(task.classes), device=device, dtype=dtype)
     features = {name: feature.value for name, feature in sorted(found.items())}
+    features |= context_features(source.record.facts, recipe)
     choice = choose(predictor, features, source_id=source.source_id, recipe_id=recipe.recipe_id)
     return Prediction(choice=choice, features=features, seconds=time.perf_counter() - started)
 
@@ -140,7 +142,8 @@ def finetune_once(
         seed: of head and order.
         output: folder to save to; must not hold a model unless ``overwrite``.
         overwrite: replace a model that is there.
-        device, dtype: where and in what to train.
+        device: where to train.
+        dtype: torch.bfloat16 turns autocast on.
         seconds: what "scan" and "features" have cost so far.
         on_epoch: called with epochs done and the epoch's mean loss.
 
@@ -164,8 +167,8 @@ def finetune_once(
     )
     if outcome.status == DIVERGED:
         raise UsageError(
-            f"At scale {choice.scale:g} the loss stopped being finite at step {outcome.diverged_step}; nothing was saved. "
-            f"Try a lower one: --scale {choice.scale / 4:g}."
+            f"At scale {choice.scale:g} the loss stopped being finite at step {outcome.diverged_step}, "
+            f"so nothing was saved. Try a lower one: --scale {choice.scale / 4:g}."
         )
     ids = {"task_id": task.record.task_id, "source_id": source.source_id, "recipe_id": recipe.recipe_id}
     planned = PlannedRun(

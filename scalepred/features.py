@@ -46,7 +46,7 @@ def feature_set(image_px: int) -> str:
 def compute_features(
     source: Source, train: Split, *, n_classes: int, device: torch.device, dtype: torch.dtype = torch.float32
 ) -> dict[str, Feature]:
-    """Return the features of a task by name, without those that its pictures do not allow, such as a probe of singletons.
+    """Return the features of a task by name, without those that its pictures don't allow.
 
     Args:
         source: the network whose frozen features are looked at.

@@ -13,12 +13,13 @@ import lightgbm
 import numpy as np
 
 from scalepred.errors import VersionError
-from scalepred.model_text import check_model_text
+from scalepred.model_text import safe_model_text
 from scalepred.targets import accuracy_noise, best_fixed_scale, noise_weights, relative_accuracy
 
 SCHEMA = 1
 MANIFEST = "predictor.json"
 MODEL = "model.txt"
+MAX_MODEL_BYTES = 5_000_000
 MIN_ORIGINS = 8
 """With fewer origins nothing is predicted: leave-one-origin-out could not tell a good predictor from a bad one."""
 
@@ -232,7 +233,8 @@ def choose_columns(curves: np.ndarray, fixed: np.ndarray, threshold: float) -> n
 def fixed_columns(train_table: TrainingTable, table: TrainingTable) -> np.ndarray:
     """Return the column of the best fixed scale for each bundle of ``table``.
 
-    It is the best on average over the training bundles of the same source and recipe. Where the training bundles have none of that source and recipe, all of them count.
+    It is the best on average over the training bundles of the same source and recipe, or over all of them where there
+    are none of that source and recipe.
     """
     columns = {}
     for key in set(zip(table.source_ids, table.recipe_ids, strict=True)):
@@ -436,13 +438,14 @@ def save(predictor: Predictor, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     manifest = _manifest(predictor) | {"schema": SCHEMA, "model_sha256": None}
     if predictor.booster is not None:
-        text = predictor.booster.model_to_string()
-        check_model_text(text, feature_names=[*predictor.feature_names, "log2_scale"])
-        _write(folder / MODEL, text)
+        text = safe_model_text(
+            predictor.booster.model_to_string(), feature_names=[*predictor.feature_names, "log2_scale"]
+        )
+        write_text(folder / MODEL, text)
         manifest["model_sha256"] = hashlib.sha256(text.encode()).hexdigest()
     else:
         (folder / MODEL).unlink(missing_ok=True)
-    _write(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def load(folder: Path) -> Predictor:
@@ -494,7 +497,7 @@ def _read_booster(path: Path, manifest: dict[str, Any]) -> lightgbm.Booster:
         raise _damaged(path.parent, f"{path.name} can't be read ({error})") from error
     if hashlib.sha256(raw).hexdigest() != manifest["model_sha256"]:
         raise _damaged(path.parent, f"{path.name} is not the file that the manifest describes")
-    check_model_text(text, feature_names=[*manifest["feature_names"], "log2_scale"])
+    text = safe_model_text(text, feature_names=[*manifest["feature_names"], "log2_scale"], max_bytes=MAX_MODEL_BYTES)
     return lightgbm.Booster(model_str=text, params={"num_threads": 1, "verbosity": -1})
 
 
@@ -514,7 +517,7 @@ def _manifest(predictor: Predictor) -> dict[str, Any]:
     return values
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Write a file under a temporary name in its folder, flush it to the disk and rename it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

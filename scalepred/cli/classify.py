@@ -19,6 +19,7 @@ def classify(
     options.check_device(device)
     from scalepred import auto, modelfolder
     from scalepred.cli import output as out
+    from scalepred.cli import render
     from scalepred.errors import DataError
 
     loaded = modelfolder.load_model(model)
@@ -28,7 +29,7 @@ def classify(
     if json:
         out.print_json({"schema": 1, "model": str(model), "pictures": [_as_json(result) for result in results]})
     else:
-        out.show_classified(results)
+        render.show_classified(out.console(), results)
     if not any(result.ranking for result in results):
         raise DataError("None of the pictures could be read.")
 

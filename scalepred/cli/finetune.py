@@ -84,6 +84,7 @@ def _run(
     import time
 
     from scalepred.cli import output as out
+    from scalepred.cli import render
     from scalepred.config import check_scale, load_recipe
     from scalepred.modelfolder import check_free
 
@@ -93,7 +94,7 @@ def _run(
         check_scale(scale)
     notes = out.notes()
     started = time.perf_counter()
-    with out.progress("reading pictures") as bar:
+    with render.progress("reading pictures") as bar:
         from scalepred.tasks import read_task
 
         task = read_task(
@@ -105,7 +106,7 @@ def _run(
             on_progress=bar.update,
         )
     seconds = {"scan": time.perf_counter() - started, "features": 0.0}
-    out.show_inspection(notes, task.inspection)
+    render.show_inspection(notes, task.inspection)
     from scalepred import auto
     from scalepred.sources import load_source
 
@@ -120,9 +121,9 @@ def _run(
         notes.print(f"predictor: {out.safe(str(chosen_from))}")
     else:
         choice = auto.given(scale)
-    out.show_choice(notes, choice)
-    out.show_rates(notes, recipe, choice.scale)
-    with out.progress("finetuning", total=recipe.epochs) as bar:
+    render.show_choice(notes, choice)
+    render.show_rates(notes, recipe, choice.scale)
+    with render.progress("finetuning", total=recipe.epochs) as bar:
         job = auto.finetune_once(
             task,
             source,
@@ -144,4 +145,4 @@ def _run(
     if json:
         out.print_json(job.to_json())
     else:
-        out.show_job(job)
+        render.show_job(out.console(), job)

@@ -41,6 +41,7 @@ def harvest(
     path = options.warehouse_path(warehouse)
     from scalepred.auto import pick_device
     from scalepred.cli import output as out
+    from scalepred.cli import render
     from scalepred.config import baseline_of, load_recipe
     from scalepred.errors import DataError, UsageError
     from scalepred.harvest import make_plan, run_plan
@@ -52,7 +53,7 @@ def harvest(
         raise UsageError("--weights belongs to one source: give one --source with it.")
     recipes = {name: load_recipe(name) for name in recipe or ["graduated"]}
     found = find_tasks(tasks)
-    with out.progress("reading tasks") as bar:
+    with render.progress("reading tasks") as bar:
         plan = make_plan(
             found,
             [load_source(name, weights=weights) for name in names],
@@ -62,7 +63,7 @@ def harvest(
             lock_timeout_seconds=lock_timeout,
             on_task=bar.update,
         )
-    out.show_plan(out.notes(), plan, warehouse=path)
+    render.show_plan(out.notes(), plan, warehouse=path)
     if len(plan.refused) == len(found):
         raise DataError(f"None of the {len(found)} tasks can be harvested.")
     known = {member.recipe_id: name for name, member in recipes.items()}
@@ -70,7 +71,7 @@ def harvest(
     where, dtype = pick_device(device)
     counts = {"done": 0, "diverged": 0}
     if not dry_run:
-        with out.progress("harvesting", total=plan.n_runs) as bar:
+        with render.progress("harvesting", total=plan.n_runs) as bar:
             running = run_plan(
                 plan, warehouse=path, recipe_names=known, device=where, dtype=dtype, lock_timeout_seconds=lock_timeout
             )

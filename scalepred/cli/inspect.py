@@ -19,13 +19,14 @@ def inspect(
     """
     from scalepred import tasks
     from scalepred.cli import output as out
+    from scalepred.cli import render
     from scalepred.errors import DataError
 
-    with out.progress("reading pictures") as bar:
+    with render.progress("reading pictures") as bar:
         found = tasks.inspect(data, split_seed=split_seed, max_megapixels=max_megapixels, on_progress=bar.update)
     if json:
         out.print_json({"schema": 1, **found.to_json()})
     else:
-        out.show_inspection(out.console(), found, whole=True)
+        render.show_inspection(out.console(), found, whole=True)
     if found.problem:
         raise DataError(f"{data}: {found.problem}")

@@ -19,6 +19,7 @@ def predict(
     options.check_device(device)
     from scalepred import auto
     from scalepred.cli import output as out
+    from scalepred.cli import render
     from scalepred.config import load_recipe
     from scalepred.predictor import load
     from scalepred.sources import check_takes, load_source
@@ -26,7 +27,7 @@ def predict(
 
     settings = load_recipe(recipe)
     loaded = load(options.predictor_path(predictor))
-    with out.progress("reading pictures") as bar:
+    with render.progress("reading pictures") as bar:
         task = read_task(
             data,
             image_px=settings.image_px,
@@ -41,6 +42,6 @@ def predict(
     if json:
         out.print_json(predicted.to_json())
         return
-    out.show_inspection(out.notes(), task.inspection)
-    out.show_choice(out.console(), predicted.choice)
-    out.show_curve(out.console(), predicted)
+    render.show_inspection(out.notes(), task.inspection)
+    render.show_choice(out.console(), predicted.choice)
+    render.show_curve(out.console(), predicted)

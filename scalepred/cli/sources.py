@@ -16,6 +16,7 @@ def sources(
 ) -> None:
     """Show the five stages and the head of the network NAME: parameters, and rate at scale 1."""
     from scalepred.cli import output as out
+    from scalepred.cli import render
     from scalepred.config import STAGES, load_recipe
     from scalepred.schedule import stage_rates
     from scalepred.sources import build
@@ -44,7 +45,7 @@ def sources(
             }
         )
     else:
-        out.show_stages(name, stages)
+        render.show_stages(out.console(), name, stages)
 
 
 def _first(stages: object, index: int) -> str:

@@ -1,0 +1,110 @@
+"""A predictor's card: what it was trained on, how it does on held-out origins, and what it is not good for."""
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from scalepred.predictor import MIN_ORIGINS, Predictor, write_text
+from scalepred.records import RecipeRecord, SourceRecord
+from scalepred.table import Harvested
+
+VERSIONS = ("scalepred", "lightgbm", "numpy")
+
+
+def facts(
+    predictor: Predictor,
+    harvested: Harvested,
+    sources: Sequence[SourceRecord],
+    recipes: Sequence[RecipeRecord],
+    *,
+    label: str,
+) -> Predictor:
+    """Return the predictor with what describes it: counts, names of tasks, origins, sources and recipes, versions."""
+    table = harvested.table
+    described = {
+        "label": label,
+        "trained_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "n_bundles": len(table.names),
+        "n_incomplete": harvested.n_incomplete,
+        "tasks": list(table.names),
+        "origins": sorted(set(table.origins)),
+        "sources": {source.source_id: source.name for source in sources if source.source_id in table.source_ids},
+        "recipes": {recipe.recipe_id: recipe.name for recipe in recipes if recipe.recipe_id in table.recipe_ids},
+        "versions": {name: version(name) for name in VERSIONS},
+    }
+    return dataclasses.replace(predictor, facts=described)
+
+
+def write_card(predictor: Predictor, folder: Path) -> None:
+    """Write ``README.md`` beside the predictor."""
+    write_text(folder / "README.md", card(predictor))
+
+
+def card(predictor: Predictor) -> str:
+    """Return the card as Markdown."""
+    about = predictor.facts
+    fixed = [
+        f"- `{about['sources'].get(group.source_id, group.source_id)}`, recipe "
+        f"`{about['recipes'].get(group.recipe_id, group.recipe_id)}`: best fixed scale {group.fixed_scale:g} "
+        f"({group.n_tasks} tasks)"
+        for group in predictor.groups
+    ]
+    return "\n".join(
+        [
+            "# Scale predictor" + (f": {about['label']}" if about["label"] else ""),
+            "",
+            f"Trained {about['trained_at']} by scalepred {about['versions']['scalepred']} on {about['n_bundles']} tasks of "
+            f"{len(about['origins'])} origins.",
+            "",
+            *fixed,
+            "",
+            *_how_it_does(predictor),
+            "",
+            f"Features: {', '.join(predictor.feature_names)}, log2_scale.",
+            "",
+            f"Tasks: {', '.join(about['tasks'])}.",
+            "",
+            "It knows the sources and recipes above and no others; for those, and for tasks unlike all of its own, "
+            "the best fixed scale is used and the reason says so.",
+            "",
+        ]
+    )
+
+
+def _how_it_does(predictor: Predictor) -> list[str]:
+    if predictor.booster is None:
+        return [f"Nothing is predicted: fewer than {MIN_ORIGINS} origins. The best fixed scale is used for every task."]
+    rows = predictor.evaluation["rows"]
+    return [
+        "Every origin held out in turn; accuracies on test pictures that chose nothing. Gains are against the best fixed "
+        "scale, with 95 % bootstrap intervals over origins.",
+        "",
+        "| method | jobs | accuracy | gain in points | mean regret | gap closed | over a point worse |",
+        "|---|---|---|---|---|---|---|",
+        *(_line(row) for row in rows),
+        "",
+        f"The predictor left the fixed scale for {predictor.evaluation['n_moved']} of {predictor.evaluation['n_bundles']} "
+        f"held-out tasks; it does so above a predicted gain of {100 * predictor.threshold:.2f} points.",
+    ]
+
+
+def _line(row: dict[str, Any]) -> str:
+    return "| " + " | ".join(cells(row)) + " |"
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """Return a row of the evaluation as text, in per cent and points."""
+    interval = row["over_fixed_interval"]
+    spread = "" if interval is None else f" ({100 * interval[0]:+.1f} to {100 * interval[1]:+.1f})"
+    return [
+        row["method"],
+        str(row["jobs"]),
+        f"{100 * row['accuracy']:.1f} %",
+        f"{100 * row['over_fixed']:+.1f}{spread}",
+        f"{100 * row['regret_mean']:.1f}",
+        "" if row["gap_closed"] is None else f"{100 * row['gap_closed']:.0f} %",
+        f"{100 * row['worse_share']:.0f} %",
+    ]

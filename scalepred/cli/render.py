@@ -1,0 +1,228 @@
+"""What the commands show a person: tables, choices and progress; every name from outside is made safe first."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from scalepred.cli.output import notes, safe
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from scalepred.auto import Job, Prediction
+    from scalepred.config import Recipe
+    from scalepred.evaluate import Evaluation
+    from scalepred.harvest import Plan
+    from scalepred.modelfolder import Classified
+    from scalepred.predictor import Choice, Predictor
+    from scalepred.tasks import Inspection
+
+SHOWN = 8
+
+
+class Bar(Protocol):
+    """A progress bar: done, all there is, and a few words."""
+
+    def update(self, done: int, total: int, words: str = "") -> None:
+        """Show how far it is."""
+
+
+@contextmanager
+def progress(what: str, *, total: int | None = None) -> Iterator[Bar]:
+    """Show a bar on stderr with what is done, what is left and when it ends; off a terminal it shows nothing."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[words]}"),
+    )
+    console = notes()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        task = bars.add_task(what, total=total, words="")
+
+        class _Bar:
+            def update(self, done: int, total: int, words: str = "") -> None:
+                bars.update(task, completed=done, total=total, words=safe(words))
+
+        yield _Bar()
+
+
+def show_inspection(console: "Console", found: "Inspection", *, whole: bool = False) -> None:
+    """Show the layout, classes and splits, warnings and what was set aside; all of it if ``whole``."""
+    splits = ", ".join(f"{n} {name}" for name, n in found.splits.items())
+    console.print(
+        f"{safe(found.layout)}: {sum(found.classes.values())} pictures of {len(found.classes)} classes ({splits})"
+    )
+    if whole:
+        _classes(console, found.classes)
+    for warning in found.warnings:
+        console.print(f"note: {safe(warning)}")
+    shown = found.set_aside if whole else found.set_aside[:SHOWN]
+    if shown:
+        console.print(f"set aside: {len(found.set_aside)}")
+    for each in shown:
+        console.print(f"  {safe(each.path)}: {safe(each.reason)}")
+    if len(shown) < len(found.set_aside):
+        console.print(f"  … and {len(found.set_aside) - len(shown)} more; `scalepred inspect` lists them")
+
+
+def _classes(console: "Console", classes: dict[str, int]) -> None:
+    from rich.table import Table
+
+    table = Table("class", "pictures", box=None)
+    table.columns[1].justify = "right"
+    for name, n in classes.items():
+        table.add_row(safe(name), str(n))
+    console.print(table)
+
+
+def show_choice(console: "Console", choice: "Choice") -> None:
+    """Show the chosen scale, by whom, why, and how sure that is."""
+    console.print(f"scale {choice.scale:g} ({choice.by}): {safe(choice.reason)}")
+    if choice.gain_interval is not None:
+        low, high = (100 * bound for bound in choice.gain_interval)
+        console.print(
+            f"  expected against the fixed scale: {low:+.1f} to {high:+.1f} points, for 8 of 10 held-out tasks"
+        )
+    if choice.neighbours:
+        near = ", ".join(f"{safe(name)} (best at {scale:g})" for name, scale in choice.neighbours.items())
+        console.print(f"  nearest harvested tasks: {near}")
+
+
+def show_curve(console: "Console", predicted: "Prediction") -> None:
+    """Show the predicted curve and the features."""
+    from rich.table import Table
+
+    if predicted.choice.curve:
+        table = Table("scale", "predicted accuracy against the task's mean", box=None)
+        for scale, value in predicted.choice.curve:
+            mark = "  <- chosen" if scale == predicted.choice.scale else ""
+            table.add_row(f"{scale:g}", f"{100 * value:+.1f} points{mark}")
+        console.print(table)
+    table = Table("feature", "value", "moves the predicted gain by", box=None)
+    for name, value in predicted.features.items():
+        moved = predicted.choice.contributions.get(name)
+        table.add_row(name, f"{value:.4g}", "" if moved is None else f"{100 * moved:+.2f} points")
+    console.print(table)
+
+
+def show_rates(console: "Console", recipe: "Recipe", scale: float) -> None:
+    """Show each stage's learning rate before the schedule."""
+    from scalepred.config import STAGES
+    from scalepred.schedule import stage_rates
+
+    rates = zip(STAGES, stage_rates(recipe, scale), strict=True)
+    console.print("learning rates: " + ", ".join(f"{stage} {rate:g}" for stage, rate in rates))
+
+
+def show_job(console: "Console", job: "Job") -> None:
+    """Show what a finetune achieved, where the model is, and how to use it."""
+    run, record = job.run, job.task.record
+    test = (
+        "no test pictures"
+        if run.test_accuracy is None
+        else f"{100 * run.test_accuracy:.1f} % of {record.n_test} pictures"
+    )
+    if run.val_accuracy is not None:
+        console.print(f"validation accuracy: {100 * run.val_accuracy:.1f} % of {record.n_val} pictures")
+    console.print(f"test accuracy:       {test}")
+    console.print("seconds: " + ", ".join(f"{name} {spent:.1f}" for name, spent in job.seconds.items()))
+    console.print(f"saved: {safe(str(job.output))}", soft_wrap=True)
+    console.print(f"classify a picture: scalepred classify {_shell(job.output)} PICTURE", soft_wrap=True)
+
+
+def show_plan(console: "Console", plan: "Plan", *, warehouse: Path) -> None:
+    """Show what a harvest will do before it does it."""
+    lacking = sum(bundle.lacks_features for bundle in plan.bundles)
+    console.print(f"warehouse: {safe(str(warehouse))}", soft_wrap=True)
+    console.print(
+        f"plan: {plan.n_runs} runs and features of {lacking} tasks to do; {plan.n_stored} runs are stored already"
+    )
+    for bundle in plan.bundles:
+        size = f"{bundle.task.record.n_train} train, {bundle.task.record.n_val} val, {bundle.task.record.n_test} test"
+        console.print(f"  {safe(bundle.task.record.name)} on {bundle.source.name}: {len(bundle.runs)} runs ({size})")
+    for name, reason in plan.refused.items():
+        console.print(f"refused: {safe(name)}: {safe(reason)}")
+
+
+def show_stages(console: "Console", name: str, stages: Sequence[dict[str, object]]) -> None:
+    """Show a network's stages."""
+    from rich.table import Table
+
+    table = Table("stage", "first parameter", "parameters", "rate at scale 1", title=name, box=None)
+    table.columns[2].justify = "right"
+    for stage in stages:
+        rate = stage["rate_at_scale_1"]
+        frozen = " (frozen)" if rate == 0 else ""
+        table.add_row(str(stage["stage"]), str(stage["first"]), f"{stage['n_parameters']:,}", f"{rate:g}{frozen}")
+    console.print(table)
+
+
+def show_classified(console: "Console", results: Sequence["Classified"]) -> None:
+    """Show what each picture was taken for."""
+    for result in results:
+        if result.problem:
+            console.print(f"{safe(result.path)}: not read: {safe(result.problem)}", soft_wrap=True)
+        else:
+            ranking = ", ".join(f"{safe(name)} {100 * p:.1f} %" for name, p in result.ranking[:3])
+            console.print(f"{safe(result.path)}: {ranking}", soft_wrap=True)
+
+
+def _shell(path: Path) -> str:
+    import shlex
+
+    return safe(shlex.quote(str(path)))
+
+
+def predictor_json(predictor: "Predictor") -> dict[str, object]:
+    """Return what ``scalepred train-predictor --json`` says of a predictor."""
+    from dataclasses import asdict
+
+    return {
+        "predicts": predictor.booster is not None,
+        "groups": [asdict(group) for group in predictor.groups],
+        "evaluation": predictor.evaluation or None,
+        **predictor.facts,
+    }
+
+
+def show_evaluation(console: "Console", predictor: "Predictor", evaluation: "Evaluation | None") -> None:
+    """Show how the predictor does on held-out origins, or why nothing is predicted."""
+    from dataclasses import asdict
+
+    from rich.table import Table
+
+    from scalepred.card import cells
+    from scalepred.predictor import MIN_ORIGINS
+
+    if evaluation is None:
+        n = len(predictor.facts["origins"])
+        scales = ", ".join(f"{group.fixed_scale:g}" for group in predictor.groups)
+        console.print(
+            f"too few origins to predict from: {n}, and {MIN_ORIGINS} are needed. "
+            f"The best fixed scale is kept, and --auto will use it: {scales}"
+        )
+        return
+    headings = ("method", "jobs", "accuracy", "gain over fixed, points", "regret", "gap closed", ">1 point worse")
+    table = Table(
+        *headings, box=None, title=f"{evaluation.n_bundles} tasks, {evaluation.n_origins} origins held out in turn"
+    )
+    for row in evaluation.rows:
+        table.add_row(*cells(asdict(row)))
+    console.print(table)
+    console.print(
+        f"the predictor left the fixed scale for {evaluation.n_moved} of {evaluation.n_bundles} held-out tasks"
+    )

@@ -1,0 +1,63 @@
+"""`scalepred train-predictor`: learn from a warehouse which scale suits which task."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scalepred.cli import options
+
+
+def train_predictor(
+    warehouse: options.WarehouseFile = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the predictor. Default: the user's own, which --auto then uses.", show_default=False
+        ),
+    ] = None,
+    label: Annotated[str, typer.Option(help="A few words for the card, such as what it was trained on.")] = "",
+    seed: Annotated[int, typer.Option(help="Of the trees and folds.", min=0)] = 0,
+    json: options.Json = False,
+) -> None:
+    """Train a predictor on all whole grids of the warehouse, and print how it does on origins held out.
+
+    With fewer than eight origins it says so and keeps the best fixed scale.
+    """
+    path = options.warehouse_path(warehouse)
+    folder = output or options.user_folder() / "predictor"
+    from scalepred import table
+    from scalepred.card import facts, write_card
+    from scalepred.cli import output as out
+    from scalepred.cli import render
+    from scalepred.errors import DataError
+    from scalepred.evaluate import train_and_evaluate
+    from scalepred.predictor import save
+    from scalepred.warehouse import open_warehouse
+
+    with open_warehouse(path, read_only=True) as store:
+        rows = {
+            "tasks": store.tasks(),
+            "sources": store.sources(),
+            "recipes": store.recipes(),
+            "features": store.features(),
+            "runs": store.runs(),
+        }
+    harvested = table.build(**rows)
+    if not harvested.table.names:
+        raise DataError(
+            f"The warehouse {path} has no task with a whole grid of scales ({harvested.n_incomplete} begun): "
+            "run `scalepred harvest` until it has."
+        )
+    notes = out.notes()
+    notes.print(f"training on {len(harvested.table.names)} tasks of {len(set(harvested.table.origins))} origins")
+    predictor, evaluation = train_and_evaluate(harvested, seed=seed)
+    described = facts(predictor, harvested, rows["sources"], rows["recipes"], label=label)
+    save(described, folder)
+    write_card(described, folder)
+    if json:
+        out.print_json({"schema": 1, "output": str(folder.resolve()), **render.predictor_json(described)})
+        return
+    render.show_evaluation(out.console(), described, evaluation)
+    out.console().print(f"saved: {out.safe(str(folder.resolve()))}", soft_wrap=True)
+    notes.print(f"next: scalepred finetune DATA --auto{'' if output is None else f' --predictor {folder}'}")

@@ -1,0 +1,172 @@
+"""From the warehouse's rows to arrays: the table that the predictor learns from, and what it is judged by."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scalepred.config import GRID, Recipe, baseline_of
+from scalepred.predictor import TrainingTable
+from scalepred.records import DIVERGED, FeatureRecord, RecipeRecord, RunRecord, SourceRecord, TaskRecord
+from scalepred.targets import unpack_correct
+
+Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Harvested:
+    """Every bundle (task, source, recipe) with a whole grid; rows as in ``table``.
+
+    Attributes:
+        table: what the predictor learns from.
+        val, test: (n, s) float64, mean over seeds; a diverged run counts as chance. ``test`` is ``val`` for tasks
+            without test pictures.
+        baseline: (n,) test accuracy of the paper's baseline, NaN where it was not run.
+        correct: n arrays (s, n_seeds, n_images) float64: right (1) or wrong (0) on each test picture, chance where the
+            run diverged, NaN where a seed is missing.
+        n_incomplete: bundles that were left out because their grid has gaps.
+    """
+
+    table: TrainingTable
+    val: np.ndarray
+    test: np.ndarray
+    baseline: np.ndarray
+    correct: list[np.ndarray]
+    n_incomplete: int
+
+
+def context_features(source_facts: Mapping[str, object], recipe: Recipe) -> dict[str, float]:
+    """Return what the predictor sees of source and recipe, as numbers."""
+    stages = source_facts["stages"]
+    assert isinstance(stages, Mapping)  # noqa: S101 - written by sources._as_source
+    return {
+        "source_log10_parameters": math.log10(sum(stages.values())),
+        "recipe_image_px": float(recipe.image_px),
+        "recipe_frozen_batchnorm": float(recipe.batchnorm == "frozen"),
+    }
+
+
+def build(
+    *,
+    tasks: Sequence[TaskRecord],
+    sources: Sequence[SourceRecord],
+    recipes: Sequence[RecipeRecord],
+    features: Sequence[FeatureRecord],
+    runs: Sequence[RunRecord],
+) -> Harvested:
+    """Gather the bundles whose grid is whole, in the order of task name, source and recipe."""
+    task_of = {task.task_id: task for task in tasks}
+    source_of = {source.source_id: source for source in sources}
+    recipe_of = {recipe.recipe_id: Recipe.from_json(recipe.json) for recipe in recipes}
+    known = _features_by_task(features)
+    grids, baselines = _grids(runs, recipe_of)
+    whole = [key for key, cells in grids.items() if all(cells.get(scale) for scale in GRID)]
+    keys = sorted(whole, key=lambda key: (task_of[key[0]].name, *key))
+    rows = [
+        known.get((task_id, source_id, recipe_of[recipe_id].image_px), {})
+        | context_features(source_of[source_id].facts, recipe_of[recipe_id])
+        for task_id, source_id, recipe_id in keys
+    ]
+    names = tuple(sorted({name for row in rows for name in row}))
+    cells = [[_cell(grids[key][scale], task_of[key[0]]) for scale in GRID] for key in keys]
+    table = TrainingTable(
+        names=tuple(task_of[key[0]].name for key in keys),
+        origins=tuple(task_of[key[0]].origin for key in keys),
+        source_ids=tuple(key[1] for key in keys),
+        recipe_ids=tuple(key[2] for key in keys),
+        feature_names=names,
+        features=np.array([[row.get(name, np.nan) for name in names] for row in rows], dtype=np.float64).reshape(
+            len(keys), len(names)
+        ),
+        scales=np.array(GRID),
+        accuracies=_matrix(cells, "held_out"),
+        n_held_out=np.array([task_of[k[0]].n_val + task_of[k[0]].n_test for k in keys], dtype=np.int64),
+    )
+    return Harvested(
+        table=table,
+        val=_matrix(cells, "val"),
+        test=_matrix(cells, "test"),
+        baseline=np.array([_baseline(key, baselines, task_of, recipe_of) for key in keys], dtype=np.float64),
+        correct=[_correct(row) for row in cells],
+        n_incomplete=len(grids) - len(keys),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cell:
+    """One point of a grid: means over seeds, and which test pictures each seed got right, (n_seeds, n_images)."""
+
+    val: float
+    test: float
+    held_out: float
+    correct: np.ndarray
+
+
+def _cell(runs: Sequence[RunRecord], task: TaskRecord) -> _Cell:
+    seeds = sorted(runs, key=lambda run: run.seed)
+    scored = "test" if task.n_test else "val"
+    correct = np.stack([_bits(run, scored, task) for run in seeds])
+    val = np.stack([_bits(run, "val", task) for run in seeds])
+    both = np.concatenate([val, correct], axis=1) if task.n_test else val
+    return _Cell(val=float(val.mean()), test=float(correct.mean()), held_out=float(both.mean()), correct=correct)
+
+
+def _bits(run: RunRecord, split: str, task: TaskRecord) -> np.ndarray:
+    n = task.n_test if split == "test" else task.n_val
+    bits = run.test_correct if split == "test" else run.val_correct
+    if run.status == DIVERGED or bits is None:
+        return np.full(n, 1 / task.n_classes)
+    return unpack_correct(bits, n).astype(np.float64)
+
+
+def _correct(row: Sequence[_Cell]) -> np.ndarray:
+    n_seeds = max(len(cell.correct) for cell in row)
+    correct = np.full((len(row), n_seeds, row[0].correct.shape[1]), np.nan)
+    for index, cell in enumerate(row):
+        correct[index, : len(cell.correct)] = cell.correct
+    return correct
+
+
+def _matrix(cells: Sequence[Sequence[_Cell]], name: str) -> np.ndarray:
+    return np.array([[getattr(cell, name) for cell in row] for row in cells], dtype=np.float64).reshape(
+        len(cells), len(GRID)
+    )
+
+
+def _features_by_task(features: Sequence[FeatureRecord]) -> dict[tuple[str, str, int], dict[str, float]]:
+    """Return (task, source, picture size) -> name -> value."""
+    known: dict[tuple[str, str, int], dict[str, float]] = defaultdict(dict)
+    for feature in features:
+        image_px = int(feature.feature_set.rpartition("@")[2].removesuffix("px"))
+        known[feature.task_id, feature.source_id, image_px][feature.name] = feature.value
+    return known
+
+
+def _grids(
+    runs: Sequence[RunRecord], recipe_of: Mapping[str, Recipe]
+) -> tuple[dict[Key, dict[float, list[RunRecord]]], dict[Key, list[RunRecord]]]:
+    """Return the runs with a scale by bundle and scale, and those without by bundle."""
+    grids: dict[Key, dict[float, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
+    baselines: dict[Key, list[RunRecord]] = defaultdict(list)
+    for run in runs:
+        if run.recipe_id not in recipe_of:
+            continue
+        key = (run.task_id, run.source_id, run.recipe_id)
+        if run.scale is None:
+            baselines[key].append(run)
+        else:
+            grids[key][run.scale].append(run)
+    return grids, baselines
+
+
+def _baseline(
+    key: Key,
+    baselines: Mapping[Key, list[RunRecord]],
+    task_of: Mapping[str, TaskRecord],
+    recipe_of: Mapping[str, Recipe],
+) -> float:
+    """Return the mean test accuracy of the baseline that belongs to a bundle's recipe, NaN where it was not run."""
+    runs = baselines.get((key[0], key[1], baseline_of(recipe_of[key[2]]).recipe_id), [])
+    return _cell(runs, task_of[key[0]]).test if runs else math.nan
