@@ -38,49 +38,9 @@ def finetune(
     """
     if auto == (scale is not None):
         raise UsageError("Give either --auto, to have the scale predicted, or --scale X, to choose it.")
-    _run(
-        data,
-        scale=scale,
-        source_name=source,
-        weights=weights,
-        recipe_name=recipe,
-        output=output or default_output(data),
-        overwrite=overwrite,
-        seed=seed,
-        split_seed=split_seed,
-        predictor_folder=predictor,
-        warehouse=warehouse,
-        on_bad_image=options.check_on_bad_image(on_bad_image),
-        max_megapixels=max_megapixels,
-        device_name=options.check_device(device),
-        json=json,
-    )
-
-
-def default_output(data: str) -> Path:
-    """Return the folder for a model of this data: its name and "-model", in the current folder."""
-    name = Path(data).resolve().stem if ":" not in data else data.rpartition(":")[2]
-    return Path(f"{name}-model")
-
-
-def _run(
-    data: str,
-    *,
-    scale: float | None,
-    source_name: str,
-    weights: Path | None,
-    recipe_name: str,
-    output: Path,
-    overwrite: bool,
-    seed: int,
-    split_seed: int,
-    predictor_folder: Path | None,
-    warehouse: Path | None,
-    on_bad_image: str,
-    max_megapixels: float,
-    device_name: str,
-    json: bool,
-) -> None:
+    options.check_on_bad_image(on_bad_image)
+    options.check_device(device)
+    folder = output or default_output(data)
     import time
 
     from scalepred.cli import output as out
@@ -88,8 +48,8 @@ def _run(
     from scalepred.config import check_scale, load_recipe
     from scalepred.modelfolder import check_free
 
-    check_free(output, overwrite=overwrite)
-    recipe = load_recipe(recipe_name)
+    check_free(folder, overwrite=overwrite)
+    settings = load_recipe(recipe)
     if scale is not None:
         check_scale(scale)
     notes = out.notes()
@@ -99,7 +59,7 @@ def _run(
 
         task = read_task(
             data,
-            image_px=recipe.image_px,
+            image_px=settings.image_px,
             split_seed=split_seed,
             on_bad_image=on_bad_image,
             max_megapixels=max_megapixels,
@@ -107,42 +67,48 @@ def _run(
         )
     seconds = {"scan": time.perf_counter() - started, "features": 0.0}
     render.show_inspection(notes, task.inspection)
-    from scalepred import auto
+    from scalepred.auto import as_prediction_record, finetune_once, given, pick_device, predict
     from scalepred.sources import load_source
 
-    device, dtype = auto.pick_device(device_name)
-    source = load_source(source_name, weights=weights)
+    where, dtype = pick_device(device)
+    network = load_source(source, weights=weights)
     if scale is None:
-        chosen_from = options.predictor_path(predictor_folder)
+        chosen_from = options.predictor_path(predictor)
         from scalepred.predictor import load
 
-        predicted = auto.predict(task, source, load(chosen_from), recipe=recipe, device=device, dtype=dtype)
+        predicted = predict(task, network, load(chosen_from), recipe=settings, device=where, dtype=dtype)
         choice, seconds["features"] = predicted.choice, predicted.seconds
         notes.print(f"predictor: {out.safe(str(chosen_from))}")
     else:
-        choice = auto.given(scale)
+        choice = given(scale)
     render.show_choice(notes, choice)
-    render.show_rates(notes, recipe, choice.scale)
-    with render.progress("finetuning", total=recipe.epochs) as bar:
-        job = auto.finetune_once(
+    render.show_rates(notes, settings, choice.scale)
+    with render.progress("finetuning", total=settings.epochs) as bar:
+        job = finetune_once(
             task,
-            source,
+            network,
             choice,
-            recipe=recipe,
+            recipe=settings,
             seed=seed,
-            output=output,
+            output=folder,
             overwrite=overwrite,
-            device=device,
+            device=where,
             dtype=dtype,
             seconds=seconds,
-            on_epoch=lambda epoch, loss: bar.update(epoch, recipe.epochs, f"loss {loss:.3f}"),
+            on_epoch=lambda epoch, loss: bar.update(epoch, settings.epochs, f"loss {loss:.3f}"),
         )
     if warehouse is not None:
         from scalepred.warehouse import open_warehouse
 
         with open_warehouse(warehouse) as store:
-            store.add_prediction(auto.as_prediction_record(job))
+            store.add_prediction(as_prediction_record(job))
     if json:
         out.print_json(job.to_json())
     else:
         render.show_job(out.console(), job)
+
+
+def default_output(data: str) -> Path:
+    """Return the folder for a model of this data: its name and "-model", in the current folder."""
+    name = Path(data).resolve().stem if ":" not in data else data.rpartition(":")[2]
+    return Path(f"{name}-model")

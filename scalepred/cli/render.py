@@ -1,5 +1,6 @@
 """What the commands show a person: tables, choices and progress; every name from outside is made safe first."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from scalepred.cli.output import notes, safe
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, TaskID
 
     from scalepred.auto import Job, Prediction
     from scalepred.config import Recipe
@@ -30,7 +32,7 @@ class Bar(Protocol):
 
 @contextmanager
 def progress(what: str, *, total: int | None = None) -> Iterator[Bar]:
-    """Show a bar on stderr with what is done, what is left and when it ends; off a terminal it shows nothing."""
+    """Show on stderr what is done, what is left and when it ends: as a bar on a terminal, else as a line each tenth."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -40,6 +42,10 @@ def progress(what: str, *, total: int | None = None) -> Iterator[Bar]:
         TimeRemainingColumn,
     )
 
+    console = notes()
+    if not console.is_terminal:
+        yield _Lines(what, console)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -49,15 +55,36 @@ def progress(what: str, *, total: int | None = None) -> Iterator[Bar]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[words]}"),
     )
-    console = notes()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        task = bars.add_task(what, total=total, words="")
+    with Progress(*columns, console=console) as bars:
+        yield _Bars(bars, bars.add_task(what, total=total, words=""))
 
-        class _Bar:
-            def update(self, done: int, total: int, words: str = "") -> None:
-                bars.update(task, completed=done, total=total, words=safe(words))
 
-        yield _Bar()
+class _Bars:
+    """A bar of rich's."""
+
+    def __init__(self, bars: "Progress", task: "TaskID") -> None:
+        self.bars, self.task = bars, task
+
+    def update(self, done: int, total: int, words: str = "") -> None:
+        self.bars.update(self.task, completed=done, total=total, words=safe(words))
+
+
+class _Lines:
+    """A line whenever another tenth is done, for logs."""
+
+    def __init__(self, what: str, console: "Console") -> None:
+        self.what, self.console, self.tenth, self.started = what, console, 0, time.monotonic()
+
+    def update(self, done: int, total: int, words: str = "") -> None:
+        tenth = 10 * done // max(1, total)
+        if tenth > self.tenth:
+            spent = time.monotonic() - self.started
+            left = spent * (total - done) / max(1, done)
+            tail = f", {safe(words)}" if words else ""
+            self.console.print(
+                f"{self.what}: {done} of {total}, {spent:.0f} s, {left:.0f} s left{tail}", soft_wrap=True
+            )
+            self.tenth = tenth
 
 
 def show_inspection(console: "Console", found: "Inspection", *, whole: bool = False) -> None:
@@ -69,12 +96,12 @@ def show_inspection(console: "Console", found: "Inspection", *, whole: bool = Fa
     if whole:
         _classes(console, found.classes)
     for warning in found.warnings:
-        console.print(f"note: {safe(warning)}")
+        console.print(f"note: {safe(warning)}", soft_wrap=True)
     shown = found.set_aside if whole else found.set_aside[:SHOWN]
     if shown:
         console.print(f"set aside: {len(found.set_aside)}")
     for each in shown:
-        console.print(f"  {safe(each.path)}: {safe(each.reason)}")
+        console.print(f"  {safe(each.path)}: {safe(each.reason)}", soft_wrap=True)
     if len(shown) < len(found.set_aside):
         console.print(f"  … and {len(found.set_aside) - len(shown)} more; `scalepred inspect` lists them")
 
@@ -91,7 +118,7 @@ def _classes(console: "Console", classes: dict[str, int]) -> None:
 
 def show_choice(console: "Console", choice: "Choice") -> None:
     """Show the chosen scale, by whom, why, and how sure that is."""
-    console.print(f"scale {choice.scale:g} ({choice.by}): {safe(choice.reason)}")
+    console.print(f"scale {choice.scale:g} ({choice.by}): {safe(choice.reason)}", soft_wrap=True)
     if choice.gain_interval is not None:
         low, high = (100 * bound for bound in choice.gain_interval)
         console.print(
@@ -125,7 +152,7 @@ def show_rates(console: "Console", recipe: "Recipe", scale: float) -> None:
     from scalepred.schedule import stage_rates
 
     rates = zip(STAGES, stage_rates(recipe, scale), strict=True)
-    console.print("learning rates: " + ", ".join(f"{stage} {rate:g}" for stage, rate in rates))
+    console.print("learning rates: " + ", ".join(f"{stage} {rate:g}" for stage, rate in rates), soft_wrap=True)
 
 
 def show_job(console: "Console", job: "Job") -> None:

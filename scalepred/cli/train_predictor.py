@@ -36,14 +36,10 @@ def train_predictor(
     from scalepred.warehouse import open_warehouse
 
     with open_warehouse(path, read_only=True) as store:
-        rows = {
-            "tasks": store.tasks(),
-            "sources": store.sources(),
-            "recipes": store.recipes(),
-            "features": store.features(),
-            "runs": store.runs(),
-        }
-    harvested = table.build(**rows)
+        sources, recipes = store.sources(), store.recipes()
+        harvested = table.build(
+            tasks=store.tasks(), sources=sources, recipes=recipes, features=store.features(), runs=store.runs()
+        )
     if not harvested.table.names:
         raise DataError(
             f"The warehouse {path} has no task with a whole grid of scales ({harvested.n_incomplete} begun): "
@@ -52,7 +48,7 @@ def train_predictor(
     notes = out.notes()
     notes.print(f"training on {len(harvested.table.names)} tasks of {len(set(harvested.table.origins))} origins")
     predictor, evaluation = train_and_evaluate(harvested, seed=seed)
-    described = facts(predictor, harvested, rows["sources"], rows["recipes"], label=label)
+    described = facts(predictor, harvested, sources, recipes, label=label)
     save(described, folder)
     write_card(described, folder)
     if json:

@@ -1,0 +1,30 @@
+# Each target makes its own set-up: Python 3.11 or newer and make are all that is needed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: all demo test lint bench clean
+all: lint test
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $(READY)
+
+demo: $(READY)  ## the whole way on 600 handwritten digits
+	$(BIN)/scalepred demo demo
+
+test: $(READY)  ## all tests, the slow ones too
+	$(BIN)/python -m pytest -m "not gpu or gpu"
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.bench_help
+
+clean:
+	rm -rf $(VENV) demo build dist

@@ -1,0 +1,293 @@
+"""The real command line, on real pictures, with the real pretrained weights."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+from PIL import Image
+
+from scalepred.cli import main
+from scalepred.config import GRID
+from scalepred.digits import write_digits
+
+QUICK = {"epochs": 1, "image_px": 32, "batch_size": 16}
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command line in this process; returns exit code, stdout and stderr."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["scalepred", *map(str, arguments)])
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(monkeypatch, tmp_path):
+    """Keep the tests away from the user's own warehouse and predictor."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
+    for name in ("SCALEPRED_WAREHOUSE", "SCALEPRED_PREDICTOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def quick(tmp_path):
+    path = tmp_path / "quick.json"
+    path.write_text(json.dumps(QUICK))
+    return path
+
+
+def make_task(folder, *, classes=("dark", "light"), n=6, seed=0):
+    """Write noisy pictures whose brightness tells the class."""
+    rng = np.random.default_rng(seed)
+    for level, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for index in range(n):
+            pixels = rng.integers(0, 80, (24, 24, 3)) + level * 150 // max(1, len(classes) - 1)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{index}.png")
+    return folder
+
+
+def test_version_is_printed(run):
+    assert run("--version") == (0, "scalepred 0.1.0\n", "")
+
+
+def test_finetune_takes_exactly_one_of_auto_and_scale(run, tmp_path):
+    words = "scalepred: Give either --auto, to have the scale predicted, or --scale X, to choose it.\n"
+    assert run("finetune", tmp_path) == (2, "", words)
+    assert run("finetune", tmp_path, "--auto", "--scale", "1") == (2, "", words)
+
+
+@pytest.mark.parametrize("scale", ["0", "-1", "nan", "inf"])
+def test_a_scale_that_is_none_is_refused(run, tmp_path, scale):
+    code, _, err = run("finetune", make_task(tmp_path / "task"), "--scale", scale)
+    assert code == 2
+    assert "A scale is a finite number above 0" in err
+
+
+def test_data_that_is_not_there_is_bad_data(run, tmp_path):
+    code, out, err = run("finetune", tmp_path / "none", "--auto")
+    assert (code, out) == (3, "")
+    assert (
+        err
+        == f"scalepred: There is nothing at {tmp_path / 'none'}: give a folder of class folders or a CSV manifest.\n"
+    )
+
+
+def test_one_class_is_refused_before_any_training(run, tmp_path):
+    code, _, err = run("finetune", make_task(tmp_path / "task", classes=("only",)), "--auto")
+    assert code == 3
+    assert "found one class, 'only'; at least two classes with pictures are needed." in err
+    assert not Path("task-model").exists()
+
+
+def test_inspect_lists_classes_splits_and_what_was_set_aside(run, tmp_path):
+    task = make_task(tmp_path / "task", classes=("=1+1", "[red]\n🐈"), n=10)
+    (task / "=1+1" / "broken.jpg").write_text("no picture")
+    code, out, _ = run("inspect", task, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["classes"] == {"=1+1": 10, "[red]\n🐈": 10}
+    assert sum(found["splits"].values()) == 20
+    assert [each["path"] for each in found["set_aside"]] == [str(task / "=1+1" / "broken.jpg")]
+    assert "not a picture" in found["set_aside"][0]["reason"]
+
+
+def test_inspect_shows_nasty_names_without_obeying_them(run, tmp_path):
+    task = make_task(tmp_path / "task", classes=("[red]x", "a\x1b[31mb"))
+    code, out, _ = run("inspect", task)
+    assert code == 0
+    assert "[red]x" in out
+    assert "\x1b[31mb" not in out
+
+
+def test_inspect_says_what_is_wrong_and_still_prints_its_document(run, tmp_path):
+    code, out, err = run("inspect", make_task(tmp_path / "task", classes=("only",)), "--json")
+    assert code == 3
+    assert json.loads(out)["classes"] == {"only": 6}
+    assert "at least two classes" in err
+
+
+def test_sources_shows_five_stages_and_a_head(run):
+    code, out, _ = run("sources", "efficientnet_lite0", "--json")
+    stages = json.loads(out)["stages"]
+    assert code == 0
+    assert [stage["stage"] for stage in stages] == ["conv1", "conv2", "conv3", "conv4", "conv5", "head"]
+    assert [stage["rate_at_scale_1"] for stage in stages] == [0, 0.001, 0.002, 0.004, 0.008, 0.016]
+    assert sum(stage["n_parameters"] for stage in stages) == json.loads(out)["n_parameters"]
+
+
+def test_an_unknown_source_is_refused_with_what_is_known(run):
+    code, _, err = run("sources", "resnet")
+    assert code == 2
+    assert err == "scalepred: No source 'resnet': give efficientnet_lite0, timm/<name> or torchvision/<name>.\n"
+
+
+def test_a_missing_warehouse_is_named_with_the_next_step(run, tmp_path):
+    code, _, err = run("train-predictor", "--warehouse", tmp_path / "none.duckdb")
+    assert code == 3
+    assert err == (
+        f"scalepred: There is no warehouse at {tmp_path / 'none.duckdb'}: "
+        "fill one with `scalepred harvest`, or import a snapshot.\n"
+    )
+
+
+def test_predict_says_what_it_would_choose_and_why(run, tmp_path):
+    code, out, _ = run("predict", make_task(tmp_path / "task", n=12), "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert {"scale", "by", "reason", "fixed_scale", "curve", "features"} <= set(found)
+    assert found["by"] in ("predicted", "fallback")
+    assert found["scale"] in GRID
+    assert all(set(point) == {"scale", "relative_accuracy"} for point in found["curve"])
+    assert found["features"]["n_classes"] == 2
+
+
+@pytest.mark.slow
+def test_a_job_at_a_given_scale_saves_a_model_that_classifies(run, tmp_path, quick):
+    task, model = make_task(tmp_path / "task", n=20), tmp_path / "model"
+    code, out, err = run("finetune", task, "--scale", "2", "--recipe", quick, "--output", model, "--json")
+    job = json.loads(out)
+    assert code == 0, err
+    assert job["schema"] == 1
+    assert job["choice"]["scale"] == 2
+    assert job["choice"]["by"] == "given"
+    assert set(job["seconds"]) == {"scan", "features", "train", "evaluate", "total"}
+    assert {key: job["metrics"][key] for key in ("n_train", "n_val", "n_test")} == {
+        "n_train": 26,
+        "n_val": 6,
+        "n_test": 8,
+    }
+    assert Path(job["output"]) == model
+    files = {path.name for path in model.iterdir()}
+    assert files == {"model.safetensors", "config.json", "classes.json", "metrics.json", "run.json", "README.md"}
+    code, out, _ = run("classify", model, task / "light", "--json")
+    assert code == 0
+    assert len(json.loads(out)["pictures"]) == 20
+    assert {each["label"] for each in json.loads(out)["pictures"]} <= {"dark", "light"}
+
+
+@pytest.mark.slow
+def test_a_model_is_not_overwritten_unless_asked(run, tmp_path, quick):
+    task, model = make_task(tmp_path / "task"), tmp_path / "model"
+    arguments = ("finetune", task, "--scale", "1", "--recipe", quick, "--output", model)
+    assert run(*arguments)[0] == 0
+    before = (model / "model.safetensors").read_bytes()
+    code, _, err = run(*arguments, "--seed", "1")
+    assert code == 2
+    assert err == f"scalepred: {model} holds a model already: give another --output, or --overwrite to replace it.\n"
+    assert (model / "model.safetensors").read_bytes() == before
+    assert run(*arguments, "--seed", "1", "--overwrite")[0] == 0
+    assert (model / "model.safetensors").read_bytes() != before
+
+
+@pytest.mark.slow
+def test_three_commands_lead_from_tasks_to_a_predicted_scale(run, tmp_path, quick):
+    for number in range(8):
+        make_task(tmp_path / "tasks" / f"task{number}", n=8 + number, seed=number)
+    warehouse = tmp_path / "wh.duckdb"
+    harvest = ("harvest", tmp_path / "tasks", "--recipe", quick, "--warehouse", warehouse)
+    code, out, err = run(*harvest, "--json")
+    assert code == 0, err
+    assert {key: json.loads(out)[key] for key in ("planned", "done", "diverged")} == {
+        "planned": 96,
+        "done": 96,
+        "diverged": 0,
+    }
+    code, out, _ = run(*harvest, "--json")
+    assert json.loads(out)["planned"] == 0
+    assert json.loads(out)["stored_before"] == 96
+    with duckdb.connect(str(warehouse), read_only=True) as database:
+        stored = database.execute("SELECT count(*), count(DISTINCT run_id), count(scale) FROM runs").fetchone()
+    assert stored == (96, 96, 88)
+    assert run("warehouse", "verify", "--warehouse", warehouse)[0] == 0
+
+    code, out, err = run("train-predictor", "--warehouse", warehouse, "--json")
+    trained = json.loads(out)
+    assert code == 0, err
+    assert trained["predicts"]
+    assert trained["evaluation"]["n_origins"] == 8
+    assert [row["method"] for row in trained["evaluation"]["rows"]][:2] == ["predicted scale", "best fixed scale"]
+
+    new = make_task(tmp_path / "new", n=9, seed=99)
+    arguments = ("--auto", "--recipe", quick, "--output", tmp_path / "model", "--warehouse", warehouse, "--json")
+    code, out, err = run("finetune", new, *arguments)
+    job = json.loads(out)
+    assert code == 0, err
+    assert job["choice"]["by"] in ("predicted", "fallback")
+    assert job["choice"]["scale"] in GRID
+    with duckdb.connect(str(warehouse), read_only=True) as database:
+        kept = database.execute('SELECT scale, "by", val_accuracy FROM predictions').fetchall()
+    assert kept == [(job["choice"]["scale"], job["choice"]["by"], job["metrics"]["val_accuracy"])]
+
+
+@pytest.mark.slow
+def test_with_too_few_tasks_the_best_fixed_scale_is_kept_and_used(run, tmp_path, quick):
+    task, warehouse, predictor = make_task(tmp_path / "task"), tmp_path / "wh.duckdb", tmp_path / "predictor"
+    assert run("harvest", task, "--recipe", quick, "--warehouse", warehouse)[0] == 0
+    code, out, _ = run("train-predictor", "--warehouse", warehouse, "--output", predictor)
+    assert code == 0
+    assert "too few origins to predict from: 1, and 8 are needed." in out
+    code, out, _ = run("predict", task, "--recipe", quick, "--predictor", predictor, "--json")
+    assert code == 0
+    assert json.loads(out)["by"] == "fallback"
+    assert "only 1 task" in json.loads(out)["reason"]
+
+
+@pytest.mark.slow
+def test_an_interrupted_harvest_exits_130_and_goes_on_where_it_was(tmp_path, quick):
+    task, warehouse = make_task(tmp_path / "task", n=20), tmp_path / "wh.duckdb"
+    command = [
+        sys.executable,
+        "-m",
+        "scalepred",
+        "harvest",
+        task,
+        "--recipe",
+        quick,
+        "--warehouse",
+        warehouse,
+        "--json",
+    ]
+    environment = {**os.environ, "PYTHONWARNINGS": "default"}
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    deadline = time.monotonic() + 120
+    while not warehouse.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(2)
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(60) == 130
+    second = subprocess.run(command, capture_output=True, check=True, env=environment)
+    found = json.loads(second.stdout)
+    assert found["done"] + found["stored_before"] == 12
+    with duckdb.connect(str(warehouse), read_only=True) as database:
+        assert database.execute("SELECT count(*), count(DISTINCT run_id) FROM runs").fetchone() == (12, 12)
+
+
+@pytest.mark.slow
+def test_the_demo_goes_the_whole_way(run, tmp_path, quick, monkeypatch):
+    import scalepred.digits
+
+    few = write_digits
+    monkeypatch.setattr(scalepred.digits, "write_digits", lambda folder: few(folder, last=40))
+    code, out, err = run("demo", tmp_path / "demo", "--json")
+    assert code == 0, err
+    assert json.loads(out)["choice"]["by"] in ("predicted", "fallback")
+    assert f"scalepred classify {tmp_path / 'demo' / 'model'}" in err
