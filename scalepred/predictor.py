@@ -3,15 +3,18 @@
 import contextlib
 import hashlib
 import json
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import lightgbm
 import numpy as np
 
+from scalepred.config import content_id
 from scalepred.errors import VersionError
 from scalepred.model_text import safe_model_text
 from scalepred.targets import accuracy_noise, best_fixed_scale, noise_weights, relative_accuracy
@@ -20,16 +23,24 @@ SCHEMA = 1
 MANIFEST = "predictor.json"
 MODEL = "model.txt"
 MAX_MODEL_BYTES = 5_000_000
+MAX_MANIFEST_BYTES = 50_000_000
 MIN_ORIGINS = 8
 """With fewer origins nothing is predicted: leave-one-origin-out could not tell a good predictor from a bad one."""
+
+MIN_ERRORS = 10
+"""An interval for the gain needs so many held-out errors."""
 
 SAME_POINTS = 0.005
 """Scales whose predicted accuracies lie within half a point are called the same."""
 
+_TIE = 1e-12  # means of the same numbers may differ by rounding
+
 RUN_NOISE = 0.02
 """Standard deviation between seeds that weights allow for; a round guess until there are enough repeats to measure."""
 
-THRESHOLDS = (0.0, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)
+THRESHOLDS = (0.0, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, math.inf)
+"""Predicted gains to choose from, fractions; the last one never leaves the fixed scale."""
+
 INNER_FOLDS = 5
 BOOSTING_ROUNDS = 120
 PARAMETERS: dict[str, object] = {
@@ -96,8 +107,8 @@ class Group:
     source_id: str
     recipe_id: str
     fixed_scale: float
-    relative_curve: list[float]
     n_tasks: int
+    n_origins: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +119,7 @@ class Neighbour:
     source_id: str
     recipe_id: str
     best_scale: float
-    features: list[float]
+    features: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +130,9 @@ class Predictor:
         feature_names: the features it reads, in order; the model's last column is ``log2_scale``.
         scales: the grid.
         groups: the sources and recipes it has seen.
-        threshold: predicted gain, a fraction, that the choice must pass to leave the fixed scale.
-        centre, spread: (f,) of the features, to standardise them.
+        threshold: predicted gain, a fraction, that the choice must pass to leave the fixed scale; infinite where none
+            paid, or nothing is predicted.
+        centre, spread: f numbers each, to standardise the features.
         reach: the standardised distance to the nearest harvested task beyond which a task is unlike all of them.
         neighbours: the harvested tasks.
         gain_errors: held-out errors (real less predicted gain over the fixed scale) where the choice left it.
@@ -132,11 +144,11 @@ class Predictor:
     scales: tuple[float, ...]
     groups: tuple[Group, ...]
     threshold: float
-    centre: list[float]
-    spread: list[float]
+    centre: tuple[float, ...]
+    spread: tuple[float, ...]
     reach: float
     neighbours: tuple[Neighbour, ...]
-    gain_errors: list[float]
+    gain_errors: tuple[float, ...]
     evaluation: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     booster: lightgbm.Booster | None = None
@@ -151,9 +163,10 @@ class Choice:
         curve: (scale, predicted accuracy relative to the task's own mean), empty where nothing is predicted.
         predicted_gain: of the chosen over the fixed scale, a fraction.
         gain_interval: 80 % of held-out tasks gained within it; None where too few were held out.
-        same_scales: the scales within half a point of the best predicted accuracy.
-        contributions: feature -> what it moves the predicted gain by, largest first, from LightGBM's ``pred_contrib``.
-        neighbours: names of the nearest harvested tasks and their best scales.
+        same_scales: the scales around the predicted best whose predicted accuracies lie within half a point of it.
+        contributions: feature -> what it adds to the predicted gain of the predicted best over the fixed scale, largest
+            first, from LightGBM's ``pred_contrib``; empty where they are the same.
+        neighbours: names and best scales of the nearest harvested tasks of the same source and recipe.
     """
 
     scale: float
@@ -174,18 +187,18 @@ class Choice:
 def train(table: TrainingTable, *, seed: int = 0) -> Predictor:
     """Learn from every bundle of the table; with fewer than ``MIN_ORIGINS`` origins only the fixed scale is learnt."""
     centre, spread = _standardisation(table.features)
-    enough = len(set(table.origins)) >= MIN_ORIGINS
     standard = _standardise(table.features, centre, spread)
+    enough = len(set(table.origins)) >= MIN_ORIGINS
     return Predictor(
         feature_names=table.feature_names,
-        scales=tuple(float(scale) for scale in table.scales),
+        scales=tuple(table.scales.tolist()),
         groups=_groups(table),
-        threshold=inner_threshold(table, seed=seed) if enough else float("inf"),
-        centre=[float(value) for value in centre],
-        spread=[float(value) for value in spread],
-        reach=_reach(standard, table.origins),
+        threshold=inner_threshold(table, seed=seed) if enough else math.inf,
+        centre=tuple(centre.tolist()),
+        spread=tuple(spread.tolist()),
+        reach=_reach(table, standard),
         neighbours=_neighbours(table, standard),
-        gain_errors=[],
+        gain_errors=(),
         booster=fit(table, seed=seed) if enough else None,
     )
 
@@ -230,32 +243,78 @@ def choose_columns(curves: np.ndarray, fixed: np.ndarray, threshold: float) -> n
     return np.where(curves[rows, best] - curves[rows, fixed] > threshold, best, fixed)
 
 
-def fixed_columns(train_table: TrainingTable, table: TrainingTable) -> np.ndarray:
-    """Return the column of the best fixed scale for each bundle of ``table``.
+def columns_by_group(
+    train_table: TrainingTable, table: TrainingTable, rule: Callable[[TrainingTable], int]
+) -> np.ndarray:
+    """Return the column that a rule finds for each bundle of ``table``, (n,) int64.
 
-    It is the best on average over the training bundles of the same source and recipe, or over all of them where there
-    are none of that source and recipe.
+    The rule sees the training bundles of the same source and recipe, or all of them where there are none.
     """
-    columns = {}
-    for key in set(zip(table.source_ids, table.recipe_ids, strict=True)):
-        same = [
-            i for i, pair in enumerate(zip(train_table.source_ids, train_table.recipe_ids, strict=True)) if pair == key
-        ]
-        columns[key] = best_fixed_scale(train_table.accuracies[same or slice(None)], train_table.scales)
-    return np.array([columns[key] for key in zip(table.source_ids, table.recipe_ids, strict=True)], dtype=np.int64)
+    trained = rows_by_group(train_table)
+    columns = np.zeros(len(table.names), dtype=np.int64)
+    for key, rows in rows_by_group(table).items():
+        columns[rows] = rule(train_table.rows(trained[key]) if key in trained else train_table)
+    return columns
+
+
+def fixed_columns(train_table: TrainingTable, table: TrainingTable) -> np.ndarray:
+    """Return the column of the best fixed scale for each bundle of ``table``; see :func:`columns_by_group`."""
+    return columns_by_group(train_table, table, _fixed_column)
+
+
+def rows_by_group(table: TrainingTable) -> dict[tuple[str, str], np.ndarray]:
+    """Return (source_id, recipe_id) -> row numbers, keys in order."""
+    keys = list(zip(table.source_ids, table.recipe_ids, strict=True))
+    return {key: np.flatnonzero([each == key for each in keys]) for key in sorted(set(keys))}
+
+
+def abstains(train_table: TrainingTable, table: TrainingTable) -> np.ndarray:
+    """Return for which bundles of ``table`` nothing may be predicted, (n,) bool: they are unlike all training bundles.
+
+    That is, the nearest one of the same source and recipe is beyond ``reach``, or there is none.
+    """
+    centre, spread = _standardisation(train_table.features)
+    known = _standardise(train_table.features, centre, spread)
+    new = _standardise(table.features, centre, spread)
+    reach = _reach(train_table, known)
+    trained = rows_by_group(train_table)
+    unlike = np.ones(len(table.names), dtype=np.bool_)
+    for key, rows in rows_by_group(table).items():
+        if key in trained:
+            unlike[rows] = _distances(new[rows], known[trained[key]]).min(axis=1) > reach
+    return unlike
 
 
 def inner_threshold(table: TrainingTable, *, seed: int = 0) -> float:
-    """Return the threshold whose choices score best in a cross-validation over origins; of equals, the highest."""
+    """Return the predicted gain that a choice must pass, from a cross-validation over origins.
+
+    Of the thresholds whose choices score within a standard error of the best ones', it is the highest: the fixed scale
+    is only left where that is known to pay.
+
+    Source: Breiman et al. 1984 (Classification and regression trees), section 3.4.3, the one-standard-error rule.
+    Departs: the error is that of the difference between two thresholds, with origins as clusters.
+    """
     curves = np.full(table.accuracies.shape, np.nan)
     fixed = np.zeros(len(table.names), dtype=np.int64)
     for held, rest in origin_folds(table.origins, n_folds=INNER_FOLDS, seed=seed):
-        booster = fit(table.rows(rest), seed=seed)
-        curves[held] = predict_curves(booster, table.features[held], table.scales)
-        fixed[held] = fixed_columns(table.rows(rest), table.rows(held))
+        own, others = table.rows(held), table.rows(rest)
+        curves[held] = predict_curves(fit(others, seed=seed), own.features, table.scales)
+        fixed[held] = fixed_columns(others, own)
     rows = np.arange(len(fixed))
-    means = [np.nanmean(table.accuracies[rows, choose_columns(curves, fixed, threshold)]) for threshold in THRESHOLDS]
-    return max(zip(means, THRESHOLDS, strict=True))[1]
+    scores = [table.accuracies[rows, choose_columns(curves, fixed, threshold)] for threshold in THRESHOLDS]
+    best = scores[int(np.argmax([score.mean() for score in scores]))]
+    return max(
+        threshold
+        for threshold, score in zip(THRESHOLDS, scores, strict=True)
+        if (best - score).mean() <= _standard_error(best - score, table.origins) + _TIE
+    )
+
+
+def _standard_error(values: np.ndarray, origins: Sequence[str]) -> float:
+    """Return the standard error of the mean of (n,) values, those of an origin being alike."""
+    _, codes = np.unique(np.asarray(origins), return_inverse=True)
+    sums = np.bincount(codes, weights=values - values.mean())
+    return float(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)) / len(values))
 
 
 def origin_folds(
@@ -270,21 +329,20 @@ def origin_folds(
 
 
 def _groups(table: TrainingTable) -> tuple[Group, ...]:
-    keys = sorted(set(zip(table.source_ids, table.recipe_ids, strict=True)))
-    groups = []
-    for key in keys:
-        rows = [i for i, pair in enumerate(zip(table.source_ids, table.recipe_ids, strict=True)) if pair == key]
-        own = table.rows(np.array(rows))
-        groups.append(
-            Group(
-                source_id=key[0],
-                recipe_id=key[1],
-                fixed_scale=float(table.scales[best_fixed_scale(own.accuracies, own.scales)]),
-                relative_curve=[float(v) for v in np.nanmean(relative_accuracy(own.accuracies), axis=0)],
-                n_tasks=len(rows),
-            )
+    return tuple(
+        Group(
+            source_id=key[0],
+            recipe_id=key[1],
+            fixed_scale=float(table.scales[_fixed_column(table.rows(rows))]),
+            n_tasks=len(rows),
+            n_origins=len({table.origins[row] for row in rows}),
         )
-    return tuple(groups)
+        for key, rows in rows_by_group(table).items()
+    )
+
+
+def _fixed_column(table: TrainingTable) -> int:
+    return best_fixed_scale(table.accuracies, table.scales.tolist())
 
 
 def _standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -300,13 +358,21 @@ def _standardise(features: np.ndarray, centre: Any, spread: Any) -> np.ndarray:
     return np.where(np.isfinite(standard), standard, 0.0)
 
 
-def _reach(standard: np.ndarray, origins: Sequence[str]) -> float:
-    """Return 1.5 times the largest distance of a harvested task to its nearest of another origin."""
-    other = np.array(origins)[:, None] != np.array(origins)[None, :]
-    if not other.any():
-        return 0.0
-    distance = np.linalg.norm(standard[:, None] - standard[None], axis=2)
-    return 1.5 * float(np.where(other, distance, np.inf).min(axis=1).max())
+def _reach(table: TrainingTable, standard: np.ndarray) -> float:
+    """Return 1.5 times the largest distance of a bundle to its nearest of the same group and another origin."""
+    nearest = [0.0]
+    for rows in rows_by_group(table).values():
+        origins = np.array([table.origins[row] for row in rows])
+        distances = _distances(standard[rows], standard[rows])
+        distances[origins[:, None] == origins[None, :]] = np.inf
+        nearest += [distance for distance in distances.min(axis=1).tolist() if math.isfinite(distance)]
+    return 1.5 * max(nearest)
+
+
+def _distances(standard: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return (n, m) Euclidean distances between (n, f) and (m, f) standardised features."""
+    found: np.ndarray = np.linalg.norm(standard[:, None] - others[None], axis=2)
+    return found
 
 
 def _neighbours(table: TrainingTable, standard: np.ndarray) -> tuple[Neighbour, ...]:
@@ -317,7 +383,7 @@ def _neighbours(table: TrainingTable, standard: np.ndarray) -> tuple[Neighbour, 
             source_id=table.source_ids[i],
             recipe_id=table.recipe_ids[i],
             best_scale=float(table.scales[best[i]]),
-            features=[float(value) for value in standard[i]],
+            features=tuple(standard[i].tolist()),
         )
         for i, name in enumerate(table.names)
     )
@@ -327,64 +393,85 @@ def _neighbours(table: TrainingTable, standard: np.ndarray) -> tuple[Neighbour, 
 
 
 def choose(predictor: Predictor, features: dict[str, float], *, source_id: str, recipe_id: str) -> Choice:
-    """Choose the scale of a new task from its features.
+    """Choose the scale of a new task from its features; those that are missing or NaN are taken as not known.
 
     The best of the predicted curve is chosen where it promises more than the threshold over the best fixed scale.
     Falls back to the best fixed scale, and says so, where the predictor knows nothing of the source and recipe, has
-    seen too few tasks, or has seen none like this one.
+    seen too few collections with them, or has seen no task like this one.
     """
     group = next((g for g in predictor.groups if (g.source_id, g.recipe_id) == (source_id, recipe_id)), None)
     if group is None:
+        guess = _most_alike(predictor.groups, source_id=source_id, recipe_id=recipe_id)
         return _fallback(
-            predictor.groups[0].fixed_scale,
-            "this source and recipe were not harvested; the best fixed scale of another is a guess",
+            guess.fixed_scale,
+            "this source with this recipe was not harvested; "
+            f"{guess.fixed_scale:g}, the best fixed scale of {_what_is_shared(guess, source_id, recipe_id)}, is a guess",
         )
-    if predictor.booster is None:
+    if predictor.booster is None or group.n_origins < MIN_ORIGINS:
         return _fallback(
             group.fixed_scale,
-            f"only {group.n_tasks} tasks were harvested, too few to predict from; "
-            f"{group.fixed_scale:g} is the best fixed scale of those",
+            f"only {_count(group.n_tasks, 'task')} of {_count(group.n_origins, 'collection')} harvested with this source "
+            f"and recipe, and predicting takes {MIN_ORIGINS} collections; {group.fixed_scale:g} is their best fixed scale",
         )
-    row = np.array([[features.get(name, np.nan) for name in predictor.feature_names]])
-    distances = _distances(predictor, row)
+    row = np.array([[features.get(name, math.nan) for name in predictor.feature_names]])
+    known = [n for n in predictor.neighbours if (n.source_id, n.recipe_id) == (source_id, recipe_id)]
+    standard = _standardise(row, predictor.centre, predictor.spread)
+    distances = _distances(standard, np.array([neighbour.features for neighbour in known]))[0]
     nearest = np.argsort(distances, kind="stable")[:3]
-    names = {predictor.neighbours[i].name: predictor.neighbours[i].best_scale for i in nearest}
+    names = {known[i].name: known[i].best_scale for i in nearest}
     if distances[nearest[0]] > predictor.reach:
         return _fallback(
             group.fixed_scale,
-            f"this task is unlike all {len(predictor.neighbours)} that were harvested; "
+            f"this task is unlike all {len(known)} that were harvested; "
             f"{group.fixed_scale:g} is the best fixed scale of those",
             neighbours=names,
         )
-    return _predicted(predictor, group, row, names)
+    return _predicted(predictor, predictor.booster, group=group, row=row, neighbours=names)
 
 
-def _predicted(predictor: Predictor, group: Group, row: np.ndarray, neighbours: dict[str, float]) -> Choice:
-    assert predictor.booster is not None  # noqa: S101 - the caller has looked
+def _predicted(
+    predictor: Predictor, booster: lightgbm.Booster, *, group: Group, row: np.ndarray, neighbours: dict[str, float]
+) -> Choice:
     scales = np.array(predictor.scales)
-    curve = predict_curves(predictor.booster, row, scales)[0]
-    fixed = int(np.flatnonzero(scales == group.fixed_scale)[0])
-    column = int(choose_columns(curve[None], np.array([fixed]), predictor.threshold)[0])
+    curve = predict_curves(booster, row, scales)[0]
+    fixed = predictor.scales.index(group.fixed_scale)
+    chosen = int(choose_columns(curve[None], np.array([fixed]), predictor.threshold)[0])
     best = int(curve.argmax())
-    same = tuple(float(s) for s in scales[curve >= curve[best] - SAME_POINTS])
-    gain = float(curve[column] - curve[fixed])
-    interval = None
-    if column != fixed and len(predictor.gain_errors) >= 10:
-        low, high = np.quantile(predictor.gain_errors, [0.1, 0.9])
-        interval = (gain + float(low), gain + float(high))
+    gain = float(curve[chosen] - curve[fixed])
+    errors = error_interval(predictor.gain_errors) if chosen != fixed else None
+    same = _same_scales(curve, scales)
     moved = contributions(predictor, row[0], best, fixed)
     return Choice(
-        scale=float(scales[column]),
+        scale=float(scales[chosen]),
         by="predicted",
-        reason=_reason(curve, scales, chosen=column, fixed=fixed, threshold=predictor.threshold, drivers=list(moved)),
+        reason=_reason(curve, scales, chosen=chosen, fixed=fixed, threshold=predictor.threshold, drivers=list(moved)),
         fixed_scale=group.fixed_scale,
-        curve=tuple((float(s), float(v)) for s, v in zip(scales, curve, strict=True)),
+        curve=tuple(zip(predictor.scales, curve.tolist(), strict=True)),
         predicted_gain=gain,
-        gain_interval=interval,
+        gain_interval=None if errors is None else (gain + errors[0], gain + errors[1]),
         same_scales=same,
         contributions=moved,
         neighbours=neighbours,
     )
+
+
+def error_interval(errors: Sequence[float]) -> tuple[float, float] | None:
+    """Return between which values 80 % of the errors lie; None where there are fewer than ``MIN_ERRORS``."""
+    if len(errors) < MIN_ERRORS:
+        return None
+    low, high = np.quantile(errors, [0.1, 0.9])
+    return float(low), float(high)
+
+
+def _same_scales(curve: np.ndarray, scales: np.ndarray) -> tuple[float, ...]:
+    """Return the unbroken run of scales around the best of the curve that are predicted as good as the same."""
+    first = last = int(curve.argmax())
+    alike = curve >= curve[first] - SAME_POINTS
+    while first > 0 and alike[first - 1]:
+        first -= 1
+    while last + 1 < len(scales) and alike[last + 1]:
+        last += 1
+    return tuple(scales[first : last + 1].tolist())
 
 
 def contributions(predictor: Predictor, row: np.ndarray, column: int, against: int) -> dict[str, float]:
@@ -393,7 +480,7 @@ def contributions(predictor: Predictor, row: np.ndarray, column: int, against: i
     Source: Lundberg et al. 2018 (Consistent individualized feature attribution for tree ensembles), as LightGBM's
     ``pred_contrib`` computes it; the difference of two explanations explains the difference.
     """
-    assert predictor.booster is not None  # noqa: S101
+    assert predictor.booster is not None  # noqa: S101 - nothing is explained where nothing is predicted
     inputs = joint_inputs(row[None], np.array(predictor.scales)[[column, against]])
     explained = np.asarray(predictor.booster.predict(inputs, pred_contrib=True, num_threads=1))
     moved = (explained[0] - explained[1])[:-1]
@@ -406,99 +493,137 @@ def _reason(
     curve: np.ndarray, scales: np.ndarray, *, chosen: int, fixed: int, threshold: float, drivers: list[str]
 ) -> str:
     best = int(curve.argmax())
-    gain = 100 * (curve[best] - curve[fixed])
-    same = scales[curve >= curve[best] - SAME_POINTS]
-    span = f"any scale from {same.min():g} to {same.max():g} is predicted within half a point of the best"
+    gain = f"{100 * (curve[best] - curve[fixed]):.1f} points"
+    span = _span(_same_scales(curve, scales))
     if best == fixed:
         return f"{scales[fixed]:g}, the best fixed scale, is also predicted best for this task; {span}"
     if chosen == fixed:
-        return (
-            f"{scales[best]:g} is predicted {gain:.1f} points above {scales[fixed]:g}, no more than the "
-            f"{100 * threshold:.2f} points that pay on held-out tasks, so the best fixed scale stays; {span}"
+        bar = (
+            f"no more than the {100 * threshold:.2f} points that pay on held-out tasks"
+            if math.isfinite(threshold)
+            else "but leaving the best fixed scale did not pay on held-out tasks"
         )
+        return f"{scales[best]:g} is predicted {gain} above {scales[fixed]:g}, {bar}, so that stays; {span}"
     named = [name for name in drivers if name != "log2_scale"][:2]
     because = f", because of {' and '.join(named)}" if named else ""
-    return f"predicted {gain:.1f} points above the best fixed scale of {scales[fixed]:g}{because}; {span}"
+    return f"predicted {gain} above the best fixed scale of {scales[fixed]:g}{because}; {span}"
+
+
+def _span(same: Sequence[float]) -> str:
+    if len(same) == 1:
+        return "no scale beside it is predicted within half a point of the best"
+    return f"any scale from {same[0]:g} to {same[-1]:g} is predicted within half a point of the best"
+
+
+def _most_alike(groups: Sequence[Group], *, source_id: str, recipe_id: str) -> Group:
+    """Return the group that shares the source, else the recipe, else the one with most tasks."""
+    return max(groups, key=lambda g: (g.source_id == source_id, g.recipe_id == recipe_id, g.n_tasks))
+
+
+def _what_is_shared(group: Group, source_id: str, recipe_id: str) -> str:
+    if group.source_id == source_id:
+        return "this source with another recipe"
+    return "another source with this recipe" if group.recipe_id == recipe_id else "another source and recipe"
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def _fallback(scale: float, reason: str, *, neighbours: dict[str, float] | None = None) -> Choice:
     return Choice(scale=scale, by="fallback", reason=reason, fixed_scale=scale, neighbours=neighbours or {})
 
 
-def _distances(predictor: Predictor, row: np.ndarray) -> np.ndarray:
-    standard = _standardise(row, predictor.centre, predictor.spread)
-    return np.linalg.norm(np.array([n.features for n in predictor.neighbours]) - standard, axis=1)
-
-
 # --- the artifact -----------------------------------------------------------------------------------------------------
 
 
 def save(predictor: Predictor, folder: Path) -> None:
-    """Write a predictor as ``predictor.json`` and, where it has trees, ``model.txt``, each whole or not at all."""
+    """Write a predictor as ``predictor.json`` and, where it has trees, ``model.txt``, each whole or not at all.
+
+    Stopped between the two, the folder is refused as damaged: the manifest names the hash of its trees.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = _manifest(predictor) | {"schema": SCHEMA, "model_sha256": None}
-    if predictor.booster is not None:
-        text = safe_model_text(
-            predictor.booster.model_to_string(), feature_names=[*predictor.feature_names, "log2_scale"]
-        )
+    manifest = {"schema": SCHEMA, "model_sha256": None} | _manifest(predictor)
+    if predictor.booster is None:
+        (folder / MODEL).unlink(missing_ok=True)
+    else:
+        text = safe_model_text(predictor.booster.model_to_string(), feature_names=_columns(predictor.feature_names))
         write_text(folder / MODEL, text)
         manifest["model_sha256"] = hashlib.sha256(text.encode()).hexdigest()
-    else:
-        (folder / MODEL).unlink(missing_ok=True)
-    write_text(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    manifest["predictor_id"] = content_id("predictor", manifest)
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False) + "\n")
 
 
 def load(folder: Path) -> Predictor:
     """Read a predictor; LightGBM sees its trees only after their hash and structure were checked.
 
     Raises:
-        VersionError: if it is missing, damaged, or of another schema.
+        VersionError: if it is missing, damaged, changed by hand, or of another schema.
     """
-    manifest = _read_manifest(folder / MANIFEST)
-    booster = None
-    if manifest["model_sha256"] is not None:
-        booster = _read_booster(folder / MODEL, manifest)
-    try:
-        return Predictor(
-            **{name: manifest[name] for name in ("centre", "spread", "reach", "gain_errors", "evaluation", "facts")},
-            threshold=float("inf") if manifest["threshold"] is None else float(manifest["threshold"]),
-            feature_names=tuple(manifest["feature_names"]),
-            scales=tuple(float(scale) for scale in manifest["scales"]),
-            groups=tuple(Group(**group) for group in manifest["groups"]),
-            neighbours=tuple(Neighbour(**neighbour) for neighbour in manifest["neighbours"]),
-            booster=booster,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(folder, f"{type(error).__name__}: {error}") from error
+    manifest = _read_manifest(folder)
+    groups = tuple(Group(**group) for group in manifest["groups"])
+    neighbours = tuple(Neighbour(**each | {"features": tuple(each["features"])}) for each in manifest["neighbours"])
+    return Predictor(
+        **{name: tuple(manifest[name]) for name in ("feature_names", "scales", "centre", "spread", "gain_errors")},
+        **{name: manifest[name] for name in ("reach", "evaluation", "facts")},
+        threshold=math.inf if manifest["threshold"] is None else manifest["threshold"],
+        groups=groups,
+        neighbours=neighbours,
+        booster=None if manifest["model_sha256"] is None else _read_booster(folder, manifest),
+    )
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise VersionError(f"No predictor at {path.parent}: train one with `scalepred train-predictor`.")
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest once every value is known to be of its kind, and none to have been changed since."""
+    if not (folder / MANIFEST).is_file():
+        raise VersionError(f"No predictor at {folder}: train one with `scalepred train-predictor`.")
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(_read_text(folder / MANIFEST, max_bytes=MAX_MANIFEST_BYTES))
         schema = manifest["schema"]
-        manifest["model_sha256"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(path.parent, f"{path.name} is no manifest ({error})") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damaged(folder, f"{MANIFEST} is no manifest") from error
     if schema != SCHEMA:
         raise VersionError(
-            f"The predictor at {path.parent} has schema {schema}, and this scalepred reads {SCHEMA}: "
+            f"The predictor at {folder} has schema {schema!r:.40}, and this scalepred reads {SCHEMA}: "
             "train it again with `scalepred train-predictor`."
         )
+    wrong = _wrong_values(manifest)
+    if wrong:
+        raise _damaged(folder, f"{MANIFEST} has no sound {', '.join(wrong)}")
+    if manifest["predictor_id"] != _seal(manifest):
+        raise _damaged(folder, f"{MANIFEST} was changed after it was written")
     return dict(manifest)
 
 
-def _read_booster(path: Path, manifest: dict[str, Any]) -> lightgbm.Booster:
+def _seal(manifest: dict[str, Any]) -> str | None:
     try:
-        raw = path.read_bytes()
-        text = raw.decode("ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _damaged(path.parent, f"{path.name} can't be read ({error})") from error
-    if hashlib.sha256(raw).hexdigest() != manifest["model_sha256"]:
-        raise _damaged(path.parent, f"{path.name} is not the file that the manifest describes")
-    text = safe_model_text(text, feature_names=[*manifest["feature_names"], "log2_scale"], max_bytes=MAX_MODEL_BYTES)
+        return content_id("predictor", {name: value for name, value in manifest.items() if name != "predictor_id"})
+    except (ValueError, RecursionError):
+        return None
+
+
+def _read_booster(folder: Path, manifest: dict[str, Any]) -> lightgbm.Booster:
+    if not (folder / MODEL).is_file():
+        raise _damaged(folder, f"{MODEL} is missing")
+    try:
+        text = _read_text(folder / MODEL, max_bytes=MAX_MODEL_BYTES)
+    except ValueError as error:
+        raise _damaged(folder, f"{MODEL} is no text") from error
+    if hashlib.sha256(text.encode()).hexdigest() != manifest["model_sha256"]:
+        raise _damaged(folder, f"{MODEL} is not the file that {MANIFEST} describes")
+    text = safe_model_text(text, feature_names=_columns(manifest["feature_names"]), max_bytes=MAX_MODEL_BYTES)
     return lightgbm.Booster(model_str=text, params={"num_threads": 1, "verbosity": -1})
+
+
+def _read_text(path: Path, *, max_bytes: int) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(max_bytes + 1)
+    except OSError as error:
+        raise _damaged(path.parent, f"{path.name} can't be read ({error.strerror or error})") from error
+    if len(raw) > max_bytes:
+        raise _damaged(path.parent, f"{path.name} is larger than {max_bytes} bytes")
+    return raw.decode("utf-8")
 
 
 def _damaged(folder: Path, reason: str) -> VersionError:
@@ -508,13 +633,82 @@ def _damaged(folder: Path, reason: str) -> VersionError:
     )
 
 
+def _columns(feature_names: Sequence[str]) -> list[str]:
+    """Return the names of the model's columns."""
+    return [*feature_names, "log2_scale"]
+
+
 def _manifest(predictor: Predictor) -> dict[str, Any]:
-    """Return everything but the trees as JSON values; an infinite threshold, where nothing is predicted, as None."""
-    values = {field.name: getattr(predictor, field.name) for field in fields(predictor) if field.name != "booster"}
+    """Return everything but the trees as JSON values; an infinite threshold as None."""
+    values = {each.name: getattr(predictor, each.name) for each in fields(predictor) if each.name != "booster"}
     values["groups"] = [asdict(group) for group in predictor.groups]
     values["neighbours"] = [asdict(neighbour) for neighbour in predictor.neighbours]
-    values["threshold"] = predictor.threshold if np.isfinite(predictor.threshold) else None
+    values["threshold"] = predictor.threshold if math.isfinite(predictor.threshold) else None
     return values
+
+
+def _wrong_values(manifest: dict[str, Any]) -> list[str]:
+    """Return the names of a manifest's values that are missing or not of their kind."""
+    m = {each.name: None for each in fields(Predictor)} | {"model_sha256": 0, "predictor_id": None} | manifest
+    n_features = len(m["feature_names"]) if isinstance(m["feature_names"], list) else 0
+    scales = m["scales"] if _are_numbers(m["scales"]) else []
+    groups = m["groups"] if _are(lambda group: _is_group(group, scales), m["groups"]) else []
+    near = m["neighbours"] if _are(lambda n: _is_neighbour(n, scales, n_features), m["neighbours"]) else []
+    harvested = {(n["source_id"], n["recipe_id"]) for n in near}
+    fine = {
+        "feature_names": _are(lambda name: isinstance(name, str), m["feature_names"]),
+        "scales": bool(scales) and scales[0] > 0 and all(low < high for low, high in pairwise(scales)),
+        "groups": bool(groups) and all((g["source_id"], g["recipe_id"]) in harvested for g in groups),
+        "threshold": m["threshold"] is None or (_is_number(m["threshold"]) and m["threshold"] >= 0),
+        "centre": _are_numbers(m["centre"], n_features),
+        "spread": _are_numbers(m["spread"], n_features) and all(value > 0 for value in m["spread"]),
+        "reach": _is_number(m["reach"]) and m["reach"] >= 0,
+        "neighbours": bool(near),
+        "gain_errors": _are_numbers(m["gain_errors"]),
+        "evaluation": isinstance(m["evaluation"], dict),
+        "facts": isinstance(m["facts"], dict),
+        "model_sha256": m["model_sha256"] is None or isinstance(m["model_sha256"], str),
+        "predictor_id": isinstance(m["predictor_id"], str),
+    }
+    return [name for name, is_fine in fine.items() if not is_fine]
+
+
+def _is_group(value: Any, scales: list[float]) -> bool:
+    return (
+        _has_fields(value, Group)
+        and value["fixed_scale"] in scales
+        and all(_is_number(value[name]) and value[name] >= 1 for name in ("n_tasks", "n_origins"))
+    )
+
+
+def _is_neighbour(value: Any, scales: list[float], n_features: int) -> bool:
+    return (
+        _has_fields(value, Neighbour)
+        and isinstance(value["name"], str)
+        and value["best_scale"] in scales
+        and _are_numbers(value["features"], n_features)
+    )
+
+
+def _has_fields(value: Any, kind: type) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) == {each.name for each in fields(kind)}
+        and all(isinstance(value[name], str) for name in ("source_id", "recipe_id"))
+    )
+
+
+def _are(is_one: Callable[[Any], bool], values: Any) -> bool:
+    return isinstance(values, list) and all(is_one(value) for value in values)
+
+
+def _are_numbers(values: Any, n: int | None = None) -> bool:
+    return _are(_is_number, values) and (n is None or len(values) == n)
+
+
+def _is_number(value: Any) -> bool:
+    """Say whether a JSON value is a number, and not so large that sums of squares overflow."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e100
 
 
 def write_text(path: Path, text: str) -> None:
