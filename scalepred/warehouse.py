@@ -45,6 +45,7 @@ KEYS = {
 SNAPSHOT = "snapshot.json"
 _JSON_FIELDS = {"label_counts", "facts", "versions", "predicted"}
 _SETTINGS = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+_DAMAGE = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
 _CHUNK = 50_000
 _Record = TypeVar("_Record")
 
@@ -111,7 +112,7 @@ class Warehouse:
         marks = ", ".join("?" * len(fields(records[0])))
         with self._transaction():
             self.connection.executemany(
-                f"INSERT INTO {table} VALUES ({marks}) ON CONFLICT DO NOTHING",  # noqa: S608 - names are ours
+                f"INSERT INTO {table} VALUES ({marks}) ON CONFLICT DO NOTHING",
                 [_as_row(record) for record in records],
             )
 
@@ -158,12 +159,12 @@ class Warehouse:
     def _all(self, table: str, kind: Callable[..., _Record]) -> list[_Record]:
         names = [field.name for field in fields(TABLES[table])]
         columns = ", ".join(f'"{name}"' for name in names)
-        rows = self.connection.execute(f"SELECT {columns} FROM {table} ORDER BY {KEYS[table]}").fetchall()  # noqa: S608
+        rows = self.connection.execute(f"SELECT {columns} FROM {table} ORDER BY {KEYS[table]}").fetchall()
         return [_from_row(kind, names, row) for row in rows]
 
     def status(self) -> Status:
         """Count what is there."""
-        tables = {table: self._one(f"SELECT count(*) FROM {table}") for table in TABLES}  # noqa: S608
+        tables = {table: self._one(f"SELECT count(*) FROM {table}") for table in TABLES}
         grids = self.connection.execute(
             "SELECT source, recipe, count(*) FILTER (WHERE n_scales >= ?), count(*), CAST(sum(n_runs) AS BIGINT) "
             "FROM grid_progress WHERE n_scales > 0 GROUP BY ALL ORDER BY ALL",
@@ -175,8 +176,8 @@ class Warehouse:
             schema=self._one("SELECT max(name) FROM schema_migrations"),
             tables=tables,
             n_origins=self._one("SELECT count(DISTINCT origin) FROM tasks"),
-            n_done=self._one(f"SELECT count(*) FROM runs WHERE status = '{DONE}'"),  # noqa: S608
-            n_diverged=self._one(f"SELECT count(*) FROM runs WHERE status = '{DIVERGED}'"),  # noqa: S608
+            n_done=self._one(f"SELECT count(*) FROM runs WHERE status = '{DONE}'"),
+            n_diverged=self._one(f"SELECT count(*) FROM runs WHERE status = '{DIVERGED}'"),
             last_finished_at=self._one("SELECT max(finished_at) FROM runs"),
             grids=grids,
         )
@@ -196,7 +197,7 @@ class Warehouse:
         problems = [
             f"the recipe {recipe.recipe_id} is not the hash of its JSON"
             for recipe in self.recipes()
-            if Recipe.from_json(recipe.json).recipe_id != recipe.recipe_id
+            if _recipe_id(recipe.json) != recipe.recipe_id
         ]
         cursor = self.connection.execute("SELECT run_id, task_id, source_id, recipe_id, scale, seed FROM runs")
         while rows := cursor.fetchmany(_CHUNK):
@@ -221,11 +222,11 @@ class Warehouse:
         for table, key in KEYS.items():
             temporary = folder / f".{table}.parquet.{os.getpid()}"
             self.connection.execute(
-                f"COPY (SELECT * FROM {table} ORDER BY {key}) TO {_quoted(temporary)} "  # noqa: S608
+                f"COPY (SELECT * FROM {table} ORDER BY {key}) TO {_quoted(temporary)} "
                 "(FORMAT parquet, COMPRESSION zstd)"
             )
             temporary.replace(folder / f"{table}.parquet")
-            counts[table] = self._one(f"SELECT count(*) FROM {table}")  # noqa: S608
+            counts[table] = self._one(f"SELECT count(*) FROM {table}")
         about = {"migrations": migrations.applied(self.connection), "rows": counts}
         temporary = folder / f".{SNAPSHOT}.{os.getpid()}"
         temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
@@ -243,15 +244,15 @@ class Warehouse:
         new = {}
         try:
             with self._transaction():
-                for table in TABLES:
+                for table, record in TABLES.items():
                     file = _quoted(folder / f"{table}.parquet")
-                    columns = ", ".join(f'"{field.name}"' for field in fields(TABLES[table]))
-                    before = self._one(f"SELECT count(*) FROM {table}")  # noqa: S608
+                    columns = ", ".join(f'"{field.name}"' for field in fields(record))
+                    before = self._one(f"SELECT count(*) FROM {table}")
                     self.connection.execute(
-                        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM read_parquet({file}) "  # noqa: S608
+                        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM read_parquet({file}) "
                         "ON CONFLICT DO NOTHING"
                     )
-                    new[table] = self._one(f"SELECT count(*) FROM {table}") - before  # noqa: S608
+                    new[table] = self._one(f"SELECT count(*) FROM {table}") - before
         except duckdb.Error as error:
             raise DataError(f"The snapshot at {folder} can't be imported: {_first_line(error)}") from error
         return new
@@ -275,6 +276,8 @@ def open_warehouse(path: Path, *, read_only: bool = False, lock_timeout_seconds:
     connection = _connect(path, read_only=read_only, lock_timeout_seconds=lock_timeout_seconds)
     try:
         yield Warehouse(connection, path)
+    except _DAMAGE as error:
+        raise _unreadable(path, error) from error
     finally:
         connection.close()
 
@@ -346,7 +349,7 @@ def _busy(path: Path, error: Exception, waited_seconds: float) -> WarehouseBusyE
 
 def _unreadable(path: Path, error: Exception) -> VersionError:
     return VersionError(
-        f"{path} can't be opened as a warehouse: {_first_line(error)} "
+        f"{path} can't be used as a warehouse: {_first_line(error)} "
         "It was left as it is; move it away, or give another path with --warehouse."
     )
 
@@ -387,6 +390,13 @@ def _from_row(kind: Callable[..., _Record], names: Sequence[str], row: Sequence[
     return kind(**values)
 
 
+def _recipe_id(text: str) -> str | None:
+    try:
+        return Recipe.from_json(text).recipe_id
+    except UsageError:
+        return None
+
+
 def _quoted(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
@@ -396,16 +406,17 @@ def _first_line(error: Exception) -> str:
 
 
 def _orphans(table: str, parent: str, key: str, *, own: str) -> str:
-    return f"SELECT DISTINCT {own} FROM {table} WHERE {key} NOT IN (SELECT {key} FROM {parent})"  # noqa: S608
+    return f"SELECT DISTINCT {own} FROM {table} WHERE {key} NOT IN (SELECT {key} FROM {parent})"
 
 
 def _miscounted(split: str) -> str:
     """Runs whose accuracy is not what their bits say, or whose bits are too few or too many for the split."""
     return f"""
         SELECT run_id FROM runs JOIN tasks USING (task_id)
-        WHERE {split}_correct IS NOT NULL AND (
-            octet_length({split}_correct) != (n_{split} + 7) // 8
-            OR abs(bit_count(CAST({split}_correct AS BIT)) - n_{split} * {split}_accuracy) > 1e-6)"""  # noqa: S608
+        WHERE {split}_accuracy IS NOT NULL AND (
+            {split}_correct IS NULL
+            OR octet_length({split}_correct) != (n_{split} + 7) // 8
+            OR abs(bit_count(CAST({split}_correct AS BIT)) - n_{split} * {split}_accuracy) > 1e-6)"""
 
 
 _CHECKS = {
@@ -414,16 +425,16 @@ _CHECKS = {
     "runs of unknown recipes": _orphans("runs", "recipes", "recipe_id", own="run_id"),
     "features of unknown tasks": _orphans("features", "tasks", "task_id", own="task_id"),
     "features of unknown sources": _orphans("features", "sources", "source_id", own="source_id"),
-    "runs of unknown status": f"SELECT run_id FROM runs WHERE status NOT IN ('{DONE}', '{DIVERGED}')",  # noqa: S608
+    "runs of unknown status": f"SELECT run_id FROM runs WHERE status NOT IN ('{DONE}', '{DIVERGED}')",
     "done runs without a validation accuracy": (
-        f"SELECT run_id FROM runs WHERE status = '{DONE}' AND val_accuracy IS NULL"  # noqa: S608
+        f"SELECT run_id FROM runs WHERE status = '{DONE}' AND val_accuracy IS NULL"
     ),
     "done runs without a test accuracy, though their task has test pictures": (
         "SELECT run_id FROM runs JOIN tasks USING (task_id) "
-        f"WHERE status = '{DONE}' AND test_accuracy IS NULL AND n_test > 0"  # noqa: S608
+        f"WHERE status = '{DONE}' AND test_accuracy IS NULL AND n_test > 0"
     ),
     "diverged runs with an accuracy, or without a step": (
-        f"SELECT run_id FROM runs WHERE status = '{DIVERGED}' "  # noqa: S608
+        f"SELECT run_id FROM runs WHERE status = '{DIVERGED}' "
         "AND (val_accuracy IS NOT NULL OR test_accuracy IS NOT NULL OR diverged_step IS NULL)"
     ),
     "accuracies outside 0..1": (
@@ -435,7 +446,7 @@ _CHECKS = {
     "runs without a positive duration": "SELECT run_id FROM runs WHERE NOT seconds > 0",
     "runs whose rates are not one for each stage and epoch": (
         "SELECT run_id FROM runs JOIN recipes USING (recipe_id) "
-        "WHERE len(rates) != CAST(recipes.json->>'$.epochs' AS INTEGER) "
+        "WHERE CASE WHEN json_valid(json) THEN len(rates) != CAST(json->>'$.epochs' AS INTEGER) ELSE false END "
         "OR len(list_filter(rates, lambda rate: len(rate) != 6)) > 0"
     ),
     "features that are not finite": "SELECT task_id FROM features WHERE NOT isfinite(value)",

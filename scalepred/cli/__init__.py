@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import scalepred
-from scalepred.cli import classify, demo, finetune, harvest, inspect, predict, sources, train_predictor
+from scalepred.cli import classify, demo, finetune, harvest, inspect, predict, sources, train_predictor, warehouse
 from scalepred.errors import ScalepredError
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ app.command("inspect")(inspect.inspect)
 app.command("sources")(sources.sources)
 app.command("harvest")(harvest.harvest)
 app.command("train-predictor")(train_predictor.train_predictor)
-# app.add_typer(warehouse.app, name="warehouse", help="Look into the warehouse, check it, copy it.")
+app.add_typer(warehouse.app, name="warehouse", help="Look into the warehouse, check it, copy it.")
 app.command("demo")(demo.demo)
 
 

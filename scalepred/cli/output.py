@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+UNBROKEN = 1_000
+"""Width of lines that go to a file or another program, which should not be broken."""
+
 
 def print_json(document: Any) -> None:
     """Print one document on stdout; characters that UTF-8 can't hold, as in undecodable file names, are escaped."""
@@ -17,16 +20,19 @@ def print_json(document: Any) -> None:
 
 def console() -> "Console":
     """Return the console of stdout."""
-    from rich.console import Console
-
-    return Console(highlight=False)
+    return _console(stderr=False)
 
 
 def notes() -> "Console":
     """Return the console of stderr, for notes and progress."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> "Console":
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else UNBROKEN)
 
 
 def safe(text: str) -> str:

@@ -1,0 +1,156 @@
+"""`scalepred warehouse`: look into the warehouse, check it, copy it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scalepred.cli import options
+
+if TYPE_CHECKING:
+    from scalepred.warehouse import Status
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+Snapshot = Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of Parquet files.", show_default=False)]
+
+
+@app.command("status")
+def status(warehouse: options.WarehouseFile = None, json: options.Json = False) -> None:
+    """Count tasks, origins, runs and whole grids."""
+    import dataclasses
+
+    from scalepred.cli import output as out
+    from scalepred.warehouse import open_warehouse
+
+    with open_warehouse(options.warehouse_path(warehouse), read_only=True) as store:
+        found = store.status()
+    if json:
+        names = ("source", "recipe", "whole_grids", "begun_grids", "runs")
+        grids = [dict(zip(names, grid, strict=True)) for grid in found.grids]
+        out.print_json({"schema": 1, **dataclasses.asdict(found), "grids": grids})
+    else:
+        _show_status(found)
+
+
+@app.command("verify")
+def verify(warehouse: options.WarehouseFile = None, json: options.Json = False) -> None:
+    """Check every row: ids, accuracies against their bits, orphans. Ends with exit code 3 if something is wrong."""
+    from scalepred.cli import output as out
+    from scalepred.warehouse import open_warehouse
+
+    path = options.warehouse_path(warehouse)
+    with open_warehouse(path, read_only=True) as store:
+        problems = store.verify()
+    if json:
+        out.print_json({"schema": 1, "problems": problems})
+    else:
+        for problem in problems:
+            out.console().print(out.safe(problem), soft_wrap=True)
+        out.notes().print(f"{len(problems)} problems" if problems else "nothing is wrong")
+    if problems:
+        raise typer.Exit(3)
+
+
+@app.command("export")
+def export(folder: Snapshot, warehouse: options.WarehouseFile = None, json: options.Json = False) -> None:
+    """Write a snapshot: one Parquet file for each table."""
+    from scalepred.warehouse import open_warehouse
+
+    with open_warehouse(options.warehouse_path(warehouse), read_only=True) as store:
+        counts = store.export_parquet(folder)
+    _show_counts("exported", counts, json=json)
+
+
+@app.command("import")
+def import_(folder: Snapshot, warehouse: options.WarehouseFile = None, json: options.Json = False) -> None:
+    """Add a snapshot's rows; rows that are there already stay as they are."""
+    from scalepred.warehouse import open_warehouse
+
+    with open_warehouse(options.warehouse_path(warehouse)) as store:
+        counts = store.import_parquet(folder)
+    _show_counts("imported", counts, json=json)
+
+
+@app.command("query")
+def query(
+    sql: Annotated[str, typer.Argument(help="One SELECT.", show_default=False)],
+    warehouse: options.WarehouseFile = None,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Print CSV; text that a spreadsheet would obey is quoted.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Run SQL that can read the warehouse and touch nothing else."""
+    from scalepred import warehouse as store
+    from scalepred.cli import output as out
+
+    columns, rows = store.query(options.warehouse_path(warehouse), sql)
+    if json:
+        out.print_json({"schema": 1, "columns": columns, "rows": [[_plain(cell) for cell in row] for row in rows]})
+    elif csv:
+        _print_csv(columns, rows)
+    else:
+        _show_rows(columns, rows)
+
+
+def _show_status(found: "Status") -> None:
+    from rich.table import Table
+
+    from scalepred.cli import output as out
+
+    console = out.console()
+    console.print(f"{out.safe(found.path)}: {found.n_bytes / 1e6:.1f} MB, schema {found.schema}", soft_wrap=True)
+    console.print(", ".join(f"{n} {table}" for table, n in found.tables.items()) + f"; {found.n_origins} origins")
+    console.print(f"runs: {found.n_done} done, {found.n_diverged} diverged; last {found.last_finished_at or 'never'}")
+    if found.grids:
+        table = Table("source", "recipe", "whole grids", "begun", "runs", box=None)
+        for source, recipe, *numbers in found.grids:
+            table.add_row(out.safe(source), out.safe(recipe), *map(str, numbers))
+        console.print(table)
+
+
+def _show_counts(what: str, counts: dict[str, int], *, json: bool) -> None:
+    from scalepred.cli import output as out
+
+    if json:
+        out.print_json({"schema": 1, "rows": counts})
+    else:
+        out.console().print(f"{what}: " + ", ".join(f"{n} {table}" for table, n in counts.items()))
+
+
+def _show_rows(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
+    from rich.table import Table
+
+    from scalepred.cli import output as out
+
+    table = Table(*map(out.safe, columns), box=None)
+    for row in rows:
+        table.add_row(*("" if cell is None else out.safe(str(cell)) for cell in row))
+    out.console().print(table)
+
+
+def _print_csv(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
+    import csv
+    import sys
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([_unspreadsheet(column) for column in columns])
+    writer.writerows([[_unspreadsheet(cell) for cell in row] for row in rows])
+
+
+def _unspreadsheet(cell: Any) -> Any:
+    """Prefix text that a spreadsheet would take for a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def _plain(cell: Any) -> Any:
+    """Return a cell as a JSON value: bytes as hex, what JSON lacks as text."""
+    import math
+
+    if isinstance(cell, bytes):
+        return cell.hex()
+    if isinstance(cell, list | tuple):
+        return [_plain(each) for each in cell]
+    if isinstance(cell, float) and not math.isfinite(cell):
+        return str(cell)
+    return cell if cell is None or isinstance(cell, str | int | float | bool) else str(cell)
