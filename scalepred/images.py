@@ -265,7 +265,7 @@ def resize(rgb: np.ndarray, px: int) -> np.ndarray:
 def content_hash(rgb: np.ndarray) -> str:
     """Return 32 hex digits over size and pixels of a decoded (h, w, 3) picture."""
     digest = hashlib.blake2b(f"{rgb.shape}".encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(rgb))
+    digest.update(np.ascontiguousarray(rgb).data)
     return digest.hexdigest()
 
 
