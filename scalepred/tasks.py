@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -33,6 +34,9 @@ SPLITS = ("train", "val", "test")
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 MANIFEST = "manifest.csv"
 ABOUT = "task.json"
+EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+"""Only a hint of where pictures are; what a file is, its content decides."""
+
 TEST_SHARE = 0.2
 VAL_SHARE = 0.2
 """Of what is not test."""
@@ -197,10 +201,10 @@ def _understand(
         classes={str(name): int(n) for name, n in sorted(Counter(labels).items())},
         splits={name: int((codes == code).sum()) for code, name in enumerate(SPLITS)},
         set_aside=set_aside,
-        warnings=_warnings(listing, loaded, good, labels, codes, same, given),
+        warnings=_warnings(listing, loaded, labels, codes, same),
         n_exact_duplicates=len(loaded.hashes) - len(set(loaded.hashes)),
         n_near_duplicates=len(set(loaded.hashes)) - len(set(same)),
-        problem=_problem(labels, codes, given),
+        problem=_problem(labels, codes),
     )
     return listing, loaded, codes, inspection
 
@@ -249,7 +253,8 @@ def list_pictures(data: str | Path) -> Listing:
     if not path.exists():
         raise DataError(f"There is nothing at {path}: give a folder of class folders or a CSV manifest.")
     if path.is_file():
-        return _from_manifest(path, name=path.stem, origin=path.stem)
+        stem = os.fsencode(path.stem).decode("utf-8", "backslashreplace")
+        return _from_manifest(path, name=stem, origin=stem)
     name, origin = _about(path)
     if (path / MANIFEST).is_file():
         return _from_manifest(path / MANIFEST, name=name, origin=origin)
@@ -260,7 +265,8 @@ def find_tasks(data: str | Path) -> list[str]:
     """Return the tasks that a path stands for, without decoding: itself, or the sub-folders that are tasks.
 
     A folder is a task if it holds ``manifest.csv``, folders named after splits, or class folders that directly hold
-    files. Otherwise its sub-folders that are tasks count.
+    files with a picture's extension. Otherwise its sub-folders that are tasks count; and if there are none, it is a
+    task itself where a sub-folder holds any file. So classes whose pictures all lie deeper need a manifest, or splits.
 
     Raises:
         DataError: if neither it nor a sub-folder is a task.
@@ -268,29 +274,32 @@ def find_tasks(data: str | Path) -> list[str]:
     path = Path(data)
     if str(data).startswith(PREFIX) or path.is_file() or _is_task(path):
         return [str(data)]
-    below = [folder for folder in _subfolders(path) if _is_task(folder)] if path.is_dir() else []
-    if not below:
-        raise DataError(
-            f"{path} is neither a task nor a folder of tasks. A task is a folder of class folders with pictures in "
-            f"them, perhaps under train, val and test, or a folder that holds {MANIFEST}."
-        )
-    return [str(folder) for folder in below]
+    subfolders = _subfolders(path) if path.is_dir() else []
+    below = [folder for folder in subfolders if _is_task(folder)]
+    if below:
+        return [str(folder) for folder in below]
+    if any(_files_in(folder) for folder in subfolders):
+        return [str(data)]
+    raise DataError(
+        f"{path} is neither a task nor a folder of tasks. A task is a folder of class folders with pictures in "
+        f"them, perhaps under train, val and test, or a folder that holds {MANIFEST}."
+    )
 
 
 def _is_task(path: Path) -> bool:
-    if (path / MANIFEST).is_file():
-        return True
     below = _subfolders(path) if path.is_dir() else []
-    if any(folder.name.lower() in SPLIT_NAMES and _subfolders(folder) for folder in below):
-        return True
-    return any(_holds_files(folder) for folder in below)
+    return (
+        (path / MANIFEST).is_file()
+        or any(folder.name.lower() in SPLIT_NAMES and _subfolders(folder) for folder in below)
+        or any(file.suffix.lower() in EXTENSIONS for folder in below for file in _files_in(folder))
+    )
 
 
-def _holds_files(folder: Path) -> bool:
+def _files_in(folder: Path) -> list[Path]:
     try:
-        return any(child.is_file() and not is_hidden(child.name) and child.name != ABOUT for child in folder.iterdir())
+        return [child for child in folder.iterdir() if child.is_file() and not is_hidden(child.name)]
     except OSError:
-        return False
+        return []
 
 
 def _subfolders(path: Path) -> list[Path]:
@@ -302,7 +311,7 @@ def _subfolders(path: Path) -> list[Path]:
 
 def _about(path: Path) -> tuple[str, str]:
     """Return a task folder's name and origin: its own name, or what its ``task.json`` says."""
-    own = path.resolve().name
+    own = os.fsencode(path.resolve().name).decode("utf-8", "backslashreplace")
     if not (path / ABOUT).is_file():
         return own, own
     try:
@@ -387,25 +396,26 @@ def _nothing_found(path: Path, listing: Listing) -> str:
 
 
 def _from_manifest(path: Path, *, name: str, origin: str) -> Listing:
-    rows = _manifest_rows(path)
+    """List a manifest's pictures; a file that is listed twice with the same label and split counts once.
+
+    Raises:
+        DataError: with every problem of every line.
+    """
     problems: list[str] = []
-    entries: list[Entry] = []
-    met: dict[tuple[int, int] | str, tuple[str, str | None]] = {}
-    for line, row in rows:
+    entries: dict[tuple[int, int], Entry] = {}
+    for line, row in _manifest_rows(path):
         entry = _manifest_entry(path, line, row, problems)
         if entry is None:
             continue
-        status = Path(entry.path).stat()
-        earlier = met.setdefault((status.st_dev, status.st_ino), (entry.label, entry.split))
-        if earlier[0] != entry.label:
-            problems.append(f"line {line}: {row['path']} has two labels, {earlier[0]!r} and {entry.label!r}")
-        elif earlier[1] != entry.split:
-            problems.append(f"line {line}: {row['path']} is in two splits, {earlier[1]} and {entry.split}")
-        elif earlier is not met[status.st_dev, status.st_ino] or all(e.path != entry.path for e in entries):
-            entries.append(entry)
+        status = Path(entry.path).stat()  # a link, or another spelling of the path, is the same file
+        earlier = entries.setdefault((status.st_dev, status.st_ino), entry)
+        if earlier.label != entry.label:
+            problems.append(f"line {line}: {row['path']} has two labels, {earlier.label!r} and {entry.label!r}")
+        elif earlier.split != entry.split:
+            problems.append(f"line {line}: {row['path']} is in two splits, {earlier.split} and {entry.split}")
     if problems:
         raise DataError(join_problems(f"{path} can't be used as it is:", problems))
-    return Listing(name=name, origin=origin, layout="CSV manifest", entries=entries)
+    return Listing(name=name, origin=origin, layout="CSV manifest", entries=list(entries.values()))
 
 
 def _manifest_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
@@ -428,9 +438,13 @@ def _manifest_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
         problems += [f"the column {column!r} comes twice" for column, n in Counter(columns).items() if n > 1]
         if problems:
             raise DataError(join_problems(f"{path} can't be used as it is:", problems))
-        return [(reader.line_num, {k: v or "" for k, v in row.items() if isinstance(k, str)}) for row in reader]
+        rows = [(reader.line_num, dict(row)) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} can't be read as a CSV manifest of UTF-8 text: {error}.") from error
+    long = [f"line {line}: it has more fields than there are columns" for line, row in rows if None in row]
+    if long:
+        raise DataError(join_problems(f"{path} can't be used as it is:", long))
+    return [(line, {column: value or "" for column, value in row.items()}) for line, row in rows]
 
 
 def _manifest_entry(path: Path, line: int, row: dict[str, str], problems: list[str]) -> Entry | None:
@@ -544,7 +558,7 @@ def _joined(same: np.ndarray, groups: Sequence[str | None]) -> np.ndarray:
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
-def _problem(labels: np.ndarray, codes: np.ndarray, given: Sequence[str | None] | None) -> str | None:
+def _problem(labels: np.ndarray, codes: np.ndarray) -> str | None:
     """Return why nothing can be learnt from these pictures, or None."""
     classes = sorted(set(labels))
     if len(classes) < 2:
@@ -561,47 +575,57 @@ def _problem(labels: np.ndarray, codes: np.ndarray, given: Sequence[str | None] 
     return None
 
 
-def _warnings(
-    listing: Listing,
-    loaded: Loaded,
-    good: list[Entry],
-    labels: np.ndarray,
-    codes: np.ndarray,
-    same: np.ndarray,
-    given: Sequence[str | None] | None,
-) -> list[str]:
-    words = [f"the class {name!r} has no pictures and is left out" for name in listing.empty]
+def _warnings(listing: Listing, loaded: Loaded, labels: np.ndarray, codes: np.ndarray, same: np.ndarray) -> list[str]:
+    good = [listing.entries[i] for i in loaded.kept]
     counts = Counter(labels)
+    words = [f"the class {name!r} has no pictures and is left out" for name in listing.empty]
     lost = sorted({entry.label for entry in listing.entries} - set(counts))
     words += [f"the class {name!r} has no usable picture and is left out" for name in lost]
     single = sorted(name for name, n in counts.items() if n == 1)
     if single:
         words.append(f"{len(single)} classes have one picture, which is kept for training: {_few(single)}")
     words += _twins(sorted(counts))
-    words += [f"{listing.entries[i].path}: {note}" for i, note in loaded.notes]
+    words += _noted(listing, loaded)
+    words += _shared(good, labels, codes, same)
+    if {entry.split for entry in good} - {None, "train"} and not (codes == 2).any():
+        words.append("your splits have no test pictures, so there is no test accuracy")
+    return words
+
+
+def _noted(listing: Listing, loaded: Loaded) -> list[str]:
+    """Return one warning for each kind of note, with an example."""
+    kinds = defaultdict(list)
+    for at, note in loaded.notes:
+        kinds[note.partition(":")[0] if ":" in note else note].append((listing.entries[at].path, note))
+    return [
+        f"{found[0][0]}: {found[0][1]}" + (f" ({len(found)} pictures like it)" if len(found) > 1 else "")
+        for found in kinds.values()
+    ]
+
+
+def _shared(good: list[Entry], labels: np.ndarray, codes: np.ndarray, same: np.ndarray) -> list[str]:
+    """Return warnings about duplicates: how many, under two classes, and across the user's own splits."""
     members = defaultdict(list)
     for row, number in enumerate(same):
         members[int(number)].append(row)
-    shared = [rows for rows in members.values() if len(rows) > 1]
-    if shared:
-        n = sum(len(rows) - 1 for rows in shared)
-        words.append(f"{n} pictures are exact or near duplicates of another; duplicates share a split")
-    conflicts = [rows for rows in shared if len({labels[row] for row in rows}) > 1]
+    groups = [rows for rows in members.values() if len(rows) > 1]
+    if not groups:
+        return []
+    words = [f"{len(same) - len(members)} pictures are exact or near duplicates of another; duplicates share a split"]
+    conflicts = [rows for rows in groups if len({labels[row] for row in rows}) > 1]
     if conflicts:
-        example = sorted(conflicts[0], key=lambda row: str(labels[row]))
+        first, *_, last = sorted(conflicts[0], key=lambda row: str(labels[row]))
         words.append(
-            f"{len(conflicts)} pictures come under more than one class, such as {good[example[0]].path} "
-            f"({labels[example[0]]}) and {good[example[-1]].path} ({labels[example[-1]]})"
+            f"{len(conflicts)} pictures come under more than one class, such as {good[first].path} "
+            f"({labels[first]}) and {good[last].path} ({labels[last]})"
         )
-    if given is not None:
-        across = sum(len({int(codes[row]) for row in rows}) > 1 for rows in shared)
-        if across:
-            words.append(
-                f"{across} pictures have duplicates in another split of your own; the splits are kept, "
-                "and accuracies will look better than they are"
-            )
-        if not (codes == 2).any() and set(given) - {None, "train"}:
-            words.append("your splits have no test pictures, so there is no test accuracy")
+    across = sum(len({int(codes[row]) for row in rows}) > 1 for rows in groups)
+    if across:  # only where the user made the splits
+        words[0] = words[0].partition(";")[0]
+        words.append(
+            f"{across} pictures have duplicates in another split of your own; the splits are kept, "
+            "and accuracies will look better than they are"
+        )
     return words
 
 
