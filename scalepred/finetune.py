@@ -107,7 +107,7 @@ def finetune(
             with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
                 loss = functional.cross_entropy(network(normalise(batch, architecture)), labels[rows.to(device)])
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             losses.append(loss.detach())
         finite = torch.stack(losses).isfinite()
@@ -156,7 +156,7 @@ def predict_logits(
     network.eval()
     outputs = []
     with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-        for batch in torch.from_numpy(images).split(EVALUATION_BATCH):
+        for batch in torch.split(torch.from_numpy(images), EVALUATION_BATCH):
             outputs.append(network(normalise(batch.to(device), architecture)).float().cpu())
     return torch.cat(outputs)
 

