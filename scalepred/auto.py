@@ -103,7 +103,8 @@ def pick_device(name: str) -> tuple[torch.device, torch.dtype]:
 
 def given(scale: float) -> Choice:
     """Return the user's own choice."""
-    return Choice(scale=check_scale(scale), by="given", reason="given with --scale", fixed_scale=scale)
+    checked = check_scale(scale)
+    return Choice(scale=checked, by="given", reason="given with --scale", fixed_scale=checked)
 
 
 def predict(

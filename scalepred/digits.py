@@ -6,6 +6,8 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from scalepred.errors import DataError
+
 DEMO_PICTURES = 600
 """The demo uses the first 600; the predictor that ships may have been trained on the others."""
 
@@ -14,13 +16,19 @@ def write_digits(folder: Path, *, first: int = 0, last: int | None = DEMO_PICTUR
     """Write digits ``first`` up to ``last`` as ``folder/<digit>/<number>.png``, 8 x 8 px, black on white.
 
     Returns the files in the order of the collection; what is there already is written over with the same pixels.
+
+    Raises:
+        DataError: if they can't be written there.
     """
     digits = load_digits()
     written = []
     for index in range(len(digits.target))[first:last]:
         path = folder / str(digits.target[index]) / f"{index:04d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
         pixels = 255 - np.rint(digits.images[index] * 255 / 16).astype(np.uint8)
-        Image.fromarray(pixels).save(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+        except OSError as error:
+            raise DataError(f"The digits can't be written to {path}: {error.strerror or error}.") from error
         written.append(path)
     return written

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -10,27 +11,36 @@ from scalepred.predictor import (
     MIN_ORIGINS,
     Predictor,
     TrainingTable,
+    abstains,
     choose_columns,
+    columns_by_group,
+    error_interval,
     fit,
     fixed_columns,
     inner_threshold,
     origin_folds,
     predict_curves,
+    rows_by_group,
     train,
 )
 from scalepred.table import Harvested
 from scalepred.targets import bootstrap_interval, gap_closed, honest_best, most_frequent_best, naive_best, regret
 
 POINT = 0.01
+CONTROLS = 5
+"""Permutations that the control is the mean of: of few tasks, a single one gains or loses by luck."""
+
+_TIE = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """How one way of choosing does over all held-out tasks; accuracies and regrets are fractions of test pictures.
+    """How one way of choosing does over held-out tasks; accuracies and regrets are fractions of test pictures.
 
     Attributes:
         method: its name.
         jobs: finetunes that a user pays for.
+        n_tasks: tasks that it could be scored on; the name says so where these are not all.
         accuracy: mean over tasks.
         over_fixed, over_fixed_interval: mean gain over the best fixed scale, and its 95 % interval over origins.
         regret_mean, regret_median, regret_p90: against the honest best.
@@ -40,6 +50,7 @@ class Row:
 
     method: str
     jobs: int
+    n_tasks: int
     accuracy: float
     over_fixed: float
     over_fixed_interval: tuple[float, float] | None
@@ -58,14 +69,19 @@ class Evaluation:
         rows: a row per method.
         n_bundles, n_origins: tasks (with their source and recipe) and collections behind every row.
         n_moved: held-out tasks for which the predictor left the fixed scale.
-        gain_errors: real less predicted gain of the predicted best over the fixed scale, where they differ.
+        n_abstained: held-out tasks for which it predicted nothing, because they are unlike the others.
+        gain_errors: real less predicted gain over the fixed scale, where it was left.
+        interval_coverage: share of these that lie in the 80 % interval made without their own origin's; None where
+            there are too few.
     """
 
     rows: tuple[Row, ...]
     n_bundles: int
     n_origins: int
     n_moved: int
-    gain_errors: list[float]
+    n_abstained: int
+    gain_errors: tuple[float, ...]
+    interval_coverage: float | None
 
     def to_json(self) -> dict[str, object]:
         """Return JSON values, without the errors."""
@@ -76,11 +92,18 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """The columns that a pipeline chose for held-out bundles, (n,) int64, and the curves it predicted, (n, s)."""
+    """What a pipeline did for held-out bundles.
+
+    Attributes:
+        chosen, fixed, frequent: (n,) int64 columns: its choice, the best fixed scale, the most frequently best one.
+        abstained: (n,) bool, where it predicted nothing.
+        curves: (n, s) predicted relative accuracies.
+    """
 
     chosen: np.ndarray
     fixed: np.ndarray
     frequent: np.ndarray
+    abstained: np.ndarray
     curves: np.ndarray
 
 
@@ -100,7 +123,7 @@ def leave_one_origin_out(harvested: Harvested, *, seed: int = 0) -> Evaluation:
     """Hold out every origin once, with all its tasks, and score what the rest would have chosen for it.
 
     Everything that is chosen (trees, threshold, fixed scale) sees the other origins only; test pictures score and never
-    choose. The control goes the same way with the tasks' features permuted.
+    choose. The control goes the same way, ``CONTROLS`` times, with the tasks' features permuted.
 
     Raises:
         ValueError: with fewer than ``MIN_ORIGINS`` origins.
@@ -108,43 +131,80 @@ def leave_one_origin_out(harvested: Harvested, *, seed: int = 0) -> Evaluation:
     table = harvested.table
     if len(set(table.origins)) < MIN_ORIGINS:
         raise ValueError(f"{len(set(table.origins))} origins are too few: {MIN_ORIGINS} are needed.")
-    real = choices(table, seed=seed)
-    shuffled = np.random.default_rng(seed).permutation(len(table.names))
-    control = choices(dataclasses.replace(table, features=table.features[shuffled]), seed=seed)
+    controls = [choices(permuted(table, seed=seed + draw), seed=seed) for draw in range(CONTROLS)]
+    return score_choices(harvested, choices(table, seed=seed), controls=controls, seed=seed)
+
+
+def score_choices(harvested: Harvested, real: Choices, *, controls: Sequence[Choices], seed: int = 0) -> Evaluation:
+    """Score what was chosen for held-out bundles, and its rivals, on the same test pictures."""
+    table = harvested.table
     best = np.array([honest_best(correct, seed=seed) for correct in harvested.correct])
     at = _At(harvested.test, table.origins, real.fixed, best)
-    n_scales = len(table.scales)
+    search_jobs = round(len(table.scales) * float(np.mean([correct.shape[1] for correct in harvested.correct])))
     rows = (
         at.row("predicted scale", 1, at.scores(real.chosen)),
         at.row("best fixed scale", 1, at.scores(real.fixed)),
         at.row("most frequently best scale (the paper's)", 1, at.scores(real.frequent)),
         at.row("head only (the paper's baseline)", 1, harvested.baseline),
-        at.row("predicted, features permuted (control)", 1, at.scores(control.chosen)),
-        at.row("search: best of all scales on validation", n_scales, at.scores(harvested.val.argmax(axis=1))),
-        at.row("honest best", n_scales, best),
-        at.row("naive best, chosen on test (biased)", n_scales, naive_best(harvested.test)),
+        at.row("predicted, features permuted (control)", 1, np.mean([at.scores(c.chosen) for c in controls], axis=0)),
+        at.row("search: best of all scales on validation", search_jobs, searched(harvested)),
+        at.row("honest best", search_jobs, best),
+        at.row("naive best, chosen on test (biased)", search_jobs, naive_best(harvested.test)),
     )
+    errors = _gain_errors(real, table.accuracies)
+    moved = np.isfinite(errors)
     return Evaluation(
-        rows=rows,
+        rows=tuple(row for row in rows if row is not None),
         n_bundles=len(table.names),
         n_origins=len(set(table.origins)),
-        n_moved=int((real.chosen != real.fixed).sum()),
-        gain_errors=_gain_errors(real, table.accuracies),
+        n_moved=int(moved.sum()),
+        n_abstained=int(real.abstained.sum()),
+        gain_errors=tuple(errors[moved].tolist()),
+        interval_coverage=_coverage(errors[moved], np.array(table.origins)[moved]),
     )
 
 
 def choices(table: TrainingTable, *, seed: int) -> Choices:
-    """Choose for every bundle from the bundles of other origins."""
+    """Choose for every bundle from the bundles of other origins, as ``predictor.choose`` does for a new task."""
     n = len(table.names)
     chosen, fixed, frequent = (np.zeros(n, dtype=np.int64) for _ in range(3))
+    abstained = _of_few_origins(table)
     curves = np.zeros(table.accuracies.shape)
     for held, rest in origin_folds(table.origins, seed=seed):
         own, others = table.rows(held), table.rows(rest)
         curves[held] = predict_curves(fit(others, seed=seed), own.features, table.scales)
         fixed[held] = fixed_columns(others, own)
-        frequent[held] = most_frequent_best(others.accuracies)
+        frequent[held] = columns_by_group(others, own, lambda known: most_frequent_best(known.accuracies))
+        abstained[held] |= abstains(others, own)
         chosen[held] = choose_columns(curves[held], fixed[held], inner_threshold(others, seed=seed))
-    return Choices(chosen=chosen, fixed=fixed, frequent=frequent, curves=curves)
+    chosen = np.where(abstained, fixed, chosen)
+    return Choices(chosen=chosen, fixed=fixed, frequent=frequent, abstained=abstained, curves=curves)
+
+
+def permuted(table: TrainingTable, *, seed: int) -> TrainingTable:
+    """Return the table with the features of other bundles of the same source and recipe, never of the same origin.
+
+    Bundles are laid out origin by origin, in random order, and features move on by as many bundles as the largest
+    origin has; so an origin's features stay together, and only an origin with more than half of all meets its own.
+    """
+    rng = np.random.default_rng(seed)
+    features = table.features.copy()
+    for rows in rows_by_group(table).values():
+        origins = np.array([table.origins[row] for row in rows])
+        names, codes, counts = np.unique(origins, return_inverse=True, return_counts=True)
+        laid_out = rows[np.argsort(rng.permutation(len(names))[codes], kind="stable")]
+        features[laid_out] = table.features[np.roll(laid_out, counts.max())]
+    return dataclasses.replace(table, features=features)
+
+
+def searched(harvested: Harvested) -> np.ndarray:
+    """Return the test accuracy of the scale that is best on validation, (n,), the mean over scales that tie.
+
+    NaN for tasks without test pictures: there the search would be scored on what it chose by.
+    """
+    best = harvested.val >= naive_best(harvested.val)[:, None] - _TIE
+    scores = np.where(best, harvested.test, 0.0).sum(axis=1) / best.sum(axis=1)
+    return np.where(harvested.has_test, scores, np.nan)
 
 
 @dataclass(frozen=True)
@@ -159,28 +219,54 @@ class _At:
     def scores(self, columns: np.ndarray) -> np.ndarray:
         return np.asarray(self.test[np.arange(len(columns)), columns])
 
-    def row(self, method: str, jobs: int, scores: np.ndarray) -> Row:
-        fixed = self.scores(self.fixed)
-        gain, lost = scores - fixed, regret(self.best, scores)
-        interval = bootstrap_interval(gain, self.origins, lambda drawn: float(np.nanmean(drawn)), seed=0)
-        closed = gap_closed(scores, fixed, self.best)
+    def row(self, method: str, jobs: int, scores: np.ndarray) -> Row | None:
+        """Score the tasks whose score is known; None where there are none."""
+        rows = np.flatnonzero(np.isfinite(scores) & np.isfinite(self.best))
+        if not len(rows):
+            return None
+        scored, fixed, best = scores[rows], self.scores(self.fixed)[rows], self.best[rows]
+        gain, lost = scored - fixed, regret(best, scored)
+        origins = [self.origins[row] for row in rows]
+        interval = bootstrap_interval(gain, origins, lambda drawn: float(drawn.mean()), seed=0)
+        closed = gap_closed(scored, fixed, best)
         return Row(
-            method=method,
+            method=method if len(rows) == len(scores) else f"{method}, {len(rows)} tasks",
             jobs=jobs,
-            accuracy=float(np.nanmean(scores)),
-            over_fixed=float(np.nanmean(gain)),
+            n_tasks=len(rows),
+            accuracy=float(scored.mean()),
+            over_fixed=float(gain.mean()),
             over_fixed_interval=None if math.isnan(interval[0]) else interval,
-            regret_mean=float(np.nanmean(lost)),
-            regret_median=float(np.nanmedian(lost)),
-            regret_p90=float(np.nanquantile(lost, 0.9)),
+            regret_mean=float(lost.mean()),
+            regret_median=float(np.median(lost)),
+            regret_p90=float(np.quantile(lost, 0.9)),
             gap_closed=None if math.isnan(closed) else closed,
-            worse_share=float(np.mean(gain < -POINT)),
+            worse_share=float((gain < -POINT).mean()),
         )
 
 
-def _gain_errors(real: Choices, accuracies: np.ndarray) -> list[float]:
+def _of_few_origins(table: TrainingTable) -> np.ndarray:
+    """Return which bundles are of a source and recipe with too few origins to predict for, (n,) bool."""
+    few = np.zeros(len(table.names), dtype=np.bool_)
+    for rows in rows_by_group(table).values():
+        few[rows] = len({table.origins[row] for row in rows}) < MIN_ORIGINS
+    return few
+
+
+def _gain_errors(real: Choices, accuracies: np.ndarray) -> np.ndarray:
+    """Return real less predicted gain over the fixed scale, (n,); NaN where that was not left."""
     rows = np.arange(len(accuracies))
-    best = real.curves.argmax(axis=1)
-    promised = real.curves[rows, best] - real.curves[rows, real.fixed]
-    came = accuracies[rows, best] - accuracies[rows, real.fixed]
-    return [float(error) for error in (came - promised)[best != real.fixed]]
+    promised = real.curves[rows, real.chosen] - real.curves[rows, real.fixed]
+    came = accuracies[rows, real.chosen] - accuracies[rows, real.fixed]
+    return np.where(real.chosen != real.fixed, came - promised, np.nan)
+
+
+def _coverage(errors: np.ndarray, origins: np.ndarray) -> float | None:
+    """Return the share of errors in the interval that the errors of other origins give; None where there is none."""
+    covered = []
+    for origin in sorted(set(origins)):
+        interval = error_interval(errors[origins != origin].tolist())
+        if interval is None:
+            return None
+        own = errors[origins == origin]
+        covered += ((own >= interval[0]) & (own <= interval[1])).tolist()
+    return float(np.mean(covered)) if covered else None

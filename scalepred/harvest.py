@@ -1,6 +1,7 @@
 """The harvest: plan which finetunes are missing from a warehouse, run them, and store each as it finishes."""
 
 import datetime
+import itertools
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -106,44 +107,64 @@ def make_plan(
         lock_timeout_seconds: how long to wait while another process holds the warehouse.
         on_task: called with how many tasks are read, how many there are, and the last one's name.
 
-    A task that can't be used is refused with its reason, and the others go on.
+    A task that can't be used is refused with its reason, and the others go on. What is the same task under another name
+    is done once.
     """
-    stored, with_features = _stored(warehouse, lock_timeout_seconds)
-    bundles: list[Bundle] = []
-    refused: dict[str, str] = {}
-    n_stored = 0
     sizes = sorted({recipe.image_px for recipe in recipes})
     for source in sources:
         for size in sizes:
             check_takes(source.architecture, image_px=size)
+    stored = _stored(warehouse, lock_timeout_seconds)
+    bundles: list[Bundle] = []
+    seen: set[tuple[str, str, int]] = set()
+    refused: dict[str, str] = {}
+    n_stored = 0
     for index, name in enumerate(data):
-        for size in sizes:
-            try:
-                task = read_task(name, image_px=size)
-            except DataError as error:
-                refused[name] = str(error)
-                break
-            for source in sources:
-                of_size = [recipe for recipe in recipes if recipe.image_px == size]
-                wanted = wanted_runs(task.record.task_id, source.source_id, of_size, n_seeds=n_seeds)
-                missing = tuple(run for run in wanted if run.run_id not in stored)
-                lacks = (task.record.task_id, source.source_id, feature_set(size)) not in with_features
-                n_stored += len(wanted) - len(missing)
-                if missing or lacks:
-                    bundles.append(
-                        Bundle(data=name, task=task, source=source, image_px=size, runs=missing, lacks_features=lacks)
-                    )
+        try:
+            tasks = [read_task(name, image_px=size) for size in sizes]
+        except DataError as error:
+            refused[name] = str(error)
+            tasks = []
+        for task, source in itertools.product(tasks, sources):
+            key = (task.record.task_id, source.source_id, task.image_px)
+            if key in seen:
+                continue
+            seen.add(key)
+            of_size = [recipe for recipe in recipes if recipe.image_px == task.image_px]
+            wanted = wanted_runs(task.record.task_id, source.source_id, of_size, n_seeds=n_seeds)
+            bundle = _bundle(name, task, source, wanted, stored)
+            n_stored += len(wanted) - len(bundle.runs)
+            if bundle.runs or bundle.lacks_features:
+                bundles.append(bundle)
         if on_task:
             on_task(index + 1, len(data), Path(name).name)
     return Plan(bundles=tuple(bundles), n_stored=n_stored, refused=refused)
 
 
-def _stored(warehouse: Path, lock_timeout_seconds: float) -> tuple[set[str], set[tuple[str, str, str]]]:
+def _bundle(data: str, task: Task, source: Source, wanted: Sequence[PlannedRun], stored: "_Stored") -> Bundle:
+    return Bundle(
+        data=data,
+        task=task,
+        source=source,
+        image_px=task.image_px,
+        runs=tuple(run for run in wanted if run.run_id not in stored.run_ids),
+        lacks_features=(task.record.task_id, source.source_id, feature_set(task.image_px)) not in stored.features,
+    )
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What a warehouse holds already: runs, and (task, source, feature set)."""
+
+    run_ids: set[str]
+    features: set[tuple[str, str, str]]
+
+
+def _stored(warehouse: Path, lock_timeout_seconds: float) -> _Stored:
     if not warehouse.exists():
-        return set(), set()
+        return _Stored(set(), set())
     with open_warehouse(warehouse, read_only=True, lock_timeout_seconds=lock_timeout_seconds) as store:
-        features = {(f.task_id, f.source_id, f.feature_set) for f in store.features()}
-        return store.run_ids(), features
+        return _Stored(store.run_ids(), {(f.task_id, f.source_id, f.feature_set) for f in store.features()})
 
 
 def run_plan(

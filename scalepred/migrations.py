@@ -2,14 +2,21 @@
 
 import datetime
 import importlib.resources
+import itertools
+import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from scalepred.errors import VersionError
 
 BOOKKEEPING = "CREATE TABLE IF NOT EXISTS schema_migrations (name VARCHAR PRIMARY KEY, applied_at VARCHAR NOT NULL)"
+
+
+class ForeignError(Exception):
+    """The database has had migrations, but of another program."""
 
 
 def packaged() -> dict[str, str]:
@@ -20,10 +27,11 @@ def packaged() -> dict[str, str]:
 
 
 def applied(connection: Any) -> list[str]:
-    """Return the names of the migrations that a database has had, in order; none for a new one."""
-    found = connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'schema_migrations'").fetchone()
-    if not found:
-        return []
+    """Return the names of the migrations that a warehouse has had, in order.
+
+    A database that is none raises DuckDB's own error: to ask whether the table is there would take longer than all else
+    that opening does.
+    """
     return [row[0] for row in connection.execute("SELECT name FROM schema_migrations ORDER BY name").fetchall()]
 
 
@@ -37,18 +45,21 @@ def check_known(names: Iterable[str], *, where: str, known: Iterable[str]) -> No
         )
 
 
-def pending(connection: Any, migrations: dict[str, str], *, where: str) -> list[str]:
-    """Return the migrations that a database still needs.
+def pending(done: Sequence[str], known: Iterable[str], *, where: str) -> list[str]:
+    """Return the known migrations that are not done.
 
     Raises:
-        VersionError: if the database is newer than this version.
+        VersionError: if others are done, so that the database is newer than this version.
+        ForeignError: if the first of ours is not done, so that they are another program's.
     """
-    done = applied(connection)
-    check_known(done, where=where, known=migrations)
-    return [name for name in migrations if name not in done]
+    known = list(known)
+    if known[0] not in done:
+        raise ForeignError
+    check_known(done, where=where, known=known)
+    return [name for name in known if name not in done]
 
 
-def migrate(connection: Any, migrations: dict[str, str], names: list[str]) -> None:
+def migrate(connection: Any, migrations: Mapping[str, str], names: Iterable[str]) -> None:
     """Apply these migrations and their bookkeeping rows in one transaction: all of them, or none."""
     connection.execute("BEGIN")
     try:
@@ -59,14 +70,29 @@ def migrate(connection: Any, migrations: dict[str, str], names: list[str]) -> No
             connection.execute("INSERT INTO schema_migrations VALUES (?, ?)", [name, now])
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        with suppress(Exception):  # a COMMIT that failed has rolled back already
+            connection.execute("ROLLBACK")
         raise
 
 
 def back_up(path: Path, *, last: str) -> Path:
-    """Copy a closed database beside itself before its schema changes, and return the copy's path."""
-    copy = path.with_name(f"{path.stem}.before-{last}{path.suffix}")
-    temporary = copy.with_name(f".{copy.name}")
-    shutil.copyfile(path, temporary)
-    temporary.replace(copy)
+    """Copy a closed database beside itself before its schema changes, and return the copy's path.
+
+    An earlier backup is never overwritten.
+    """
+    copy = next(each for each in _backup_names(path, last) if not each.exists())
+    temporary = copy.with_name(f".{copy.name}.{os.getpid()}")
+    try:
+        shutil.copyfile(path, temporary)
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())
+        temporary.replace(copy)
+    finally:
+        temporary.unlink(missing_ok=True)
     return copy
+
+
+def _backup_names(path: Path, last: str) -> Iterable[Path]:
+    yield path.with_name(f"{path.stem}.before-{last}{path.suffix}")
+    for number in itertools.count(2):
+        yield path.with_name(f"{path.stem}.before-{last}-{number}{path.suffix}")

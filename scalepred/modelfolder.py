@@ -1,9 +1,10 @@
 """The folder that holds a finetuned classifier: written whole, read back without running anyone's code."""
 
 import dataclasses
+import hashlib
 import json
 import os
-import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from scalepred.config import STAGES, Recipe
+from scalepred.config import STAGES, Recipe, content_id
 from scalepred.errors import DataError, ScalepredError, UsageError, VersionError
 from scalepred.finetune import predict_logits
-from scalepred.images import MAX_MEGAPIXELS, is_hidden, load_pictures, walk
+from scalepred.images import MAX_MEGAPIXELS, load_pictures, walk
 from scalepred.records import RunRecord
 from scalepred.schedule import stage_rates
 from scalepred.sources import Architecture, Source, build, load_weights, read_weights
@@ -45,9 +46,17 @@ class Classified:
 
 
 def check_free(folder: Path, *, overwrite: bool) -> None:
-    """Raise UsageError if a model is there already and may not be overwritten, or the path is a file."""
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file: give a folder with --output.")
+    """Raise UsageError unless a model can be written there: nothing in the way, and none there already.
+
+    Args:
+        folder: which need not exist.
+        overwrite: allow a model that is there to be replaced.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UsageError(f"{there} is a file: give a folder with --output.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"{there} can't be written to: give another folder with --output.")
     if (folder / WEIGHTS).exists() and not overwrite:
         raise UsageError(f"{folder} holds a model already: give another --output, or --overwrite to replace it.")
 
@@ -62,7 +71,11 @@ def save_model(
     run: RunRecord,
     job: dict[str, Any],
 ) -> None:
-    """Write the model and what is known of it; every file is complete when it appears, and the weights appear last.
+    """Write the model and what is known of it.
+
+    Everything is written beside the folder's files first, so a save that fails leaves them as they were. Then the files
+    take their places, the weights last; stopped in the middle of that, the folder is refused, for ``config.json`` names
+    the hashes of weights and classes.
 
     Args:
         folder: made if need be; its other files stay.
@@ -72,23 +85,30 @@ def save_model(
         classes: names in the order of the outputs.
         run: the run's whole record.
         job: the JSON that ``scalepred finetune`` prints.
+
+    Raises:
+        UsageError: if the folder can't be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    scratch = folder / f".saving-{os.getpid()}"
-    scratch.mkdir()
     try:
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-        save_file(state, scratch / WEIGHTS)
-        _write_json(scratch / CLASSES, list(classes))
-        _write_json(scratch / CONFIG, _config(source, recipe, run))
-        _write_json(scratch / "metrics.json", job["metrics"])
-        _write_json(scratch / "run.json", _run_json(run) | {"job": job})
-        (scratch / "README.md").write_text(_card(source, recipe, classes, run, job), encoding="utf-8")
-        for name in (CLASSES, CONFIG, "metrics.json", "run.json", "README.md", WEIGHTS):
-            _flush(scratch / name)
-            (scratch / name).replace(folder / name)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-", ignore_cleanup_errors=True) as name:
+            scratch = Path(name)
+            state = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
+            save_file(state, scratch / WEIGHTS)
+            _write_json(scratch / CLASSES, list(classes))
+            _write_json(scratch / CONFIG, _sealed(_config(source, recipe, run), scratch))
+            _write_json(scratch / "metrics.json", job["metrics"])
+            _write_json(scratch / "run.json", _run_json(run) | {"job": job})
+            (scratch / "README.md").write_text(_card(source, recipe, classes, run, job), encoding="utf-8")
+            files = (CLASSES, CONFIG, "metrics.json", "run.json", "README.md", WEIGHTS)
+            for each in files:
+                _flush(scratch / each)
+            for each in files:
+                (scratch / each).replace(folder / each)
+    except OSError as error:
+        raise UsageError(
+            f"The model can't be saved to {folder}: {error.strerror or error}. Give another folder with --output."
+        ) from error
 
 
 def load_model(folder: Path) -> Model:
@@ -98,25 +118,55 @@ def load_model(folder: Path) -> Model:
         VersionError: if the folder is no model, is damaged, or of another version.
     """
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = _read_config(folder)
         classes = json.loads((folder / CLASSES).read_text(encoding="utf-8"))
-        if config["schema"] != SCHEMA:
-            raise VersionError(
-                f"The model at {folder} has schema {config['schema']}, and this scalepred reads {SCHEMA}."
-            )
+        if not (isinstance(classes, list) and len(classes) >= 2 and all(isinstance(name, str) for name in classes)):
+            raise ValueError(f"{CLASSES} is no list of names.")
         architecture = build(config["architecture"], n_classes=len(classes))
+        if [list(architecture.mean), list(architecture.std)] != [config["mean"], config["std"]]:
+            raise ValueError(f"{architecture.name} normalises pictures in another way here than where it was trained.")
         load_weights(architecture.network, read_weights(folder / WEIGHTS), origin=str(folder / WEIGHTS))
-        return Model(architecture=architecture, classes=tuple(classes), image_px=int(config["image_px"]))
+        return Model(architecture=architecture, classes=tuple(classes), image_px=config["image_px"])
     except VersionError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, ScalepredError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ScalepredError) as error:
+        reason = f"{CONFIG} has no {error}." if isinstance(error, KeyError) else str(error)
         raise VersionError(
-            f"{folder} can't be read as a model: {error} Give a folder that `scalepred finetune` has written."
+            f"{folder} can't be read as a model: {reason} Give a folder that `scalepred finetune` has written."
         ) from error
 
 
+def _read_config(folder: Path) -> dict[str, Any]:
+    """Return the config once it is known to be whole, and weights and classes to be those that it describes."""
+    missing = [name for name in (CONFIG, CLASSES, WEIGHTS) if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"it has no {' and no '.join(missing)}.")
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    schema = config["schema"]
+    if schema != SCHEMA:
+        raise VersionError(f"The model at {folder} has schema {schema!r:.40}, and this scalepred reads {SCHEMA}.")
+    if config != _sealed(config, folder):
+        raise ValueError(f"{CONFIG}, {CLASSES} and {WEIGHTS} were damaged, changed, or not saved together.")
+    image_px = config["image_px"]
+    if not isinstance(config["architecture"], str) or type(image_px) is not int or not 16 <= image_px <= 1024:
+        raise ValueError(f"{CONFIG} has no sound architecture or image_px.")
+    return dict(config)
+
+
+def _sealed(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the config with the hashes of the folder's weights and classes, and of itself."""
+    bare = {name: value for name, value in config.items() if name not in ("sha256", "config_id")}
+    hashed = bare | {"sha256": {name: _sha256(folder / name) for name in (CLASSES, WEIGHTS)}}
+    return hashed | {"config_id": content_id("model", hashed)}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def find_pictures(paths: Sequence[Path]) -> list[Path]:
-    """Return the files among these paths, and those below the folders among them.
+    """Return the files among these paths, and those below the folders among them, hidden ones left out.
 
     Raises:
         DataError: naming the paths that don't exist.
@@ -124,7 +174,7 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
         raise DataError(f"There is nothing at {', '.join(missing)}.")
-    return [file for path in paths for file in (walk(path)[0] if path.is_dir() else [path]) if not is_hidden(file.name)]
+    return [file for path in paths for file in (walk(path)[0] if path.is_dir() else [path])]
 
 
 def classify(
@@ -170,7 +220,7 @@ def _config(source: Source, recipe: Recipe, run: RunRecord) -> dict[str, Any]:
         "std": list(architecture.std),
         "pixel_range": [0, 255],
         "source_id": source.source_id,
-        "recipe": dataclasses.asdict(recipe),
+        "recipe": dataclasses.asdict(recipe) | {"multipliers": list(recipe.multipliers)},
         "scale": run.scale,
         "rates": dict(zip(STAGES, stage_rates(recipe, run.scale), strict=True)),
     }
@@ -197,10 +247,12 @@ Finetuned from `{source.name}` by scalepred, at scale {choice["scale"]:g} ({choi
 | validation | {metrics["n_val"]} | {100 * metrics["val_accuracy"]:.1f} % |
 | test | {metrics["n_test"]} | {test} |
 
-Classes: {names}
+Classes, in the order of the network's outputs:
 
-Pictures are squeezed whole to {recipe.image_px} x {recipe.image_px} pixels. {recipe.epochs} epochs took {run.seconds:.0f} s
-on {run.device}. Rates, losses and versions are in `run.json`.
+    {names}
+
+Pictures are squeezed whole to {recipe.image_px} x {recipe.image_px} pixels. {recipe.epochs} epochs took
+{run.seconds:.0f} s on {run.device}. Rates, losses and versions are in `run.json`.
 
     scalepred classify . PICTURE
 """

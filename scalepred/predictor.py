@@ -38,17 +38,20 @@ _TIE = 1e-12  # means of the same numbers may differ by rounding
 RUN_NOISE = 0.02
 """Standard deviation between seeds that weights allow for; a round guess until there are enough repeats to measure."""
 
-THRESHOLDS = (0.0, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, math.inf)
-"""Predicted gains to choose from, fractions; the last one never leaves the fixed scale."""
+THRESHOLDS = (SAME_POINTS, 0.01, 0.02, 0.04, 0.08, math.inf)
+"""Predicted gains to choose from, fractions: less is called the same, and the last one never leaves the fixed scale."""
 
 INNER_FOLDS = 5
+MIN_SPREAD = 1e-9
+"""A feature that varies less is constant."""
+
 BOOSTING_ROUNDS = 120
+# Every tree sees every column: one without log2_scale, or without a task's features, can't say where its optimum lies
 PARAMETERS: dict[str, object] = {
     "objective": "regression",
     "learning_rate": 0.05,
     "num_leaves": 6,
     "min_data_in_leaf": 15,
-    "feature_fraction": 0.7,
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
     "lambda_l2": 1.0,
@@ -70,7 +73,7 @@ class TrainingTable:
         features: (n, f) float64, NaN where a feature is not known.
         scales: (s,) the grid.
         accuracies: (n, s) float64, mean over seeds of the accuracy on all held-out pictures, validation and test, which
-            no run has seen; a diverged run counts as chance; NaN where a run is missing.
+            no run has seen; a diverged run counts as chance, and none is missing.
         n_held_out: (n,) int64, held-out pictures behind each accuracy.
     """
 
@@ -207,12 +210,11 @@ def fit(table: TrainingTable, *, seed: int = 0) -> lightgbm.Booster:
     """Fit the trees to accuracies relative to each bundle's own mean, weighted by how well they are known."""
     relative = relative_accuracy(table.accuracies)
     weights = noise_weights(accuracy_noise(table.accuracies, table.n_held_out[:, None]), run_noise=RUN_NOISE)
-    known = np.isfinite(relative).ravel()
     data = lightgbm.Dataset(
-        joint_inputs(table.features, table.scales)[known],
-        label=relative.ravel()[known],
-        weight=weights.ravel()[known],
-        feature_name=[*table.feature_names, "log2_scale"],
+        joint_inputs(table.features, table.scales),
+        label=relative.ravel(),
+        weight=weights.ravel(),
+        feature_name=_columns(table.feature_names),
         free_raw_data=True,
     )
     return lightgbm.train({**PARAMETERS, "seed": seed}, data, num_boost_round=BOOSTING_ROUNDS)
@@ -286,13 +288,9 @@ def abstains(train_table: TrainingTable, table: TrainingTable) -> np.ndarray:
 
 
 def inner_threshold(table: TrainingTable, *, seed: int = 0) -> float:
-    """Return the predicted gain that a choice must pass, from a cross-validation over origins.
+    """Return the predicted gain to pass: that whose choices score best in a cross-validation; of equals, the highest.
 
-    Of the thresholds whose choices score within a standard error of the best ones', it is the highest: the fixed scale
-    is only left where that is known to pay.
-
-    Source: Breiman et al. 1984 (Classification and regression trees), section 3.4.3, the one-standard-error rule.
-    Departs: the error is that of the difference between two thresholds, with origins as clusters.
+    Origins are held out whole. Where nothing gains, nothing is lost either: the highest never leaves the fixed scale.
     """
     curves = np.full(table.accuracies.shape, np.nan)
     fixed = np.zeros(len(table.names), dtype=np.int64)
@@ -301,20 +299,8 @@ def inner_threshold(table: TrainingTable, *, seed: int = 0) -> float:
         curves[held] = predict_curves(fit(others, seed=seed), own.features, table.scales)
         fixed[held] = fixed_columns(others, own)
     rows = np.arange(len(fixed))
-    scores = [table.accuracies[rows, choose_columns(curves, fixed, threshold)] for threshold in THRESHOLDS]
-    best = scores[int(np.argmax([score.mean() for score in scores]))]
-    return max(
-        threshold
-        for threshold, score in zip(THRESHOLDS, scores, strict=True)
-        if (best - score).mean() <= _standard_error(best - score, table.origins) + _TIE
-    )
-
-
-def _standard_error(values: np.ndarray, origins: Sequence[str]) -> float:
-    """Return the standard error of the mean of (n,) values, those of an origin being alike."""
-    _, codes = np.unique(np.asarray(origins), return_inverse=True)
-    sums = np.bincount(codes, weights=values - values.mean())
-    return float(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)) / len(values))
+    means = [table.accuracies[rows, choose_columns(curves, fixed, threshold)].mean() for threshold in THRESHOLDS]
+    return max(threshold for threshold, mean in zip(THRESHOLDS, means, strict=True) if mean >= max(means) - _TIE)
 
 
 def origin_folds(
@@ -326,6 +312,11 @@ def origin_folds(
     of_origin = {names[at]: place % (n_folds or len(names)) for place, at in enumerate(order)}
     fold = np.array([of_origin[origin] for origin in origins])
     return [(np.flatnonzero(fold == k), np.flatnonzero(fold != k)) for k in sorted(set(fold))]
+
+
+def _columns(feature_names: Sequence[str]) -> list[str]:
+    """Return the names of the model's columns."""
+    return [*feature_names, "log2_scale"]
 
 
 def _groups(table: TrainingTable) -> tuple[Group, ...]:
@@ -350,7 +341,7 @@ def _standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     count = np.maximum(known.sum(axis=0), 1)
     centre = np.where(known, features, 0.0).sum(axis=0) / count
     spread = np.sqrt(np.where(known, (features - centre) ** 2, 0.0).sum(axis=0) / count)
-    return centre, np.where(spread > 1e-9, spread, 1.0)
+    return centre, np.where(spread >= MIN_SPREAD, spread, 1.0)
 
 
 def _standardise(features: np.ndarray, centre: Any, spread: Any) -> np.ndarray:
@@ -376,7 +367,7 @@ def _distances(standard: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _neighbours(table: TrainingTable, standard: np.ndarray) -> tuple[Neighbour, ...]:
-    best = np.nanargmax(table.accuracies, axis=1)
+    best = np.argmax(table.accuracies, axis=1)
     return tuple(
         Neighbour(
             name=name,
@@ -401,17 +392,13 @@ def choose(predictor: Predictor, features: dict[str, float], *, source_id: str, 
     """
     group = next((g for g in predictor.groups if (g.source_id, g.recipe_id) == (source_id, recipe_id)), None)
     if group is None:
-        guess = _most_alike(predictor.groups, source_id=source_id, recipe_id=recipe_id)
-        return _fallback(
-            guess.fixed_scale,
-            "this source with this recipe was not harvested; "
-            f"{guess.fixed_scale:g}, the best fixed scale of {_what_is_shared(guess, source_id, recipe_id)}, is a guess",
-        )
+        return _guess(predictor.groups, source_id=source_id, recipe_id=recipe_id)
     if predictor.booster is None or group.n_origins < MIN_ORIGINS:
         return _fallback(
             group.fixed_scale,
-            f"only {_count(group.n_tasks, 'task')} of {_count(group.n_origins, 'collection')} harvested with this source "
-            f"and recipe, and predicting takes {MIN_ORIGINS} collections; {group.fixed_scale:g} is their best fixed scale",
+            f"only {_count(group.n_tasks, 'task')} of {_count(group.n_origins, 'collection')} harvested with this "
+            f"source and recipe, and predicting takes {MIN_ORIGINS} collections; "
+            f"{group.fixed_scale:g} is the best fixed scale of those",
         )
     row = np.array([[features.get(name, math.nan) for name in predictor.feature_names]])
     known = [n for n in predictor.neighbours if (n.source_id, n.recipe_id) == (source_id, recipe_id)]
@@ -484,7 +471,7 @@ def contributions(predictor: Predictor, row: np.ndarray, column: int, against: i
     inputs = joint_inputs(row[None], np.array(predictor.scales)[[column, against]])
     explained = np.asarray(predictor.booster.predict(inputs, pred_contrib=True, num_threads=1))
     moved = (explained[0] - explained[1])[:-1]
-    names = [*predictor.feature_names, "log2_scale"]
+    names = _columns(predictor.feature_names)
     order = np.argsort(-np.abs(moved), kind="stable")
     return {names[i]: float(moved[i]) for i in order if abs(moved[i]) > 1e-6}
 
@@ -515,15 +502,18 @@ def _span(same: Sequence[float]) -> str:
     return f"any scale from {same[0]:g} to {same[-1]:g} is predicted within half a point of the best"
 
 
-def _most_alike(groups: Sequence[Group], *, source_id: str, recipe_id: str) -> Group:
-    """Return the group that shares the source, else the recipe, else the one with most tasks."""
-    return max(groups, key=lambda g: (g.source_id == source_id, g.recipe_id == recipe_id, g.n_tasks))
-
-
-def _what_is_shared(group: Group, source_id: str, recipe_id: str) -> str:
-    if group.source_id == source_id:
-        return "this source with another recipe"
-    return "another source with this recipe" if group.recipe_id == recipe_id else "another source and recipe"
+def _guess(groups: Sequence[Group], *, source_id: str, recipe_id: str) -> Choice:
+    """Fall back to what shares the source, else the recipe, else to what has most tasks."""
+    near = max(groups, key=lambda g: (g.source_id == source_id, g.recipe_id == recipe_id, g.n_tasks))
+    if near.source_id == source_id:
+        whose = "this source with another recipe"
+    else:
+        whose = "another source with this recipe" if near.recipe_id == recipe_id else "another source and recipe"
+    return _fallback(
+        near.fixed_scale,
+        "this source with this recipe was not harvested; "
+        f"{near.fixed_scale:g}, the best fixed scale of {whose}, is a guess",
+    )
 
 
 def _count(n: int, what: str) -> str:
@@ -561,16 +551,13 @@ def load(folder: Path) -> Predictor:
         VersionError: if it is missing, damaged, changed by hand, or of another schema.
     """
     manifest = _read_manifest(folder)
-    groups = tuple(Group(**group) for group in manifest["groups"])
-    neighbours = tuple(Neighbour(**each | {"features": tuple(each["features"])}) for each in manifest["neighbours"])
-    return Predictor(
-        **{name: tuple(manifest[name]) for name in ("feature_names", "scales", "centre", "spread", "gain_errors")},
-        **{name: manifest[name] for name in ("reach", "evaluation", "facts")},
-        threshold=math.inf if manifest["threshold"] is None else manifest["threshold"],
-        groups=groups,
-        neighbours=neighbours,
-        booster=None if manifest["model_sha256"] is None else _read_booster(folder, manifest),
-    )
+    values: dict[str, Any] = {each.name: manifest[each.name] for each in fields(Predictor) if each.name != "booster"}
+    values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    values["groups"] = tuple(Group(**group) for group in values["groups"])
+    values["neighbours"] = tuple(Neighbour(**n | {"features": tuple(n["features"])}) for n in values["neighbours"])
+    values["threshold"] = math.inf if values["threshold"] is None else values["threshold"]
+    booster = None if manifest["model_sha256"] is None else _read_booster(folder, manifest)
+    return Predictor(**values, booster=booster)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -612,7 +599,7 @@ def _read_booster(folder: Path, manifest: dict[str, Any]) -> lightgbm.Booster:
     if hashlib.sha256(text.encode()).hexdigest() != manifest["model_sha256"]:
         raise _damaged(folder, f"{MODEL} is not the file that {MANIFEST} describes")
     text = safe_model_text(text, feature_names=_columns(manifest["feature_names"]), max_bytes=MAX_MODEL_BYTES)
-    return lightgbm.Booster(model_str=text, params={"num_threads": 1, "verbosity": -1})
+    return lightgbm.Booster(model_str=text)
 
 
 def _read_text(path: Path, *, max_bytes: int) -> str:
@@ -633,11 +620,6 @@ def _damaged(folder: Path, reason: str) -> VersionError:
     )
 
 
-def _columns(feature_names: Sequence[str]) -> list[str]:
-    """Return the names of the model's columns."""
-    return [*feature_names, "log2_scale"]
-
-
 def _manifest(predictor: Predictor) -> dict[str, Any]:
     """Return everything but the trees as JSON values; an infinite threshold as None."""
     values = {each.name: getattr(predictor, each.name) for each in fields(predictor) if each.name != "booster"}
@@ -649,7 +631,8 @@ def _manifest(predictor: Predictor) -> dict[str, Any]:
 
 def _wrong_values(manifest: dict[str, Any]) -> list[str]:
     """Return the names of a manifest's values that are missing or not of their kind."""
-    m = {each.name: None for each in fields(Predictor)} | {"model_sha256": 0, "predictor_id": None} | manifest
+    names = [*(each.name for each in fields(Predictor)), "model_sha256", "predictor_id"]
+    m = dict.fromkeys(names, False) | manifest  # False is of no kind that is wanted
     n_features = len(m["feature_names"]) if isinstance(m["feature_names"], list) else 0
     scales = m["scales"] if _are_numbers(m["scales"]) else []
     groups = m["groups"] if _are(lambda group: _is_group(group, scales), m["groups"]) else []
@@ -661,7 +644,7 @@ def _wrong_values(manifest: dict[str, Any]) -> list[str]:
         "groups": bool(groups) and all((g["source_id"], g["recipe_id"]) in harvested for g in groups),
         "threshold": m["threshold"] is None or (_is_number(m["threshold"]) and m["threshold"] >= 0),
         "centre": _are_numbers(m["centre"], n_features),
-        "spread": _are_numbers(m["spread"], n_features) and all(value > 0 for value in m["spread"]),
+        "spread": _are_numbers(m["spread"], n_features) and min(m["spread"], default=1) >= MIN_SPREAD,
         "reach": _is_number(m["reach"]) and m["reach"] >= 0,
         "neighbours": bool(near),
         "gain_errors": _are_numbers(m["gain_errors"]),
@@ -676,6 +659,7 @@ def _wrong_values(manifest: dict[str, Any]) -> list[str]:
 def _is_group(value: Any, scales: list[float]) -> bool:
     return (
         _has_fields(value, Group)
+        and _is_number(value["fixed_scale"])
         and value["fixed_scale"] in scales
         and all(_is_number(value[name]) and value[name] >= 1 for name in ("n_tasks", "n_origins"))
     )
@@ -685,6 +669,7 @@ def _is_neighbour(value: Any, scales: list[float], n_features: int) -> bool:
     return (
         _has_fields(value, Neighbour)
         and isinstance(value["name"], str)
+        and _is_number(value["best_scale"])
         and value["best_scale"] in scales
         and _are_numbers(value["features"], n_features)
     )

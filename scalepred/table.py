@@ -1,6 +1,7 @@
 """From the warehouse's rows to arrays: the table that the predictor learns from, and what it is judged by."""
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ class Harvested:
         table: what the predictor learns from.
         val, test: (n, s) float64, mean over seeds; a diverged run counts as chance. ``test`` is ``val`` for tasks
             without test pictures.
+        has_test: (n,) bool, which tasks have test pictures.
         baseline: (n,) test accuracy of the paper's baseline, NaN where it was not run.
         correct: n arrays (s, n_seeds, n_images) float64: right (1) or wrong (0) on each test picture, chance where the
             run diverged, NaN where a seed is missing.
@@ -32,6 +34,7 @@ class Harvested:
     table: TrainingTable
     val: np.ndarray
     test: np.ndarray
+    has_test: np.ndarray
     baseline: np.ndarray
     correct: list[np.ndarray]
     n_incomplete: int
@@ -56,38 +59,45 @@ def build(
     features: Sequence[FeatureRecord],
     runs: Sequence[RunRecord],
 ) -> Harvested:
-    """Gather the bundles whose grid is whole, in the order of task name, source and recipe."""
+    """Gather the bundles whose grid is whole, in the order of task name, task, source and recipe.
+
+    Runs of tasks, sources or recipes that are not there, and scales beyond the grid, are passed over.
+
+    Raises:
+        DataError: if a finished run does not say which pictures it got right.
+    """
     task_of = {task.task_id: task for task in tasks}
     source_of = {source.source_id: source for source in sources}
     recipe_of = {recipe.recipe_id: Recipe.from_json(recipe.json) for recipe in recipes}
     known = _features_by_task(features)
-    grids, baselines = _grids(runs, recipe_of)
-    whole = [key for key, cells in grids.items() if all(cells.get(scale) for scale in GRID)]
+    placed = [r for r in runs if r.task_id in task_of and r.source_id in source_of and r.recipe_id in recipe_of]
+    grids, baselines = _grids(placed)
+    whole = [key for key, cells in grids.items() if all(scale in cells for scale in GRID)]
     keys = sorted(whole, key=lambda key: (task_of[key[0]].name, *key))
+    bundle_tasks = [task_of[key[0]] for key in keys]
     rows = [
         known.get((task_id, source_id, recipe_of[recipe_id].image_px), {})
         | context_features(source_of[source_id].facts, recipe_of[recipe_id])
         for task_id, source_id, recipe_id in keys
     ]
     names = tuple(sorted({name for row in rows for name in row}))
-    cells = [[_cell(grids[key][scale], task_of[key[0]]) for scale in GRID] for key in keys]
+    cells = [[_cell(grids[key][scale], task) for scale in GRID] for key, task in zip(keys, bundle_tasks, strict=True)]
     table = TrainingTable(
-        names=tuple(task_of[key[0]].name for key in keys),
-        origins=tuple(task_of[key[0]].origin for key in keys),
+        names=tuple(task.name for task in bundle_tasks),
+        origins=tuple(task.origin for task in bundle_tasks),
         source_ids=tuple(key[1] for key in keys),
         recipe_ids=tuple(key[2] for key in keys),
         feature_names=names,
-        features=np.array([[row.get(name, np.nan) for name in names] for row in rows], dtype=np.float64).reshape(
-            len(keys), len(names)
-        ),
+        features=_matrix([[row.get(name, math.nan) for name in names] for row in rows], len(names)),
         scales=np.array(GRID),
-        accuracies=_matrix(cells, "held_out"),
-        n_held_out=np.array([task_of[k[0]].n_val + task_of[k[0]].n_test for k in keys], dtype=np.int64),
+        accuracies=_matrix([[cell.held_out for cell in row] for row in cells], len(GRID)),
+        n_held_out=np.array([task.n_val + task.n_test for task in bundle_tasks], dtype=np.int64),
     )
     return Harvested(
         table=table,
-        val=_matrix(cells, "val"),
-        test=_matrix(cells, "test"),
+        val=_matrix([[cell.val for cell in row] for row in cells], len(GRID)),
+        test=_matrix([[cell.test for cell in row] for row in cells], len(GRID)),
+        has_test=np.array([task.n_test > 0 for task in bundle_tasks], dtype=np.bool_),
         baseline=np.array([_baseline(key, baselines, task_of, recipe_of) for key in keys], dtype=np.float64),
         correct=[_correct(row) for row in cells],
         n_incomplete=len(grids) - len(keys),
@@ -114,11 +124,11 @@ def _cell(runs: Sequence[RunRecord], task: TaskRecord) -> _Cell:
 
 
 def _bits(run: RunRecord, split: str, task: TaskRecord) -> np.ndarray:
-    n = task.n_test if split == "test" else task.n_val
-    bits = run.test_correct if split == "test" else run.val_correct
-    if run.status == DIVERGED or bits is None:
+    """Return which pictures of a split a run got right, (n,) float64; chance for each where it diverged."""
+    n, bits = (task.n_test, run.test_correct) if split == "test" else (task.n_val, run.val_correct)
+    if run.status == DIVERGED:
         return np.full(n, 1 / task.n_classes)
-    return unpack_correct(bits, n).astype(np.float64)
+    return unpack_correct(bits or b"", n).astype(np.float64)
 
 
 def _correct(row: Sequence[_Cell]) -> np.ndarray:
@@ -129,30 +139,27 @@ def _correct(row: Sequence[_Cell]) -> np.ndarray:
     return correct
 
 
-def _matrix(cells: Sequence[Sequence[_Cell]], name: str) -> np.ndarray:
-    return np.array([[getattr(cell, name) for cell in row] for row in cells], dtype=np.float64).reshape(
-        len(cells), len(GRID)
-    )
+def _matrix(rows: Sequence[Sequence[float]], n_columns: int) -> np.ndarray:
+    return np.array(rows, dtype=np.float64).reshape(len(rows), n_columns)
 
 
 def _features_by_task(features: Sequence[FeatureRecord]) -> dict[tuple[str, str, int], dict[str, float]]:
-    """Return (task, source, picture size) -> name -> value."""
+    """Return (task, source, picture size) -> name -> value; sets that don't end in "@<size>px" are passed over."""
     known: dict[tuple[str, str, int], dict[str, float]] = defaultdict(dict)
     for feature in features:
-        image_px = int(feature.feature_set.rpartition("@")[2].removesuffix("px"))
-        known[feature.task_id, feature.source_id, image_px][feature.name] = feature.value
+        size = re.fullmatch(r".*@([0-9]+)px", feature.feature_set)
+        if size:
+            known[feature.task_id, feature.source_id, int(size[1])][feature.name] = feature.value
     return known
 
 
 def _grids(
-    runs: Sequence[RunRecord], recipe_of: Mapping[str, Recipe]
+    runs: Sequence[RunRecord],
 ) -> tuple[dict[Key, dict[float, list[RunRecord]]], dict[Key, list[RunRecord]]]:
     """Return the runs with a scale by bundle and scale, and those without by bundle."""
     grids: dict[Key, dict[float, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
     baselines: dict[Key, list[RunRecord]] = defaultdict(list)
     for run in runs:
-        if run.recipe_id not in recipe_of:
-            continue
         key = (run.task_id, run.source_id, run.recipe_id)
         if run.scale is None:
             baselines[key].append(run)

@@ -1,30 +1,33 @@
 """Turns a folder, a CSV manifest or a torchvision data set into a task: pictures, labels and fixed splits."""
 
 import csv
-import io
 import json
 import os
+import re
+import stat
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from scalepred.config import content_id
-from scalepred.errors import DataError, join_problems
+from scalepred.errors import DataError, UsageError, join_problems
 from scalepred.images import (
     MAX_MEGAPIXELS,
+    Item,
     Loaded,
+    Place,
     SetAside,
-    is_hidden,
+    children,
+    is_picture,
+    joined,
     load_pictures,
     near_duplicate_groups,
+    readable,
     walk,
 )
 from scalepred.records import TaskRecord
@@ -33,6 +36,7 @@ from scalepred.torchvision_sets import PREFIX, read_torchvision
 SPLITS = ("train", "val", "test")
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 MANIFEST = "manifest.csv"
+COLUMNS = ("path", "label", "split", "group")
 ABOUT = "task.json"
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 """Only a hint of where pictures are; what a file is, its content decides."""
@@ -103,10 +107,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Entry:
-    """A picture that the data names: its file (or decoded image), label, and the user's split and group, if given."""
+    """A picture that the data names: its path in words, its file, label, and the user's split and group, if given."""
 
     path: str
-    item: Path | Image.Image
+    item: Item
     label: str
     split: str | None = None
     group: str | None = None
@@ -122,6 +126,28 @@ class Listing:
     entries: list[Entry] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     set_aside: list[SetAside] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Understood:
+    """The usable pictures of a listing, in its order, and what was found out about each.
+
+    Attributes:
+        good: n entries.
+        loaded: their n pictures, and the reasons of the others.
+        labels: (n,) class names.
+        given: n splits of the user's own, or None if the user made none.
+        same: (n,) group numbers of near duplicates.
+        codes: (n,) positions in ``SPLITS``.
+    """
+
+    listing: Listing
+    good: list[Entry]
+    loaded: Loaded
+    labels: np.ndarray
+    given: list[str | None] | None
+    same: np.ndarray
+    codes: np.ndarray
 
 
 # --- the whole way ----------------------------------------------------------------------------------------------------
@@ -149,9 +175,12 @@ def read_task(
 
     Raises:
         DataError: if nothing can be learnt from it, with what is needed.
+        UsageError: if ``on_bad_image`` is anything else.
     """
-    listing, loaded, codes, inspection = _understand(data, image_px, split_seed, max_megapixels, on_progress)
-    bad = [each for each in inspection.set_aside if each.path in {listing.entries[i].path for i, _ in loaded.bad}]
+    if on_bad_image not in ("skip", "fail"):
+        raise UsageError(f"on_bad_image is 'skip' or 'fail', not {on_bad_image!r}.")
+    found = _understand(data, image_px, split_seed, max_megapixels, on_progress)
+    bad = _bad(found)
     if on_bad_image == "fail" and bad:
         raise DataError(
             join_problems(
@@ -159,9 +188,10 @@ def read_task(
                 [f"{each.path}: {each.reason}" for each in bad],
             )
         )
+    inspection = _inspection(found)
     if inspection.problem:
         raise DataError(f"{data}: {inspection.problem}")
-    return _as_task(listing, loaded, codes, inspection, image_px)
+    return _as_task(found, inspection, image_px)
 
 
 def inspect(
@@ -176,7 +206,7 @@ def inspect(
     Raises:
         DataError: if there is no such data, or its layout or manifest can't be read.
     """
-    return _understand(data, 16, split_seed, max_megapixels, on_progress)[3]
+    return _inspection(_understand(data, 16, split_seed, max_megapixels, on_progress))
 
 
 def _understand(
@@ -185,32 +215,39 @@ def _understand(
     split_seed: int,
     max_megapixels: float,
     on_progress: Callable[[int, int], None] | None,
-) -> tuple[Listing, Loaded, np.ndarray, Inspection]:
+) -> _Understood:
     listing = list_pictures(data)
-    items: Any = [entry.item for entry in listing.entries]
+    items = [entry.item for entry in listing.entries]
     loaded = load_pictures(items, image_px=image_px, max_megapixels=max_megapixels, on_progress=on_progress)
     good = [listing.entries[i] for i in loaded.kept]
     same = near_duplicate_groups(loaded.hashes, loaded.thumbnails)
-    groups = _joined(same, [entry.group for entry in good])
+    groups = joined(same, [entry.group for entry in good])
     labels = np.array([entry.label for entry in good], dtype=object)
     given = [entry.split for entry in good] if any(entry.split for entry in good) else None
     codes = split_pictures(labels, groups, loaded.hashes, seed=split_seed, given=given)
-    set_aside = [*listing.set_aside, *(SetAside(listing.entries[i].path, reason) for i, reason in loaded.bad)]
-    inspection = Inspection(
-        layout=listing.layout,
-        classes={str(name): int(n) for name, n in sorted(Counter(labels).items())},
-        splits={name: int((codes == code).sum()) for code, name in enumerate(SPLITS)},
-        set_aside=set_aside,
-        warnings=_warnings(listing, loaded, labels, codes, same),
-        n_exact_duplicates=len(loaded.hashes) - len(set(loaded.hashes)),
-        n_near_duplicates=len(set(loaded.hashes)) - len(set(same)),
-        problem=_problem(labels, codes),
+    return _Understood(listing=listing, good=good, loaded=loaded, labels=labels, given=given, same=same, codes=codes)
+
+
+def _bad(found: _Understood) -> list[SetAside]:
+    return [SetAside(found.listing.entries[i].path, reason) for i, reason in found.loaded.bad]
+
+
+def _inspection(found: _Understood) -> Inspection:
+    n_different = len(set(found.loaded.hashes))
+    return Inspection(
+        layout=found.listing.layout,
+        classes={str(name): int(n) for name, n in sorted(Counter(found.labels).items())},
+        splits={name: int((found.codes == code).sum()) for code, name in enumerate(SPLITS)},
+        set_aside=[*found.listing.set_aside, *_bad(found)],
+        warnings=[*_class_warnings(found), *_notes(found), *_duplicate_warnings(found), *_split_warnings(found)],
+        n_exact_duplicates=len(found.loaded.hashes) - n_different,
+        n_near_duplicates=n_different - len(set(found.same)),
+        problem=_problem(found.labels, found.codes),
     )
-    return listing, loaded, codes, inspection
 
 
-def _as_task(listing: Listing, loaded: Loaded, codes: np.ndarray, inspection: Inspection, image_px: int) -> Task:
-    good = [listing.entries[i] for i in loaded.kept]
+def _as_task(found: _Understood, inspection: Inspection, image_px: int) -> Task:
+    good, loaded, codes = found.good, found.loaded, found.codes
     classes = tuple(inspection.classes)
     number = {name: index for index, name in enumerate(classes)}
     labels = np.array([number[entry.label] for entry in good], dtype=np.int64)
@@ -222,8 +259,8 @@ def _as_task(listing: Listing, loaded: Loaded, codes: np.ndarray, inspection: In
     contents = sorted([loaded.hashes[i], good[i].label, SPLITS[codes[i]]] for i in order)
     record = TaskRecord(
         task_id=content_id("task", contents),
-        name=listing.name,
-        origin=listing.origin,
+        name=found.listing.name,
+        origin=found.listing.origin,
         n_classes=len(classes),
         n_train=len(splits["train"].labels),
         n_val=len(splits["val"].labels),
@@ -246,17 +283,16 @@ def list_pictures(data: str | Path) -> Listing:
         DataError: if there is nothing there, or no layout fits, with what was seen and what is expected.
     """
     if str(data).startswith(PREFIX):
-        name, entries = read_torchvision(str(data))
-        listed = [Entry(path, item, label, split) for path, item, label, split in entries]
-        return Listing(name=name, origin=name, layout=f"torchvision data set {name}", entries=listed)
-    path = Path(data)
-    if not path.exists():
-        raise DataError(f"There is nothing at {path}: give a folder of class folders or a CSV manifest.")
+        name, pictures = read_torchvision(str(data))
+        entries = [Entry(*picture) for picture in pictures]
+        return Listing(name=name, origin=name, layout=f"torchvision data set {name}", entries=entries)
+    path = _existing(data)
     if path.is_file():
-        stem = os.fsencode(path.stem).decode("utf-8", "backslashreplace")
-        return _from_manifest(path, name=stem, origin=stem)
+        own = readable(path.stem)
+        name, origin = _about(path.parent) if path.name == MANIFEST else (own, own)
+        return _from_manifest(path, name=name, origin=origin)
     name, origin = _about(path)
-    if (path / MANIFEST).is_file():
+    if _is_file(path / MANIFEST):
         return _from_manifest(path / MANIFEST, name=name, origin=origin)
     return _from_folders(path, name, origin)
 
@@ -264,21 +300,24 @@ def list_pictures(data: str | Path) -> Listing:
 def find_tasks(data: str | Path) -> list[str]:
     """Return the tasks that a path stands for, without decoding: itself, or the sub-folders that are tasks.
 
-    A folder is a task if it holds ``manifest.csv``, folders named after splits, or class folders that directly hold
-    files with a picture's extension. Otherwise its sub-folders that are tasks count; and if there are none, it is a
-    task itself where a sub-folder holds any file. So classes whose pictures all lie deeper need a manifest, or splits.
+    A folder is a task if it holds ``manifest.csv``, ``task.json``, folders named after splits, or class folders that
+    directly hold pictures. Otherwise its sub-folders that are tasks count; and if there are none, it is a task itself
+    where there are files below it, to be told what is wrong with them. So classes whose pictures all lie deeper need a
+    manifest, ``task.json`` or splits.
 
     Raises:
-        DataError: if neither it nor a sub-folder is a task.
+        DataError: if there is nothing, or neither it nor a sub-folder is a task.
     """
-    path = Path(data)
-    if str(data).startswith(PREFIX) or path.is_file() or _is_task(path):
+    if str(data).startswith(PREFIX):
         return [str(data)]
-    subfolders = _subfolders(path) if path.is_dir() else []
-    below = [folder for folder in subfolders if _is_task(folder)]
+    path = _existing(data)
+    if path.is_file() or _is_task(path):
+        return [str(data)]
+    folders = _folders(path)
+    below = [str(folder) for folder in folders if _is_task(folder)]
     if below:
-        return [str(folder) for folder in below]
-    if any(_files_in(folder) for folder in subfolders):
+        return below
+    if any(walk(folder)[0] for folder in folders):
         return [str(data)]
     raise DataError(
         f"{path} is neither a task nor a folder of tasks. A task is a folder of class folders with pictures in "
@@ -286,109 +325,180 @@ def find_tasks(data: str | Path) -> list[str]:
     )
 
 
+def _existing(data: str | Path) -> Path:
+    """Return the path of a file or folder that is there."""
+    expected = "give a folder of class folders or a CSV manifest"
+    path = Path(data)
+    if data == "":
+        raise DataError(f"The path of the data is empty: {expected}.")
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(f"There is nothing at {path}: {expected}.") from error
+    except (OSError, ValueError) as error:  # the second is a NUL byte
+        raise DataError(f"{readable(path)!r} can't be read: {getattr(error, 'strerror', None) or error}.") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise DataError(f"{path} is neither a file nor a folder: {expected}.")
+    return path
+
+
 def _is_task(path: Path) -> bool:
-    below = _subfolders(path) if path.is_dir() else []
-    return (
-        (path / MANIFEST).is_file()
-        or any(folder.name.lower() in SPLIT_NAMES and _subfolders(folder) for folder in below)
-        or any(file.suffix.lower() in EXTENSIONS for folder in below for file in _files_in(folder))
-    )
+    if _is_marked(path):
+        return True
+    below = _folders(path)
+    return bool(_split_folders(below)) or any(_holds_picture(folder) and not _is_marked(folder) for folder in below)
 
 
-def _files_in(folder: Path) -> list[Path]:
+def _is_marked(path: Path) -> bool:
+    return _is_file(path / MANIFEST) or _is_file(path / ABOUT)
+
+
+def _holds_picture(folder: Path) -> bool:
     try:
-        return [child for child in folder.iterdir() if child.is_file() and not is_hidden(child.name)]
+        return any(map(is_picture, children(folder)))
     except OSError:
-        return []
+        return False
 
 
-def _subfolders(path: Path) -> list[Path]:
+def _children(path: Path) -> list[Path]:
     try:
-        return sorted(child for child in path.iterdir() if child.is_dir() and not is_hidden(child.name))
+        return children(path)
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}.") from error
 
 
+def _folders(path: Path) -> list[Path]:
+    return [child for child in _children(path) if (status := _status(child)) and stat.S_ISDIR(status.st_mode)]
+
+
+def _is_file(path: Path) -> bool:
+    status = _status(path)
+    return status is not None and stat.S_ISREG(status.st_mode)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Return what the system says of a path, links followed, or None if it won't."""
+    try:
+        return path.stat()
+    except (OSError, ValueError):
+        return None
+
+
 def _about(path: Path) -> tuple[str, str]:
     """Return a task folder's name and origin: its own name, or what its ``task.json`` says."""
-    own = os.fsencode(path.resolve().name).decode("utf-8", "backslashreplace")
-    if not (path / ABOUT).is_file():
+    own = readable(path.resolve().name or "task")
+    if not _is_file(path / ABOUT):
         return own, own
     try:
-        about = json.loads((path / ABOUT).read_text(encoding="utf-8"))
+        about = json.loads((path / ABOUT).read_text(encoding="utf-8-sig"))
         name = about.get("name", own)
         origin = about.get("origin", name)
-    except (ValueError, AttributeError, OSError) as error:
+        unknown = sorted(set(about) - {"name", "origin"})
+    except (ValueError, AttributeError, OSError, RecursionError) as error:
         raise DataError(f'{path / ABOUT} is not of the form {{"name": …, "origin": …}}: {error}.') from error
-    if not (isinstance(name, str) and isinstance(origin, str) and name and origin):
+    if unknown:
+        keys = ", ".join(map(repr, unknown))
+        raise DataError(f"{path / ABOUT} has unknown keys: {keys}. Known: 'name', 'origin'.")
+    if not all(isinstance(text, str) and text.strip() and "\0" not in text for text in (name, origin)):
         raise DataError(f"{path / ABOUT}: name and origin must be text.")
-    return name, origin
+    return readable(name), readable(origin)
+
+
+# --- folders ----------------------------------------------------------------------------------------------------------
 
 
 def _from_folders(path: Path, name: str, origin: str) -> Listing:
-    below = _subfolders(path)
-    split_folders = [folder for folder in below if folder.name.lower() in SPLIT_NAMES and _subfolders(folder)]
-    if not split_folders:
-        listing = Listing(name=name, origin=origin, layout="class folders")
-        _add_classes(listing, path, None, {})
+    below = _folders(path)
+    splits = _split_folders(below)
+    if splits:
+        _check_split_folders(path, below, splits)
+        listing = Listing(name=name, origin=origin, layout=f"class folders under {', '.join(f.name for f in splits)}")
     else:
-        _check_split_folders(path, below, split_folders)
-        names = ", ".join(folder.name for folder in split_folders)
-        listing = Listing(name=name, origin=origin, layout=f"class folders under {names}")
-        places: dict[tuple[int, int], str] = {}
-        for folder in split_folders:
-            _add_classes(listing, folder, SPLIT_NAMES[folder.name.lower()], places)
+        listing = Listing(name=name, origin=origin, layout="class folders")
+    parents = splits or [path]
+    classes = [(folder, _split_of(parent) if splits else None) for parent in parents for folder in _folders(parent)]
+    places = _places(path, [*splits, *(folder for folder, _ in classes)])
+    for folder, split in classes:
+        _add_class(listing, folder, split, places)
+    for parent in [path, *splits]:
+        listing.set_aside += _beside(parent, places)
     if not listing.entries:
         raise DataError(_nothing_found(path, listing))
-    used = {entry.label for entry in listing.entries}
-    listing.empty = sorted(set(listing.empty) - used)
+    listing.empty = sorted(set(listing.empty) - {entry.label for entry in listing.entries})
     return listing
 
 
-def _check_split_folders(path: Path, below: list[Path], split_folders: list[Path]) -> None:
-    others = [folder.name for folder in below if folder not in split_folders]
+def _split_of(folder: Path) -> str | None:
+    return SPLIT_NAMES.get(folder.name.lower())
+
+
+def _split_folders(folders: list[Path]) -> list[Path]:
+    """Return the folders that are named after splits, if one of them holds class folders; else they are classes."""
+    named = [folder for folder in folders if _split_of(folder)]
+    return named if any(_folders(folder) for folder in named) else []
+
+
+def _check_split_folders(path: Path, below: list[Path], splits: list[Path]) -> None:
+    names = [folder.name for folder in splits]
+    others = [folder.name for folder in below if folder not in splits]
     if others:
         raise DataError(
-            f"{path} holds folders named after splits ({', '.join(f.name for f in split_folders)}) beside others "
+            f"{path} holds folders named after splits ({', '.join(names)}) beside others "
             f"({', '.join(others[:5])}). Move the others under a split, or give each class its folder and no splits."
         )
-    twins = Counter(SPLIT_NAMES[folder.name.lower()] for folder in split_folders)
-    for split, n in twins.items():
-        if n > 1:
-            names = [f.name for f in split_folders if SPLIT_NAMES[f.name.lower()] == split]
-            raise DataError(f"{path} holds {' and '.join(names)}, which name the same split: keep one of them.")
-    if "train" not in twins:
-        raise DataError(f"{path} holds {', '.join(f.name for f in split_folders)} but no train folder: add one.")
+    for split in SPLITS:
+        twins = [folder.name for folder in splits if _split_of(folder) == split]
+        if len(twins) > 1:
+            raise DataError(f"{path} holds {' and '.join(twins)}, which name the same split: keep one of them.")
+    if "train" not in map(_split_of, splits):
+        raise DataError(f"{path} holds {', '.join(names)} but no train folder: add one.")
 
 
-def _add_classes(listing: Listing, path: Path, split: str | None, places: dict[tuple[int, int], str]) -> None:
-    """Add the pictures of every class folder below ``path``; the class is the folder's name, however deep they lie."""
-    for folder in _subfolders(path):
-        files, aside = walk(folder, places=places)
-        listing.set_aside += aside
-        listing.entries += [Entry(str(file), file, folder.name, split) for file in files]
-        if not files:
-            listing.empty.append(folder.name)
-    loose = [child for child in sorted(path.iterdir()) if child.is_file() and not is_hidden(child.name)]
-    listing.set_aside += [
-        SetAside(str(child), "lies beside the class folders, so it has no class")
-        for child in loose
-        if child.name != ABOUT
-    ]
+def _places(path: Path, folders: list[Path]) -> dict[Place, Path]:
+    """Return the places of the data's own folders and of all above it, so that links back to them lead nowhere.
+
+    Real folders come before links to them.
+    """
+    places: dict[Place, Path] = {}
+    links = [folder for folder in folders if folder.is_symlink() or folder.parent.is_symlink()]
+    real = [folder for folder in folders if folder not in links]
+    for folder in [path, *real, *path.resolve().parents, *links]:
+        status = _status(folder)
+        if status:
+            places.setdefault((status.st_dev, status.st_ino), folder)
+    return places
+
+
+def _add_class(listing: Listing, folder: Path, split: str | None, places: dict[Place, Path]) -> None:
+    """Add the pictures of a class folder; the class is the folder's name, however deep they lie."""
+    label = readable(folder.name)
+    files, aside = walk(folder, places=places)
+    listing.set_aside += aside
+    listing.entries += [Entry(readable(file), file, label, split) for file in files]
+    if not files:
+        listing.empty.append(label)
+
+
+def _beside(path: Path, places: dict[Place, Path]) -> list[SetAside]:
+    """Return what lies beside the class folders and is no folder itself."""
+    folders = set(_folders(path))
+    aside = []
+    for child in _children(path):
+        if child.name != ABOUT and child not in folders:
+            files, odd = walk(child, places=places)
+            aside += odd
+            aside += [SetAside(readable(file), "lies beside the class folders, so it has no class") for file in files]
+    return aside
 
 
 def _nothing_found(path: Path, listing: Listing) -> str:
-    seen = f"It has {len(listing.empty)} folders without pictures" if listing.empty else "It has no class folders"
-    loose = len(listing.set_aside)
+    n = len(listing.empty)
+    seen = f"Folders without pictures: {n}" if n else "It has no class folders"
+    if listing.set_aside:
+        first = listing.set_aside[0]
+        seen += f"; paths that can't be used: {len(listing.set_aside)}, such as {first.path} ({first.reason})"
     return (
-        f"{path} holds no pictures in class folders. {seen}"
-        + (
-            f" and {loose} paths that can't be used, such as {listing.set_aside[0].path} "
-            f"({listing.set_aside[0].reason})."
-            if loose
-            else "."
-        )
-        + " Make one folder for each class and put its pictures there."
+        f"{path} holds no pictures in class folders. {seen}. Make one folder for each class and put its pictures there."
     )
 
 
@@ -396,79 +506,88 @@ def _nothing_found(path: Path, listing: Listing) -> str:
 
 
 def _from_manifest(path: Path, *, name: str, origin: str) -> Listing:
-    """List a manifest's pictures; a file that is listed twice with the same label and split counts once.
+    """List the pictures of a CSV file; one that it names twice, under any spelling of its path, is used once.
 
-    Raises:
-        DataError: with every problem of every line.
+    Blanks around labels, splits and groups are dropped; a path is taken as it is, from the manifest's own folder.
     """
     problems: list[str] = []
-    entries: dict[tuple[int, int], Entry] = {}
+    entries: dict[Place, Entry] = {}
     for line, row in _manifest_rows(path):
-        entry = _manifest_entry(path, line, row, problems)
-        if entry is None:
-            continue
-        status = Path(entry.path).stat()  # a link, or another spelling of the path, is the same file
-        earlier = entries.setdefault((status.st_dev, status.st_ino), entry)
-        if earlier.label != entry.label:
-            problems.append(f"line {line}: {row['path']} has two labels, {earlier.label!r} and {entry.label!r}")
-        elif earlier.split != entry.split:
-            problems.append(f"line {line}: {row['path']} is in two splits, {earlier.split} and {entry.split}")
+        file = path.parent / row["path"]
+        status = _status(file)
+        found = _row_problems(row, file, status)
+        if status and not found:
+            entry = Entry(
+                readable(file), file, row["label"], SPLIT_NAMES.get(row["split"].lower()), row["group"] or None
+            )
+            first = entries.setdefault((status.st_dev, status.st_ino), entry)
+            found = _contradictions(row["path"], first, entry)
+        problems += [f"line {line}: {problem}" for problem in found]
     if problems:
         raise DataError(join_problems(f"{path} can't be used as it is:", problems))
     return Listing(name=name, origin=origin, layout="CSV manifest", entries=list(entries.values()))
 
 
-def _manifest_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Return (line number, row) of a CSV file whose columns are known.
+def _manifest_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line number, row) of a CSV file whose columns are known; every row has all of ``COLUMNS``.
+
+    Fields beyond the last column come under the name "beyond".
 
     Raises:
         DataError: if it is no CSV of UTF-8 text, or columns are missing or unknown.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        columns = [column or "" for column in reader.fieldnames or []]
-        problems = [f"the column {need!r} is missing" for need in ("path", "label") if need not in columns]
-        known = ("path", "label", "split", "group")
-        problems += [
-            f"the column {column!r} is unknown; known are {', '.join(known)}"
-            for column in columns
-            if column not in known
-        ]
-        problems += [f"the column {column!r} comes twice" for column, n in Counter(columns).items() if n > 1]
-        if problems:
-            raise DataError(join_problems(f"{path} can't be used as it is:", problems))
-        rows = [(reader.line_num, dict(row)) for row in reader]
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restkey="beyond", restval="", strict=True)
+            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
+            problems = _column_problems(list(reader.fieldnames))
+            if problems:
+                raise DataError(join_problems(f"{path} can't be used as it is:", problems))
+            for row in reader:
+                blank = dict.fromkeys(COLUMNS, "")
+                yield reader.line_num, blank | {k: v if k in ("path", "beyond") else v.strip() for k, v in row.items()}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} can't be read as a CSV manifest of UTF-8 text: {error}.") from error
-    long = [f"line {line}: it has more fields than there are columns" for line, row in rows if None in row]
-    if long:
-        raise DataError(join_problems(f"{path} can't be used as it is:", long))
-    return [(line, {column: value or "" for column, value in row.items()}) for line, row in rows]
+        raise DataError(
+            f"{path} can't be read as a CSV manifest of UTF-8 text: {error}. "
+            f"Give a folder of class folders, or a CSV file with the columns {' and '.join(COLUMNS[:2])}."
+        ) from error
 
 
-def _manifest_entry(path: Path, line: int, row: dict[str, str], problems: list[str]) -> Entry | None:
-    split = row.get("split", "").strip().lower()
-    file = path.parent / row["path"]
-    found = [
-        f"line {line}: the path is empty" if not row["path"] else "",
-        f"line {line}: the label of {row['path']} is empty" if not row["label"].strip() else "",
-        f"line {line}: no file {file}" if row["path"] and not _is_file(file) else "",
-        f"line {line}: the split {split!r} is unknown; known are train, val and test"
-        if split and split not in SPLIT_NAMES
-        else "",
+def _column_problems(columns: list[str]) -> list[str]:
+    problems = [f"the column {need!r} is missing" for need in COLUMNS[:2] if need not in columns]
+    problems += [
+        f"the column {column!r} is unknown; known are {', '.join(COLUMNS)}"
+        for column in columns
+        if column not in COLUMNS
     ]
-    problems += [problem for problem in found if problem]
-    if any(found):
-        return None
-    return Entry(str(file), file, row["label"], SPLIT_NAMES.get(split), row.get("group", "").strip() or None)
+    return problems + [f"the column {column!r} comes twice" for column, n in Counter(columns).items() if n > 1]
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
+def _row_problems(row: dict[str, str], file: Path, status: os.stat_result | None) -> list[str]:
+    is_file = status is not None and stat.S_ISREG(status.st_mode)
+    is_split = row["split"].lower() in {"", *SPLIT_NAMES}
+    checks = [
+        ("beyond" not in row, "it has more fields than there are columns"),
+        ("\0" not in "".join(row[column] for column in COLUMNS), "it holds a NUL byte"),
+        (row["path"], "the path is empty"),
+        (row["label"], f"the label of {_shown(row['path'])} is empty"),
+        (is_file or not row["path"], f"no file {_shown(str(file))}"),
+        (is_split, f"the split {row['split']!r} is unknown; known are train, val and test"),
+    ]
+    return [problem for fine, problem in checks if not fine]
+
+
+def _contradictions(path: str, first: Entry, again: Entry) -> list[str]:
+    facts = [
+        ("has two labels", repr(first.label), repr(again.label)),
+        ("is in two splits", first.split or "none", again.split or "none"),
+        ("is in two groups", repr(first.group), repr(again.group)),
+    ]
+    return [f"{_shown(path)} {what}, {one} and {other}" for what, one, other in facts if one != other]
+
+
+def _shown(path: str) -> str:
+    return path if path.isprintable() else repr(path)
 
 
 # --- splits -----------------------------------------------------------------------------------------------------------
@@ -538,21 +657,33 @@ def _carve(codes: np.ndarray, labels: np.ndarray, units: list[np.ndarray], *, ca
                     wanted[label] -= n
                     left[label] -= n
                 break
+    _top_up(codes, labels, units, code=1, wanted=val, keep=0)
+    _top_up(codes, labels, units, code=2, wanted=test, keep=0.5)
 
 
-def _joined(same: np.ndarray, groups: Sequence[str | None]) -> np.ndarray:
-    """Return group numbers that join near duplicates and the user's own groups."""
-    n = len(same)
-    numbers: dict[str, int] = {}
-    own = np.array([numbers.setdefault(g, len(numbers)) if g else -1 - i for i, g in enumerate(groups)], dtype=np.int64)
-    left, right = [], []
-    for keys in (same, own):
-        first: dict[int, int] = {}
-        for row, key in enumerate(keys):
-            left.append(row)
-            right.append(first.setdefault(int(key), row))
-    graph = coo_matrix((np.ones(len(left), bool), (left, right)), shape=(n, n))
-    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+def _top_up(
+    codes: np.ndarray,
+    labels: np.ndarray,
+    units: list[np.ndarray],
+    *,
+    code: int,
+    wanted: Mapping[str, int],
+    keep: float,
+) -> None:
+    """Give a class that got nothing, since its groups are all larger than its share, its smallest group.
+
+    Every class of that group keeps a picture in train, and ``keep`` of what it had.
+    """
+    total = Counter(label for unit in units for label in labels[unit])
+    lacking = {label for label, n in wanted.items() if n > 0} - set(labels[codes == code])
+    for unit in sorted(units, key=len):  # stable, so that the random order decides between equals
+        counts = Counter(labels[unit])
+        if codes[unit[0]] or lacking.isdisjoint(counts):
+            continue
+        left = Counter(labels[codes == 0])
+        if all(left[label] - n >= max(1, keep * total[label]) for label, n in counts.items()):
+            codes[unit] = code
+            lacking -= set(counts)
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
@@ -566,7 +697,7 @@ def _problem(labels: np.ndarray, codes: np.ndarray) -> str | None:
         return f"found {found}; at least two classes with pictures are needed."
     untrained = sorted(set(labels) - set(labels[codes == 0]))
     if untrained:
-        return f"no training pictures of {', '.join(map(repr, untrained[:5]))}; add some, or remove the class."
+        return f"no training pictures of {_few(untrained)}; add some, or remove the class."
     if not (codes == 1).any():
         return (
             f"{len(labels)} pictures leave none to validate on; "
@@ -575,65 +706,79 @@ def _problem(labels: np.ndarray, codes: np.ndarray) -> str | None:
     return None
 
 
-def _warnings(listing: Listing, loaded: Loaded, labels: np.ndarray, codes: np.ndarray, same: np.ndarray) -> list[str]:
-    good = [listing.entries[i] for i in loaded.kept]
-    counts = Counter(labels)
-    words = [f"the class {name!r} has no pictures and is left out" for name in listing.empty]
-    lost = sorted({entry.label for entry in listing.entries} - set(counts))
-    words += [f"the class {name!r} has no usable picture and is left out" for name in lost]
+def _class_warnings(found: _Understood) -> list[str]:
+    counts = Counter(found.labels)
+    lost = sorted({entry.label for entry in found.listing.entries} - set(counts))
     single = sorted(name for name, n in counts.items() if n == 1)
+    words = [f"the class {name!r} has no pictures and is left out" for name in found.listing.empty]
+    words += [f"the class {name!r} has no usable picture and is left out" for name in lost]
     if single:
-        words.append(f"{len(single)} classes have one picture, which is kept for training: {_few(single)}")
-    words += _twins(sorted(counts))
-    words += _noted(listing, loaded)
-    words += _shared(good, labels, codes, same)
-    if {entry.split for entry in good} - {None, "train"} and not (codes == 2).any():
-        words.append("your splits have no test pictures, so there is no test accuracy")
-    return words
-
-
-def _noted(listing: Listing, loaded: Loaded) -> list[str]:
-    """Return one warning for each kind of note, with an example."""
-    kinds = defaultdict(list)
-    for at, note in loaded.notes:
-        kinds[note.partition(":")[0] if ":" in note else note].append((listing.entries[at].path, note))
-    return [
-        f"{found[0][0]}: {found[0][1]}" + (f" ({len(found)} pictures like it)" if len(found) > 1 else "")
-        for found in kinds.values()
-    ]
-
-
-def _shared(good: list[Entry], labels: np.ndarray, codes: np.ndarray, same: np.ndarray) -> list[str]:
-    """Return warnings about duplicates: how many, under two classes, and across the user's own splits."""
-    members = defaultdict(list)
-    for row, number in enumerate(same):
-        members[int(number)].append(row)
-    groups = [rows for rows in members.values() if len(rows) > 1]
-    if not groups:
-        return []
-    words = [f"{len(same) - len(members)} pictures are exact or near duplicates of another; duplicates share a split"]
-    conflicts = [rows for rows in groups if len({labels[row] for row in rows}) > 1]
-    if conflicts:
-        first, *_, last = sorted(conflicts[0], key=lambda row: str(labels[row]))
+        have = "1 class has" if len(single) == 1 else f"{len(single)} classes have"
+        words.append(f"{have} one picture, which is kept for training: {_few(single)}")
+    if counts and set(map(str.lower, counts)) <= set(SPLIT_NAMES):
         words.append(
-            f"{len(conflicts)} pictures come under more than one class, such as {good[first].path} "
-            f"({labels[first]}) and {good[last].path} ({labels[last]})"
+            f"the classes are called {_few(sorted(counts))}; if these are splits, each needs a folder for each class"
         )
-    across = sum(len({int(codes[row]) for row in rows}) > 1 for rows in groups)
-    if across:  # only where the user made the splits
-        words[0] = words[0].partition(";")[0]
+    return words + _twins(sorted(counts))
+
+
+def _notes(found: _Understood) -> list[str]:
+    """Return one line for each kind of note, with the first picture that has it; numbers make no other kind."""
+    kinds = defaultdict(list)
+    for position, note in found.loaded.notes:
+        kinds[re.sub(r"\d+", "", note)].append(f"{found.listing.entries[position].path}: {note}")
+    return [some[0] + (f" ({len(some)} pictures like it)" if len(some) > 1 else "") for some in kinds.values()]
+
+
+def _duplicate_warnings(found: _Understood) -> list[str]:
+    """Return what to know of near duplicates: how many, under several classes, in several splits of the user's own."""
+    words = []
+    groups = _shared(found.same)
+    if groups:
+        kept = "" if found.given else "; duplicates share a split"
+        n = sum(len(rows) - 1 for rows in groups)
+        words.append(f"{_pictures(n, 'repeats', 'repeat')} another one exactly or nearly{kept}")
+    mixed = [rows for rows in groups if len(set(found.labels[rows])) > 1]
+    if mixed:
+        rows = sorted(mixed[0], key=lambda row: str(found.labels[row]))
+        examples = [f"{found.good[row].path} ({found.labels[row]})" for row in (rows[0], rows[-1])]
         words.append(
-            f"{across} pictures have duplicates in another split of your own; the splits are kept, "
+            f"{_pictures(len(mixed), 'comes', 'come')} under more than one class, such as {' and '.join(examples)}"
+        )
+    across = sum(len(set(found.codes[rows])) > 1 for rows in groups)
+    if across:
+        words.append(
+            f"{_pictures(across, 'has', 'have')} duplicates in another split of your own; the splits are kept, "
             "and accuracies will look better than they are"
         )
     return words
 
 
+def _shared(groups: np.ndarray) -> list[list[int]]:
+    """Return the rows of every group that has two or more."""
+    members = defaultdict(list)
+    for row, group in enumerate(groups):
+        members[int(group)].append(row)
+    return [rows for rows in members.values() if len(rows) > 1]
+
+
+def _split_warnings(found: _Understood) -> list[str]:
+    if found.given is None:
+        return []
+    words = []
+    unnamed = found.given.count(None)
+    if unnamed:
+        words.append(f"{_pictures(unnamed, 'is', 'are')} without a split and taken for training")
+    if not (found.codes == 2).any() and set(found.given) - {None, "train"}:
+        words.append("your splits have no test pictures, so there is no test accuracy")
+    return words
+
+
 def _twins(classes: list[str]) -> list[str]:
-    """Return a warning for class names that look the same: other Unicode forms, or other capitals."""
+    """Return a warning for class names that look the same: other Unicode forms, capitals, or blanks around them."""
     alike = defaultdict(list)
     for name in classes:
-        alike[unicodedata.normalize("NFKC", name).casefold()].append(name)
+        alike[unicodedata.normalize("NFKC", name).casefold().strip()].append(name)
     return [
         f"the classes {' and '.join(map(repr, names))} look the same and are kept apart"
         for names in alike.values()
@@ -642,4 +787,8 @@ def _twins(classes: list[str]) -> list[str]:
 
 
 def _few(names: list[str]) -> str:
-    return ", ".join(map(repr, names[:5])) + (" …" if len(names) > 5 else "")
+    return ", ".join(map(repr, names[:5])) + (f" … ({len(names)} in all)" if len(names) > 5 else "")
+
+
+def _pictures(n: int, does: str, do: str) -> str:
+    return f"1 picture {does}" if n == 1 else f"{n} pictures {do}"

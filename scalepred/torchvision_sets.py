@@ -1,18 +1,24 @@
 """The downloadable classification sets of torchvision, with the splits that their authors made."""
 
 import difflib
-import inspect
 import os
-from collections.abc import Iterator
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import platformdirs
 from PIL import Image
 
 from scalepred.errors import DataError
 
 PREFIX = "torchvision:"
+PATIENCE_SECONDS = 30.0
+"""How long a download waits for a server that says nothing; torchvision itself would wait for ever."""
 
 BY_TRAIN = ("CIFAR10", "CIFAR100", "FashionMNIST", "KMNIST", "MNIST", "QMNIST", "USPS")
 """Sets whose constructor takes ``train=True`` or ``False``."""
@@ -35,34 +41,37 @@ WHOLE = ("Caltech101", "EuroSAT", "SUN397")
 """Sets without splits of their own."""
 
 
-def read_torchvision(data: str) -> tuple[str, list[tuple[str, Image.Image, str, str | None]]]:
-    """Return the name of a set, and (path, picture, label, split or None) of all its pictures.
+Picture = tuple[str, Callable[[], Image.Image], str, str | None]
+"""A path in words, what opens the picture, its label, and its split if the set has any."""
+
+
+def read_torchvision(data: str) -> tuple[str, list[Picture]]:
+    """Return the name of a set and all its pictures, none of which is decoded yet.
 
     The set is looked for below ``$SCALEPRED_DATA`` or the user's cache folder, and downloaded if it is not there.
 
     Raises:
         DataError: if there is no such set, or it is not there and can't be downloaded.
     """
-    from torchvision import datasets  # noqa: PLC0415 - folders need none of it
-
     name = data.removeprefix(PREFIX)
     known = sorted([*BY_TRAIN, *BY_SPLIT, *WHOLE])
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f" Did you mean {PREFIX}{near[0]}?" if near else ""
+        lowered = {each.lower(): each for each in known}
+        near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+        hint = f" Did you mean {PREFIX}{lowered[near[0]]}?" if near else ""
         raise DataError(f"There is no torchvision set {name!r} here.{hint} Known: {', '.join(known)}.")
-    kind = getattr(datasets, name)
-    return name, [
-        (f"{data}/{split or 'all'}/{index}", picture, label, split)
-        for split, options in _parts(name)
-        for index, (picture, label) in enumerate(_pictures(_open(kind, name, options)))
-    ]
+    pictures: list[Picture] = []
+    for split, options in _parts(name):
+        dataset = _open(name, options)
+        for index, label in enumerate(_labels(dataset)):
+            pictures.append((f"{data}/{split or 'all'}/{index}", partial(_picture, dataset, index), label, split))
+    return name, pictures
 
 
 def data_root() -> Path:
     """Return the folder for downloaded data sets: ``$SCALEPRED_DATA``, or one in the user's cache."""
     given = os.environ.get("SCALEPRED_DATA")
-    return Path(given) if given else platformdirs.user_cache_path("scalepred") / "data"
+    return Path(given).expanduser() if given else platformdirs.user_cache_path("scalepred") / "data"
 
 
 def _parts(name: str) -> list[tuple[str | None, dict[str, Any]]]:
@@ -73,26 +82,54 @@ def _parts(name: str) -> list[tuple[str | None, dict[str, Any]]]:
     return [(None, {})]
 
 
-def _open(kind: Any, name: str, options: dict[str, Any]) -> Any:
+def _open(name: str, options: dict[str, Any]) -> Any:
     """Open a part of a set where it is already there, else download it first."""
-    root = data_root()
-    root.mkdir(parents=True, exist_ok=True)
-    takes_download = "download" in inspect.signature(kind).parameters
+    from torchvision import datasets  # noqa: PLC0415 - folders need none of it
+
+    kind, root = getattr(datasets, name), data_root()
     try:
-        return kind(root=str(root), **options, **({"download": False} if takes_download else {}))
-    except (RuntimeError, OSError):
-        pass  # not there yet
+        return kind(root=str(root), **options, download=False)
+    except Exception:  # noqa: S110 - it is not there yet, or only a part of it; the second try says what is wrong
+        pass
     try:
-        return kind(root=str(root), **options, download=True)
+        root.mkdir(parents=True, exist_ok=True)
+        with _impatience(), redirect_stdout(sys.stderr):
+            return kind(root=str(root), **options, download=True)
     except Exception as error:  # torchvision, urllib and gdown each fail in their own way
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
             f"torchvision's {name} is not below {root} and could not be downloaded: {reason}\n"
             f"Copy the data set there from a machine with a network, or point SCALEPRED_DATA at the folder that has it."
         ) from error
 
 
-def _pictures(dataset: Any) -> Iterator[tuple[Image.Image, str]]:
+@contextmanager
+def _impatience() -> Iterator[None]:
+    """Let no connection that is made here wait for longer than ``PATIENCE_SECONDS``."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _labels(dataset: Any) -> list[str]:
+    """Return the class name of every picture, from the set's own list where it has one, else by decoding each."""
     names = getattr(dataset, "classes", None) or getattr(dataset, "categories", None)
-    for picture, label in dataset:
-        yield picture, str(names[label]) if names else str(label)
+    return [str(names[number]) if names else str(number) for number in _numbers(dataset)]
+
+
+def _numbers(dataset: Any) -> list[int]:
+    for attribute in ("targets", "labels", "_labels", "y"):
+        if hasattr(dataset, attribute):
+            numbers = np.asarray(getattr(dataset, attribute))
+            return [int(number) for number in (numbers if numbers.ndim == 1 else numbers[:, 0])]  # QMNIST has columns
+    if hasattr(dataset, "_samples"):
+        return [int(number) for _, number in dataset._samples]
+    return [int(dataset[index][1]) for index in range(len(dataset))]
+
+
+def _picture(dataset: Any, index: int) -> Image.Image:
+    picture: Image.Image = dataset[index][0]
+    return picture

@@ -1,11 +1,14 @@
 """The DuckDB warehouse: what has been harvested, kept so that it can be trusted and queried."""
 
+import errno
+import hashlib
 import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +17,7 @@ import duckdb
 
 from scalepred import migrations
 from scalepred.config import GRID, Recipe, run_id
-from scalepred.errors import DataError, UsageError, VersionError, WarehouseBusyError
+from scalepred.errors import DataError, ScalepredError, UsageError, VersionError, WarehouseBusyError
 from scalepred.records import (
     DIVERGED,
     DONE,
@@ -45,7 +48,15 @@ KEYS = {
 SNAPSHOT = "snapshot.json"
 _JSON_FIELDS = {"label_counts", "facts", "versions", "predicted"}
 _SETTINGS = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+_READS_ONLY_ITSELF = {"enable_external_access": "false", "lock_configuration": "true"}
 _DAMAGE = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
+_OS_REASONS = tuple(
+    os.strerror(getattr(errno, name))
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "ENOTDIR", "ENAMETOOLONG", "ELOOP", "EMFILE")
+    if hasattr(errno, name)
+)
+_HELD = re.compile(r"Could not set lock on file|being used by another process")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _CHUNK = 50_000
 _Record = TypeVar("_Record")
 
@@ -67,10 +78,11 @@ class Status:
 
 @dataclass(frozen=True)
 class Warehouse:
-    """An open warehouse.
+    r"""An open warehouse.
 
     Rows are added and never changed; adding one that is there already does nothing. A run row exists if and only if its
-    finetune finished: every ``add_`` is one transaction.
+    finetune finished: every ``add_`` is one transaction. What is read equals what was added, except that a lone
+    surrogate, as undecodable file names have, comes back as the visible escape that it was stored as (``\udcff``).
     """
 
     connection: Any
@@ -110,10 +122,10 @@ class Warehouse:
         if not records:
             return
         marks = ", ".join("?" * len(fields(records[0])))
+        rows = [_as_row(record) for record in records]
         with self._transaction():
             self.connection.executemany(
-                f"INSERT INTO {table} VALUES ({marks}) ON CONFLICT DO NOTHING",
-                [_as_row(record) for record in records],
+                f"INSERT INTO {table} ({_columns(table)}) VALUES ({marks}) ON CONFLICT DO NOTHING", rows
             )
 
     @contextmanager
@@ -123,7 +135,8 @@ class Warehouse:
             yield
             self.connection.execute("COMMIT")
         except BaseException:
-            self.connection.execute("ROLLBACK")
+            with suppress(duckdb.Error):  # a COMMIT that failed has rolled back already
+                self.connection.execute("ROLLBACK")
             raise
 
     # --- reading ---
@@ -158,18 +171,13 @@ class Warehouse:
 
     def _all(self, table: str, kind: Callable[..., _Record]) -> list[_Record]:
         names = [field.name for field in fields(TABLES[table])]
-        columns = ", ".join(f'"{name}"' for name in names)
-        rows = self.connection.execute(f"SELECT {columns} FROM {table} ORDER BY {KEYS[table]}").fetchall()
+        rows = self.connection.execute(f"SELECT {_columns(table)} FROM {table} ORDER BY {KEYS[table]}").fetchall()
         return [_from_row(kind, names, row) for row in rows]
 
     def status(self) -> Status:
         """Count what is there."""
         tables = {table: self._one(f"SELECT count(*) FROM {table}") for table in TABLES}
-        grids = self.connection.execute(
-            "SELECT source, recipe, count(*) FILTER (WHERE n_scales >= ?), count(*), CAST(sum(n_runs) AS BIGINT) "
-            "FROM grid_progress WHERE n_scales > 0 GROUP BY ALL ORDER BY ALL",
-            [len(GRID)],
-        ).fetchall()
+        grids = self.connection.execute(_GRIDS, {"grid": list(GRID)}).fetchall()
         return Status(
             path=str(self.path),
             n_bytes=self.path.stat().st_size,
@@ -187,25 +195,19 @@ class Warehouse:
         problems = []
         for words, query in _CHECKS.items():
             bad = self.connection.execute(f"{query} ORDER BY 1").fetchmany(4)
-            if bad:
-                shown = ", ".join(str(row[0]) for row in bad[:3])
-                problems.append(f"{words}: {shown}{' …' if len(bad) > 3 else ''}")
+            problems += _problem(words, [str(row[0]) for row in bad])
         return problems + self._wrong_ids()
 
     def _wrong_ids(self) -> list[str]:
         """Recompute the ids of recipes and runs from their parts."""
-        problems = [
-            f"the recipe {recipe.recipe_id} is not the hash of its JSON"
-            for recipe in self.recipes()
-            if _recipe_id(recipe.json) != recipe.recipe_id
-        ]
+        recipes = self.connection.execute("SELECT recipe_id, json FROM recipes ORDER BY 1").fetchall()
+        wrong = [own for own, text in recipes if _recipe_id(text) != own]
+        problems = _problem("recipes whose id is not the hash of their JSON", wrong)
         cursor = self.connection.execute("SELECT run_id, task_id, source_id, recipe_id, scale, seed FROM runs")
+        wrong = []
         while rows := cursor.fetchmany(_CHUNK):
-            for own, task_id, source_id, recipe_id, scale, seed in rows:
-                parts = {"task_id": task_id, "source_id": source_id, "recipe_id": recipe_id}
-                if run_id(**parts, scale=scale, seed=seed) != own:
-                    problems.append(f"the run {own} is not the hash of its parts")
-        return problems
+            wrong += [row[0] for row in rows if _run_id(*row[1:]) != row[0]]
+        return problems + _problem("runs whose id is not the hash of their parts", sorted(wrong))
 
     def _one(self, query: str) -> Any:
         return self.connection.execute(query).fetchone()[0]
@@ -215,22 +217,33 @@ class Warehouse:
     def export_parquet(self, folder: Path) -> dict[str, int]:
         """Write one Parquet file for each table, rows in the order of their keys, and ``snapshot.json`` last.
 
-        A file appears under its name only once it is whole. Returns the rows of each table.
+        All tables are of one moment. A file appears under its name only once it is whole, and ``snapshot.json`` holds
+        its hash, so that a snapshot that was stopped half-way, or was mixed from two, can't be imported. Returns the
+        rows of each table.
+
+        Raises:
+            UsageError: if the folder can't be written.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        counts = {}
-        for table, key in KEYS.items():
-            temporary = folder / f".{table}.parquet.{os.getpid()}"
-            self.connection.execute(
-                f"COPY (SELECT * FROM {table} ORDER BY {key}) TO {_quoted(temporary)} "
-                "(FORMAT parquet, COMPRESSION zstd)"
-            )
-            temporary.replace(folder / f"{table}.parquet")
-            counts[table] = self._one(f"SELECT count(*) FROM {table}")
-        about = {"migrations": migrations.applied(self.connection), "rows": counts}
-        temporary = folder / f".{SNAPSHOT}.{os.getpid()}"
-        temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(folder / SNAPSHOT)
+        counts: dict[str, int] = {}
+        hashes: dict[str, str] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with self._transaction():
+                for table, key in KEYS.items():
+                    with _appearing(folder / f"{table}.parquet") as file:
+                        self.connection.execute(
+                            f"COPY (SELECT {_columns(table)} FROM {table} ORDER BY {key}) TO {_quoted(file)} "
+                            "(FORMAT parquet, COMPRESSION zstd)"
+                        )
+                        hashes[table] = _sha256(file)
+                    counts[table] = self._one(f"SELECT count(*) FROM {table}")
+                about = {"migrations": migrations.applied(self.connection), "rows": counts, "sha256": hashes}
+            with _appearing(folder / SNAPSHOT) as file:
+                file.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        except (OSError, duckdb.IOException) as error:
+            raise UsageError(
+                f"The snapshot can't be written to {folder}: {_reason(error)}. Make room, or give another folder."
+            ) from error
         return counts
 
     def import_parquet(self, folder: Path) -> dict[str, int]:
@@ -239,23 +252,31 @@ class Warehouse:
         Raises:
             DataError: if the folder is no snapshot, or a file is missing, damaged or of other columns.
             VersionError: if a newer scalepred wrote it.
+            UsageError: if the warehouse can't be written.
         """
         _check_snapshot(folder)
-        new = {}
         try:
             with self._transaction():
-                for table, record in TABLES.items():
-                    file = _quoted(folder / f"{table}.parquet")
-                    columns = ", ".join(f'"{field.name}"' for field in fields(record))
-                    before = self._one(f"SELECT count(*) FROM {table}")
-                    self.connection.execute(
-                        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM read_parquet({file}) "
-                        "ON CONFLICT DO NOTHING"
-                    )
-                    new[table] = self._one(f"SELECT count(*) FROM {table}") - before
+                return {table: self._import_table(table, folder / f"{table}.parquet") for table in TABLES}
         except duckdb.Error as error:
+            if _of_the_system(error):
+                raise _unusable(self.path, error) from error
             raise DataError(f"The snapshot at {folder} can't be imported: {_first_line(error)}") from error
-        return new
+
+    def _import_table(self, table: str, file: Path) -> int:
+        # a folder named like origin=3 would otherwise overrule the column of that name
+        rows = f"read_parquet({_quoted(file)}, hive_partitioning = false)"
+        wanted, found = self._columns_and_types(table), self._columns_and_types(rows)
+        if wanted != found:
+            other = sorted(f"{name} {kind}" for name, kind in wanted.items() ^ found.items())
+            raise DataError(f"{file} has other columns than this version's {table}: {', '.join(other)}.")
+        before = self._one(f"SELECT count(*) FROM {table}")
+        columns = _columns(table)
+        self.connection.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {rows} ON CONFLICT DO NOTHING")
+        return int(self._one(f"SELECT count(*) FROM {table}") - before)
+
+    def _columns_and_types(self, rows: str) -> dict[str, str]:
+        return {row[0]: row[1] for row in self.connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()}
 
 
 # --- opening ----------------------------------------------------------------------------------------------------------
@@ -263,79 +284,202 @@ class Warehouse:
 
 @contextmanager
 def open_warehouse(path: Path, *, read_only: bool = False, lock_timeout_seconds: float = 10.0) -> Iterator[Warehouse]:
-    """Open a warehouse, creating or migrating it first unless ``read_only``; it is closed at the end.
+    """Open a warehouse, creating it first unless ``read_only``; it is closed at the end.
+
+    One of an older schema is brought to this version's first, also for reading, after a backup beside it. A file that
+    is refused is left as it is.
 
     Raises:
         DataError: if there is none to read.
-        WarehouseBusyError: if another process holds it for longer than the timeout; names that process.
+        UsageError: if the path can't be a warehouse's, or can't be read or written there (no room, no permission).
+        WarehouseBusyError: if another process holds it for longer than the timeout; names that process. Or if this
+            process has it open in another mode.
         VersionError: if it is no DuckDB database, is damaged, or was written by a newer scalepred.
     """
-    if read_only and not path.exists():
-        raise DataError(f"There is no warehouse at {path}: fill one with `scalepred harvest`, or import a snapshot.")
-    _prepare(path, lock_timeout_seconds)
-    connection = _connect(path, read_only=read_only, lock_timeout_seconds=lock_timeout_seconds)
-    try:
-        yield Warehouse(connection, path)
-    except _DAMAGE as error:
-        raise _unreadable(path, error) from error
-    finally:
-        connection.close()
+    with _opened(path, read_only=read_only, lock_timeout_seconds=lock_timeout_seconds, settings=_SETTINGS) as store:
+        yield store
 
 
 def query(path: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Run a user's SQL where it can read the warehouse and touch nothing else; return column names and rows.
+    """Run one SELECT of a user's where it can read the warehouse and touch nothing else; return columns and rows.
 
     Raises:
         UsageError: with DuckDB's message, if the SQL is wrong or wants more than to read.
+        Others: as ``open_warehouse``.
     """
-    with open_warehouse(path, read_only=True) as store:
-        store.connection.execute("SET enable_external_access = false")
-        store.connection.execute("SET lock_configuration = true")
+    settings = _SETTINGS | _READS_ONLY_ITSELF
+    with _opened(path, read_only=True, lock_timeout_seconds=10.0, settings=settings) as store:
         try:
+            _check_query(store.connection, sql)
             cursor = store.connection.execute(sql)
-            columns = [column[0] for column in cursor.description or []]
-            return columns, cursor.fetchall() if columns else []
+            return [column[0] for column in cursor.description], cursor.fetchall()
         except duckdb.Error as error:
-            raise UsageError(f"The query failed: {str(error).strip()}") from error
+            if _of_the_file(error):
+                raise
+            raise UsageError(f"The query failed: {_query_problem(error)}") from error
 
 
-def _prepare(path: Path, lock_timeout_seconds: float) -> None:
-    """Create or migrate the file where it needs it, after a backup of what is there."""
-    known = migrations.packaged()
-    new = not path.exists()
-    if not new:
-        connection = _connect(path, read_only=True, lock_timeout_seconds=lock_timeout_seconds)
-        try:
-            done = migrations.applied(connection)
-            names = migrations.pending(connection, known, where=f"The warehouse {path}")
-        finally:
-            connection.close()
-        if not names:
-            return
-        if not done:
-            raise VersionError(f"{path} is a DuckDB database, but not a warehouse: give another path.")
-        migrations.back_up(path, last=done[-1])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    connection = _connect(path, read_only=False, lock_timeout_seconds=lock_timeout_seconds)
-    try:  # another process may have been quicker
-        migrations.migrate(connection, known, migrations.pending(connection, known, where=f"The warehouse {path}"))
+def _check_query(connection: Any, sql: str) -> None:
+    """Raise UsageError unless the SQL is one statement that reads; what it reads is limited by the settings."""
+    if _LONE_SURROGATE.search(sql):
+        raise UsageError("The query failed: it is not valid UTF-8.")
+    kinds = [statement.type.name for statement in connection.extract_statements(sql)]
+    if len(kinds) != 1:
+        raise UsageError(f"The query failed: give one statement, not {len(kinds)}.")
+    if kinds[0] not in ("SELECT", "EXPLAIN", "MULTI"):  # PIVOT is MULTI
+        raise UsageError(f"The query failed: only SELECT can be run here, not {kinds[0]}.")
+
+
+def _query_problem(error: Exception) -> str:
+    if "'pytz'" in str(error):
+        return "times with a zone can't be shown as they are; use CAST(… AS VARCHAR)."
+    return str(error).strip()
+
+
+@contextmanager
+def _opened(
+    path: Path, *, read_only: bool, lock_timeout_seconds: float, settings: Mapping[str, str]
+) -> Iterator[Warehouse]:
+    try:
+        connection = _open(path, read_only=read_only, lock_timeout_seconds=lock_timeout_seconds, settings=settings)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    try:
+        yield Warehouse(connection, path)
+    except duckdb.Error as error:
+        if _of_the_file(error):
+            raise _unusable(path, error) from error
+        raise
     finally:
         connection.close()
 
 
-def _connect(path: Path, *, read_only: bool, lock_timeout_seconds: float) -> Any:
+def _open(path: Path, *, read_only: bool, lock_timeout_seconds: float, settings: Mapping[str, str]) -> Any:
+    """Return a connection to a warehouse of this version's schema."""
+    known = migrations.packaged()
+    file = _file(path)
+    if not file.exists():
+        if read_only:
+            raise DataError(
+                f"There is no warehouse at {path}: fill one with `scalepred harvest`, or import a snapshot."
+            )
+        _create(path, known)
+    elif not file.is_file():
+        raise UsageError(f"{path} is no file, so it can't be a warehouse: give another path with --warehouse.")
+
+    def connect(*, read_only: bool, settings: Mapping[str, str] = _SETTINGS) -> Any:
+        return _connect(path, read_only=read_only, lock_timeout_seconds=lock_timeout_seconds, settings=settings)
+
+    connection = connect(read_only=read_only, settings=settings)
+    if not _pending(connection, path, known):
+        return connection
+    connection.close()
+    _bring_forward(path, known, connect)
+    return connect(read_only=read_only, settings=settings)
+
+
+def _file(path: Path) -> Path:
+    """Return the file that a path means, so that DuckDB takes it for nothing else (``~``, ``md:``, ``https:``)."""
+    if _LONE_SURROGATE.search(str(path)):
+        raise UsageError(f"{_storable(str(path))} is not valid UTF-8, so DuckDB can't open it: give another path.")
+    return Path(os.path.realpath(path))
+
+
+def _create(path: Path, known: Mapping[str, str]) -> None:
+    """Make an empty warehouse beside the path and then put it there: it exists whole, or not at all."""
+    file = _file(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
+    try:
+        connection = _connect(temporary, read_only=False, lock_timeout_seconds=0, settings=_SETTINGS, shown=path)
+        try:
+            migrations.migrate(connection, known, list(known))
+            connection.execute("CHECKPOINT")  # at the end DuckDB would do it too, but say nothing if it fails
+        except duckdb.Error as error:
+            if _of_the_file(error):
+                raise _unusable(path, error) from error
+            raise
+        finally:
+            connection.close()
+        _link(temporary, file)
+    finally:
+        for leftover in (temporary, temporary.with_name(f"{temporary.name}.wal")):
+            leftover.unlink(missing_ok=True)
+
+
+def _link(temporary: Path, file: Path) -> None:
+    """Give a file its name, unless another process was quicker and holds rows there by now."""
+    try:
+        os.link(temporary, file)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links
+        if not file.exists():
+            temporary.rename(file)
+
+
+def _bring_forward(path: Path, known: Mapping[str, str], connect: Callable[..., Any]) -> None:
+    """Back an older warehouse up and migrate it, unless another process has done so by now."""
+    connection = connect(read_only=False)
+    try:
+        if not _pending(connection, path, known):
+            return
+        last = migrations.applied(connection)[-1]
+        connection.execute("CHECKPOINT")  # the backup is a copy of the file, so nothing may be in the WAL
+    finally:
+        connection.close()
+    migrations.back_up(_file(path), last=last)
+    connection = connect(read_only=False)
+    try:
+        migrations.migrate(connection, known, _pending(connection, path, known))
+    finally:
+        connection.close()
+
+
+def _pending(connection: Any, path: Path, known: Mapping[str, str]) -> list[str]:
+    """Return the migrations that a warehouse needs; close the connection and raise if it is none, or newer."""
+    try:
+        return migrations.pending(migrations.applied(connection), known, where=f"The warehouse {path}")
+    except (duckdb.CatalogException, duckdb.BinderException, migrations.ForeignError) as error:
+        connection.close()
+        raise VersionError(f"{path} is a DuckDB database, but not a warehouse: give another path.") from error
+    except duckdb.Error as error:
+        connection.close()
+        raise _unusable(path, error) from error
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _connect(
+    path: Path,
+    *,
+    read_only: bool,
+    lock_timeout_seconds: float,
+    settings: Mapping[str, str],
+    shown: Path | None = None,
+) -> Any:
+    """Return DuckDB's connection to a file, waiting while another process holds it; ``shown`` is its name in errors."""
     deadline = time.monotonic() + lock_timeout_seconds
-    wait = 0.02
+    wait_seconds = 0.02
     while True:
         try:
-            return duckdb.connect(str(path), read_only=read_only, config=dict(_SETTINGS))
+            return duckdb.connect(str(_file(path)), read_only=read_only, config=dict(settings))
+        except duckdb.ConnectionException as error:
+            raise WarehouseBusyError(
+                f"This process has the warehouse {path} open already, in another mode: close it there first."
+            ) from error
         except duckdb.Error as error:
-            if "lock" not in str(error).lower():
-                raise _unreadable(path, error) from error
-            if time.monotonic() + wait > deadline:
+            if not _HELD.search(str(error)):
+                raise _unusable(shown or path, error) from error
+            left_seconds = deadline - time.monotonic()
+            if left_seconds <= 0:
                 raise _busy(path, error, lock_timeout_seconds) from error
-        time.sleep(wait)
-        wait = min(2 * wait, 0.5)
+        time.sleep(min(wait_seconds, left_seconds))
+        wait_seconds = min(2 * wait_seconds, 0.5)
+
+
+# --- what goes wrong --------------------------------------------------------------------------------------------------
 
 
 def _busy(path: Path, error: Exception, waited_seconds: float) -> WarehouseBusyError:
@@ -347,38 +491,117 @@ def _busy(path: Path, error: Exception, waited_seconds: float) -> WarehouseBusyE
     )
 
 
-def _unreadable(path: Path, error: Exception) -> VersionError:
+def _of_the_file(error: Exception) -> bool:
+    """Tell errors of the file from errors of the SQL; DuckDB 2 raises a wrong checksum as a plain Error."""
+    return isinstance(error, _DAMAGE) or type(error) is duckdb.Error or _of_the_system(error)
+
+
+def _of_the_system(error: Exception) -> bool:
+    """Tell whether the system refused to read or write; a COMMIT that it refused is a TransactionException."""
+    named = any(reason in str(error) for reason in _OS_REASONS)
+    return isinstance(error, OSError) or (named and isinstance(error, duckdb.IOException | duckdb.TransactionException))
+
+
+def _unusable(path: Path, error: Exception) -> ScalepredError:
+    """Return the error for a file that can't be read or written, or that is no sound database."""
+    if _of_the_system(error):
+        return UsageError(
+            f"The warehouse {path} can't be read or written: {_reason(error)}. What is stored stays as it was; "
+            "make room or mend the path, or give another with --warehouse, and run the same command again."
+        )
+    # DuckDB offers an extension for what it takes for a database of another kind
+    words = "It is a database of another kind." if "xtension" in str(error) else _first_line(error)
     return VersionError(
-        f"{path} can't be used as a warehouse: {_first_line(error)} "
+        f"{path} can't be used as a warehouse: {words} "
         "It was left as it is; move it away, or give another path with --warehouse."
     )
 
 
+def _reason(error: Exception) -> str:
+    """Return the system's own words, such as "No space left on device"."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return next((reason for reason in _OS_REASONS if reason in str(error)), _first_line(error).rstrip("."))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _problem(words: str, ids: Sequence[str]) -> list[str]:
+    """Return one line for what is wrong with some rows, naming the first three; none if there are none."""
+    return [f"{words}: {', '.join(ids[:3])}{' …' if len(ids) > 3 else ''}"] if ids else []
+
+
+# --- snapshots --------------------------------------------------------------------------------------------------------
+
+
 def _check_snapshot(folder: Path) -> None:
+    """Raise unless the folder holds a snapshot of a known schema whose files are those that were written."""
     try:
         about = json.loads((folder / SNAPSHOT).read_text(encoding="utf-8"))
-        names = list(about["migrations"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        names = [str(name) for name in about["migrations"]]
+        hashes = dict(about["sha256"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{folder} is no snapshot: {SNAPSHOT} is missing or can't be read ({error}).") from error
     migrations.check_known(names, where=f"The snapshot at {folder}", known=migrations.packaged())
     missing = [f"{table}.parquet" for table in TABLES if not (folder / f"{table}.parquet").is_file()]
     if missing:
         raise DataError(f"The snapshot at {folder} lacks {', '.join(missing)}: copy it again as a whole.")
+    if _LONE_SURROGATE.search(str(folder)):
+        raise UsageError(f"{_storable(str(folder))} is not valid UTF-8, so DuckDB can't read it: rename the folder.")
+    changed = [f"{table}.parquet" for table in TABLES if _sha256(folder / f"{table}.parquet") != hashes.get(table)]
+    if changed:
+        raise DataError(
+            f"The snapshot at {folder} is damaged or half written: {', '.join(changed)} is not what {SNAPSHOT} says. "
+            "Copy or export it again as a whole."
+        )
+
+
+@contextmanager
+def _appearing(file: Path) -> Iterator[Path]:
+    """Give a temporary path that becomes ``file`` once it is whole and on the disk."""
+    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sha256(file: Path) -> str:
+    try:
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{file} can't be read: {_reason(error)}.") from error
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
 
 
-def _as_row(record: Any) -> tuple[Any, ...]:
-    names = [field.name for field in fields(record)]
-    return tuple(
-        json.dumps(value) if name in _JSON_FIELDS else [list(row) for row in value] if name == "rates" else value
-        for name, value in zip(names, _shallow(record), strict=True)
-    )
+def _columns(table: str) -> str:
+    return ", ".join(f'"{field.name}"' for field in fields(TABLES[table]))
 
 
-def _shallow(record: Any) -> tuple[Any, ...]:
-    return tuple(getattr(record, field.name) for field in fields(record))
+def _as_row(record: Any) -> list[Any]:
+    return [_as_cell(field.name, getattr(record, field.name)) for field in fields(record)]
+
+
+def _as_cell(name: str, value: Any) -> Any:
+    if name in _JSON_FIELDS:
+        # within JSON the backslash of the escape is escaped itself
+        return _LONE_SURROGATE.sub(lambda found: "\\" + _storable(found[0]), json.dumps(value, ensure_ascii=False))
+    if name == "rates":
+        return [list(rates) for rates in value]
+    return _storable(value) if isinstance(value, str) else value
+
+
+def _storable(text: str) -> str:
+    """Return text that UTF-8 can hold: lone surrogates become visible escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _from_row(kind: Callable[..., _Record], names: Sequence[str], row: Sequence[Any]) -> _Record:
@@ -393,16 +616,34 @@ def _from_row(kind: Callable[..., _Record], names: Sequence[str], row: Sequence[
 def _recipe_id(text: str) -> str | None:
     try:
         return Recipe.from_json(text).recipe_id
-    except UsageError:
+    except (UsageError, ValueError, TypeError, OverflowError, RecursionError):
+        return None
+
+
+def _run_id(task_id: str, source_id: str, recipe_id: str, scale: float | None, seed: int) -> str | None:
+    try:
+        return run_id(task_id=task_id, source_id=source_id, recipe_id=recipe_id, scale=scale, seed=seed)
+    except ValueError:  # a scale that is not finite
         return None
 
 
 def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
+    text = str(path.absolute()).replace("'", "''")
+    return f"'{text}'"
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+# --- queries ----------------------------------------------------------------------------------------------------------
+
+
+_GRIDS = """
+    SELECT source, recipe, count(*) FILTER (WHERE n_of_grid = len($grid)), count(*), CAST(sum(n_runs) AS BIGINT)
+    FROM (
+        SELECT s.name AS source, r.name AS recipe, count(*) AS n_runs,
+               count(DISTINCT scale) FILTER (WHERE list_contains($grid, scale)) AS n_of_grid
+        FROM runs JOIN tasks USING (task_id) JOIN sources s USING (source_id) JOIN recipes r USING (recipe_id)
+        WHERE scale IS NOT NULL
+        GROUP BY s.name, r.name, runs.task_id, runs.source_id, runs.recipe_id)
+    GROUP BY ALL ORDER BY ALL"""
 
 
 def _orphans(table: str, parent: str, key: str, *, own: str) -> str:
@@ -416,7 +657,12 @@ def _miscounted(split: str) -> str:
         WHERE {split}_accuracy IS NOT NULL AND (
             {split}_correct IS NULL
             OR octet_length({split}_correct) != (n_{split} + 7) // 8
-            OR abs(bit_count(CAST({split}_correct AS BIT)) - n_{split} * {split}_accuracy) > 1e-6)"""
+            OR TRY_CAST({split}_correct AS BIT) IS NULL
+            OR abs(bit_count(TRY_CAST({split}_correct AS BIT)) - n_{split} * {split}_accuracy) > 1e-6)"""
+
+
+def _not_json(table: str, column: str, *, own: str) -> str:
+    return f"SELECT {own} FROM {table} WHERE NOT coalesce(json_type(TRY_CAST({column} AS JSON)) = 'OBJECT', false)"
 
 
 _CHECKS = {
@@ -425,13 +671,28 @@ _CHECKS = {
     "runs of unknown recipes": _orphans("runs", "recipes", "recipe_id", own="run_id"),
     "features of unknown tasks": _orphans("features", "tasks", "task_id", own="task_id"),
     "features of unknown sources": _orphans("features", "sources", "source_id", own="source_id"),
+    "tasks whose classes and pictures are not those of their label counts": """
+        SELECT task_id FROM tasks, LATERAL (
+            SELECT TRY_CAST(TRY_CAST(label_counts AS JSON) AS MAP(VARCHAR, BIGINT)) AS counts)
+        WHERE counts IS NULL
+        OR cardinality(counts) != n_classes
+        OR list_sum(map_values(counts)) != n_train + n_val + n_test""",
+    "sources whose facts are no JSON object": _not_json("sources", "facts", own="source_id"),
+    "runs whose versions are no JSON object": _not_json("runs", "versions", own="run_id"),
+    "predictions that are no JSON object": _not_json("predictions", "predicted", own="prediction_id"),
     "runs of unknown status": f"SELECT run_id FROM runs WHERE status NOT IN ('{DONE}', '{DIVERGED}')",
+    "runs whose scale is no finite number above 0": (
+        "SELECT run_id FROM runs WHERE NOT coalesce(isfinite(scale) AND scale > 0, true)"
+    ),
     "done runs without a validation accuracy": (
         f"SELECT run_id FROM runs WHERE status = '{DONE}' AND val_accuracy IS NULL"
     ),
     "done runs without a test accuracy, though their task has test pictures": (
         "SELECT run_id FROM runs JOIN tasks USING (task_id) "
         f"WHERE status = '{DONE}' AND test_accuracy IS NULL AND n_test > 0"
+    ),
+    "done runs with a step at which they diverged": (
+        f"SELECT run_id FROM runs WHERE status = '{DONE}' AND diverged_step IS NOT NULL"
     ),
     "diverged runs with an accuracy, or without a step": (
         f"SELECT run_id FROM runs WHERE status = '{DIVERGED}' "
@@ -441,13 +702,17 @@ _CHECKS = {
         "SELECT run_id FROM runs WHERE NOT coalesce(val_accuracy BETWEEN 0 AND 1, true) "
         "OR NOT coalesce(test_accuracy BETWEEN 0 AND 1, true)"
     ),
+    "losses that are not finite": (
+        "SELECT run_id FROM runs WHERE NOT coalesce(isfinite(val_loss), true) "
+        "OR NOT coalesce(isfinite(test_loss), true) OR len(list_filter(epoch_losses, lambda x: NOT isfinite(x))) > 0"
+    ),
     "validation accuracies that differ from their bits": _miscounted("val"),
     "test accuracies that differ from their bits": _miscounted("test"),
-    "runs without a positive duration": "SELECT run_id FROM runs WHERE NOT seconds > 0",
+    "runs without a positive duration": "SELECT run_id FROM runs WHERE NOT (isfinite(seconds) AND seconds > 0)",
     "runs whose rates are not one for each stage and epoch": (
-        "SELECT run_id FROM runs JOIN recipes USING (recipe_id) "
-        "WHERE CASE WHEN json_valid(json) THEN len(rates) != CAST(json->>'$.epochs' AS INTEGER) ELSE false END "
-        "OR len(list_filter(rates, lambda rate: len(rate) != 6)) > 0"
+        "SELECT run_id FROM runs JOIN (SELECT recipe_id, TRY_CAST(TRY_CAST(json AS JSON)->>'$.epochs' AS INTEGER) "
+        "AS epochs FROM recipes) USING (recipe_id) "
+        "WHERE coalesce(len(rates) != epochs, false) OR len(list_filter(rates, lambda rate: len(rate) != 6)) > 0"
     ),
     "features that are not finite": "SELECT task_id FROM features WHERE NOT isfinite(value)",
 }

@@ -25,7 +25,7 @@ LAYERS = [
 ONLY_THERE = {
     "duckdb": {"warehouse"},
     "lightgbm": {"predictor"},
-    "PIL": {"images", "digits", "tasks", "torchvision_sets"},
+    "PIL": {"images", "digits", "torchvision_sets"},
 }
 
 

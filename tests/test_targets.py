@@ -98,32 +98,41 @@ def test_the_noise_between_seeds_evens_the_weights():
 # ---------------------------------------------------------------------------------------------------- the best scale
 
 
+def test_one_lucky_scale_does_not_win_against_a_smooth_top():
+    accuracies = np.array([[0.60, 0.70, 0.60, 0.66, 0.68, 0.67, 0.66]])
+    scales = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+    assert targets.best_fixed_scale(accuracies, scales, octaves=0) == 1
+    assert targets.best_fixed_scale(accuracies, scales) == 5
+
+
 def test_the_best_fixed_scale_has_the_best_mean_accuracy():
-    assert targets.best_fixed_scale(np.array([[0.9, 0.8, 0.1], [0.1, 0.6, 0.2]]), SCALES) == 1
+    assert targets.best_fixed_scale(np.array([[0.9, 0.8, 0.1], [0.1, 0.6, 0.2]]), SCALES, octaves=0) == 1
 
 
 def test_a_tie_goes_to_the_smaller_scale_wherever_it_stands():
     accuracies = np.array([[0.5, 0.4, 0.5], [0.1, 0.4, 0.1]])
-    assert targets.best_fixed_scale(accuracies[:, [0, 2]], (0.5, 2.0)) == 0
-    assert targets.best_fixed_scale(accuracies[:, [0, 2]], (2.0, 0.5)) == 1
+    assert targets.best_fixed_scale(accuracies[:, [0, 2]], (0.5, 2.0), octaves=0) == 0
+    assert targets.best_fixed_scale(accuracies[:, [0, 2]], (2.0, 0.5), octaves=0) == 1
 
 
 def test_a_missing_run_on_a_hard_task_does_not_make_a_scale_good():
     accuracies = np.full((20, 2), [0.9, 0.88])
     accuracies[0] = [0.3, NAN]
-    assert targets.best_fixed_scale(accuracies, (1.0, 2.0)) == 0
+    assert targets.best_fixed_scale(accuracies, (1.0, 2.0), octaves=0) == 0
 
 
 def test_a_scale_beyond_the_grid_that_few_tasks_have_cannot_win():
     accuracies = np.array([[0.9, 0.8, NAN], [0.9, 0.8, NAN], [0.5, 0.6, 0.9]])
-    assert targets.best_fixed_scale(accuracies, SCALES) == 0
-    assert targets.best_fixed_scale(accuracies, SCALES, min_share=0.3) == 2
+    assert targets.best_fixed_scale(accuracies, SCALES, octaves=0) == 0
+    assert targets.best_fixed_scale(accuracies, SCALES, min_share=0.3, octaves=0) == 2
 
 
 @given(_fractions(st.tuples(st.integers(1, 8), st.just(3)), missing=False))
 def test_the_best_fixed_scale_of_a_full_grid_has_the_least_mean_regret(accuracies):
     mean_regrets = [np.mean(accuracies.max(axis=1) - accuracies[:, scale]) for scale in range(3)]
-    assert mean_regrets[targets.best_fixed_scale(accuracies, SCALES)] == pytest.approx(min(mean_regrets), abs=1e-9)
+    assert mean_regrets[targets.best_fixed_scale(accuracies, SCALES, octaves=0)] == pytest.approx(
+        min(mean_regrets), abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("accuracies", [np.full((2, 3), NAN), np.ones((2, 2)), np.ones(3), np.ones((0, 3))])

@@ -3,19 +3,34 @@
 import json
 import sys
 import unicodedata
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 UNBROKEN = 1_000
 """Width of lines that go to a file or another program, which should not be broken."""
 
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode's categories of control and format characters, lone surrogates, and separators of lines and paragraphs."""
+
 
 def print_json(document: Any) -> None:
-    """Print one document on stdout; characters that UTF-8 can't hold, as in undecodable file names, are escaped."""
+    """Print one document on stdout, with names as they are where stdout can hold them.
+
+    Lone surrogates, as in undecodable file names, are escaped, and so is all else that stdout's encoding lacks.
+
+    Raises:
+        ValueError: if a number is not finite; nothing has been printed then.
+    """
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(document, indent=1, ensure_ascii=True, allow_nan=False)
+    sys.stdout.write(text + "\n")
 
 
 def console() -> "Console":
@@ -32,12 +47,27 @@ def _console(*, stderr: bool) -> "Console":
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else UNBROKEN)
+    # a class may be named :cat:, and is to be shown so
+    return Console(stderr=stderr, highlight=False, emoji=False, width=None if stream.isatty() else UNBROKEN)
 
 
 def safe(text: str) -> str:
-    """Return text from outside so that it can be printed: no markup, control characters shown as escapes."""
+    """Return text from outside so that it can be printed: no markup, and what is not seen is shown as escapes."""
     from rich.markup import escape
 
-    shown = "".join(c if unicodedata.category(c) not in ("Cc", "Cf", "Cs") else ascii(c)[1:-1] for c in text)
-    return escape(shown)
+    return escape("".join(c if unicodedata.category(c) not in _UNSEEN else ascii(c)[1:-1] for c in text))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> "Table":
+    """Return a table of cells made safe; columns of numbers are on the right, and None is empty."""
+    from rich.table import Table
+
+    cells = [list(row) for row in rows]
+    made = Table(box=None)
+    for index, name in enumerate(columns):
+        numbers = [row[index] for row in cells if row[index] is not None]
+        right = bool(numbers) and all(isinstance(cell, int | float) for cell in numbers)
+        made.add_column(safe(name), justify="right" if right else "left")
+    for row in cells:
+        made.add_row(*("" if cell is None else safe(str(cell)) for cell in row))
+    return made

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from scalepred.warehouse import Status
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+SHOWN_ROWS = 1_000
+"""Rows that a table shows at most; JSON and CSV have all."""
+
 Snapshot = Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of Parquet files.", show_default=False)]
 
 
@@ -46,7 +49,7 @@ def verify(warehouse: options.WarehouseFile = None, json: options.Json = False) 
     else:
         for problem in problems:
             out.console().print(out.safe(problem), soft_wrap=True)
-        out.notes().print(f"{len(problems)} problems" if problems else "nothing is wrong")
+        out.notes().print(f"kinds of problems: {len(problems)}" if problems else "nothing is wrong")
     if problems:
         raise typer.Exit(3)
 
@@ -73,17 +76,20 @@ def import_(folder: Snapshot, warehouse: options.WarehouseFile = None, json: opt
 
 @app.command("query")
 def query(
-    sql: Annotated[str, typer.Argument(help="One SELECT.", show_default=False)],
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT.", show_default=False)],
     warehouse: options.WarehouseFile = None,
     csv: Annotated[
-        bool, typer.Option("--csv", help="Print CSV; text that a spreadsheet would obey is quoted.")
+        bool, typer.Option("--csv", help="Print CSV; text that a spreadsheet would obey begins with an apostrophe.")
     ] = False,
     json: options.Json = False,
 ) -> None:
     """Run SQL that can read the warehouse and touch nothing else."""
     from scalepred import warehouse as store
     from scalepred.cli import output as out
+    from scalepred.errors import UsageError
 
+    if csv and json:
+        raise UsageError("Give --json or --csv, not both.")
     columns, rows = store.query(options.warehouse_path(warehouse), sql)
     if json:
         out.print_json({"schema": 1, "columns": columns, "rows": [[_plain(cell) for cell in row] for row in rows]})
@@ -94,19 +100,17 @@ def query(
 
 
 def _show_status(found: "Status") -> None:
-    from rich.table import Table
-
     from scalepred.cli import output as out
 
     console = out.console()
-    console.print(f"{out.safe(found.path)}: {found.n_bytes / 1e6:.1f} MB, schema {found.schema}", soft_wrap=True)
+    console.print(
+        f"{out.safe(found.path)}: {found.n_bytes / 1e6:.1f} MB, schema {out.safe(found.schema)}", soft_wrap=True
+    )
     console.print(", ".join(f"{n} {table}" for table, n in found.tables.items()) + f"; {found.n_origins} origins")
-    console.print(f"runs: {found.n_done} done, {found.n_diverged} diverged; last {found.last_finished_at or 'never'}")
+    last = out.safe(found.last_finished_at or "never")
+    console.print(f"runs: {found.n_done} done, {found.n_diverged} diverged; last {last}")
     if found.grids:
-        table = Table("source", "recipe", "whole grids", "begun", "runs", box=None)
-        for source, recipe, *numbers in found.grids:
-            table.add_row(out.safe(source), out.safe(recipe), *map(str, numbers))
-        console.print(table)
+        console.print(out.table(("source", "recipe", "whole grids", "begun", "runs"), found.grids))
 
 
 def _show_counts(what: str, counts: dict[str, int], *, json: bool) -> None:
@@ -119,14 +123,11 @@ def _show_counts(what: str, counts: dict[str, int], *, json: bool) -> None:
 
 
 def _show_rows(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
-    from rich.table import Table
-
     from scalepred.cli import output as out
 
-    table = Table(*map(out.safe, columns), box=None)
-    for row in rows:
-        table.add_row(*("" if cell is None else out.safe(str(cell)) for cell in row))
-    out.console().print(table)
+    out.console().print(out.table(columns, ([_flat(cell) for cell in row] for row in rows[:SHOWN_ROWS])))
+    if len(rows) > SHOWN_ROWS:
+        out.notes().print(f"… and {len(rows) - SHOWN_ROWS} more rows; --csv and --json print all")
 
 
 def _print_csv(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
@@ -135,7 +136,7 @@ def _print_csv(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([_unspreadsheet(column) for column in columns])
-    writer.writerows([[_unspreadsheet(cell) for cell in row] for row in rows])
+    writer.writerows([[_unspreadsheet(_flat(cell)) for cell in row] for row in rows])
 
 
 def _unspreadsheet(cell: Any) -> Any:
@@ -143,14 +144,24 @@ def _unspreadsheet(cell: Any) -> Any:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
+def _flat(cell: Any) -> Any:
+    """Return a cell as one value: as in JSON, lists and structures as their JSON text."""
+    import json
+
+    plain = _plain(cell)
+    return json.dumps(plain, ensure_ascii=False) if isinstance(plain, list | dict) else plain
+
+
 def _plain(cell: Any) -> Any:
-    """Return a cell as a JSON value: bytes as hex, what JSON lacks as text."""
+    """Return a cell as a JSON value: bytes as hex, and what JSON lacks as text."""
     import math
 
     if isinstance(cell, bytes):
         return cell.hex()
     if isinstance(cell, list | tuple):
         return [_plain(each) for each in cell]
+    if isinstance(cell, dict):
+        return {str(key): _plain(value) for key, value in cell.items()}
     if isinstance(cell, float) and not math.isfinite(cell):
         return str(cell)
-    return cell if cell is None or isinstance(cell, str | int | float | bool) else str(cell)
+    return cell if cell is None or isinstance(cell, str | int | float) else str(cell)
