@@ -131,6 +131,7 @@ def finetune_once(
     device: torch.device,
     dtype: torch.dtype,
     seconds: dict[str, float],
+    began: float | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> Job:
     """Finetune at the chosen scale and save the model.
@@ -146,6 +147,7 @@ def finetune_once(
         device: where to train.
         dtype: torch.bfloat16 turns autocast on.
         seconds: what "scan" and "features" have cost so far.
+        began: when all of it began, by ``time.perf_counter``, so that the total counts loading too.
         on_epoch: called with epochs done and the epoch's mean loss.
 
     Raises:
@@ -179,9 +181,8 @@ def finetune_once(
         outcome, task=task, source=source, planned=planned, device=device, seconds=time.perf_counter() - started
     )
     spent = seconds | {"train": outcome.train_seconds, "evaluate": outcome.evaluate_seconds}
-    job = Job(
-        choice=choice, run=run, seconds=spent | {"total": sum(spent.values())}, output=output.resolve(), task=task
-    )
+    total = sum(spent.values()) if began is None else time.perf_counter() - began
+    job = Job(choice=choice, run=run, seconds=spent | {"total": total}, output=output.resolve(), task=task)
     save_model(output, outcome.network, source=source, recipe=recipe, classes=task.classes, run=run, job=job.to_json())
     return job
 

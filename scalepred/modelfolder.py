@@ -95,6 +95,7 @@ def save_model(
             scratch = Path(name)
             state = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
             save_file(state, scratch / WEIGHTS)
+            (scratch / WEIGHTS).chmod(0o666 & ~_umask())  # safetensors lets nobody else read it
             _write_json(scratch / CLASSES, list(classes))
             _write_json(scratch / CONFIG, _sealed(_config(source, recipe, run), scratch))
             _write_json(scratch / "metrics.json", job["metrics"])
@@ -256,6 +257,13 @@ Pictures are squeezed whole to {recipe.image_px} x {recipe.image_px} pixels. {re
 
     scalepred classify . PICTURE
 """
+
+
+def _umask() -> int:
+    """Return the process's mask for new files, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _write_json(path: Path, value: Any) -> None:

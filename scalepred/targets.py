@@ -96,9 +96,11 @@ def best_fixed_scale(
 
     The means are smoothed over log2 scale first, because neighbouring scales train alike and their means differ by
     chance. Unsmoothed, the winner of near ties is the scale that the tasks left out were worst at, which made a poor
-    default and a weak baseline (log of 2026-11-23). With a full grid and no smoothing it has the least mean regret. Only scales that at least ``min_share`` of the tasks have can
-    win: a scale beyond the grid was run only where the edge was best, so its mean flatters it. Missing runs are bridged
-    by comparing relative accuracies over those scales. A tie goes to the smaller scale.
+    default and a weak baseline (log of 2026-11-23). With a full grid and no smoothing it has the least mean regret.
+
+    Only scales that at least ``min_share`` of the tasks have can win: a scale beyond the grid was run only where the
+    edge was best, so its mean flatters it. Missing runs are bridged by comparing relative accuracies over those scales.
+    A tie goes to the smaller scale.
 
     Args:
         accuracies: (n_tasks, n_scales), NaN where a run is missing. Of training folds only.
@@ -122,9 +124,19 @@ def best_fixed_scale(
 
 
 def _smoothed(values: Floats, places: Floats, width: float) -> Floats:
-    """Return the mean of the values around each place, with Gaussian weights (Nadaraya 1964, Watson 1964)."""
-    weights = np.exp(-0.5 * ((places[:, None] - places[None]) / width) ** 2)
-    return np.asarray(weights @ values / weights.sum(axis=1))
+    """Return a parabola's value at each place, fitted to the values around it with Gaussian weights.
+
+    A parabola, not a mean, because a mean leans towards the ends of the grid.
+
+    Source: Cleveland and Devlin 1988 (Locally weighted regression), here with Gaussian weights.
+    """
+    degree = min(2, len(places) - 1)
+    fitted = []
+    for place in places:
+        # polyfit weighs residuals, so it takes the root of the Gaussian
+        fit = np.polyfit(places - place, values, degree, w=np.exp(-0.25 * ((places - place) / width) ** 2))
+        fitted.append(fit[-1])
+    return np.array(fitted)
 
 
 def most_frequent_best(accuracies: Floats) -> int:

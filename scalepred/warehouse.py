@@ -227,7 +227,7 @@ class Warehouse:
         counts: dict[str, int] = {}
         hashes: dict[str, str] = {}
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            _make_folder(folder)
             with self._transaction():
                 for table, key in KEYS.items():
                     with _appearing(folder / f"{table}.parquet") as file:
@@ -388,7 +388,7 @@ def _file(path: Path) -> Path:
 def _create(path: Path, known: Mapping[str, str]) -> None:
     """Make an empty warehouse beside the path and then put it there: it exists whole, or not at all."""
     file = _file(path)
-    file.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(file.parent)
     temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
     try:
         connection = _connect(temporary, read_only=False, lock_timeout_seconds=0, settings=_SETTINGS, shown=path)
@@ -405,6 +405,13 @@ def _create(path: Path, known: Mapping[str, str]) -> None:
     finally:
         for leftover in (temporary, temporary.with_name(f"{temporary.name}.wal")):
             leftover.unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
 
 
 def _link(temporary: Path, file: Path) -> None:
@@ -498,8 +505,8 @@ def _of_the_file(error: Exception) -> bool:
 
 def _of_the_system(error: Exception) -> bool:
     """Tell whether the system refused to read or write; a COMMIT that it refused is a TransactionException."""
-    named = any(reason in str(error) for reason in _OS_REASONS)
-    return isinstance(error, OSError) or (named and isinstance(error, duckdb.IOException | duckdb.TransactionException))
+    could = isinstance(error, (*_DAMAGE, duckdb.TransactionException))
+    return isinstance(error, OSError) or (could and any(reason in str(error) for reason in _OS_REASONS))
 
 
 def _unusable(path: Path, error: Exception) -> ScalepredError:

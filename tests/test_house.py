@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -138,3 +139,19 @@ def test_the_benchmark_of_help_still_runs():
     command = [sys.executable, "-m", "benchmarks.bench_help", "--smoke"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert '"benchmark": "help"' in shown.stdout.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_the_wheel_carries_the_sql_the_predictor_and_the_typing_marker(tmp_path):
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT]
+    subprocess.run(command, check=True)
+    (wheel,) = tmp_path.glob("scalepred-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert {
+        "scalepred/py.typed",
+        "scalepred/sql/0001_initial.sql",
+        "scalepred/cli/harvest.py",
+        "scalepred/models/default/predictor.json",
+        "scalepred/models/default/model.txt",
+    } <= names

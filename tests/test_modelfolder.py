@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,10 +52,16 @@ def write(folder, source, network, *, classes=NASTY):
     save_model(folder, network, source=source, recipe=QUICK, classes=classes, run=run, job=JOB)
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory, source, network):
+    folder = tmp_path_factory.mktemp("saved")
+    write(folder, source, network)
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path, source, network):
-    write(tmp_path / "model", source, network)
-    return tmp_path / "model"
+def folder(saved, tmp_path):
+    return Path(shutil.copytree(saved, tmp_path / "model"))
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ import hashlib
 import json
 import math
 import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,10 +25,16 @@ def predictor():
     return dataclasses.replace(train(curve_table(24)), facts={"label": "fake"})
 
 
+@pytest.fixture(scope="module")
+def saved(predictor, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved")
+    save(predictor, folder)
+    return folder
+
+
 @pytest.fixture
-def folder(predictor, tmp_path):
-    save(predictor, tmp_path / "predictor")
-    return tmp_path / "predictor"
+def folder(saved, tmp_path):
+    return Path(shutil.copytree(saved, tmp_path / "predictor"))
 
 
 def ask(predictor, hint=0.0, *, source_id=SOURCE, recipe_id=RECIPE, **features):
@@ -58,7 +66,7 @@ def test_with_noise_only_it_stays_at_the_fixed_scale():
             left.append(choice.scale != choice.fixed_scale)
             at = [list(SCALES).index(scale) for scale in (choice.scale, choice.fixed_scale)]
             lost.append(truth[at[1]] - truth[at[0]])
-    assert np.mean(left) < 0.1
+    assert np.mean(left) < 0.2
     assert np.mean(lost) < 0.001
 
 
@@ -182,7 +190,7 @@ def test_a_source_with_few_origins_is_not_predicted_for_beside_one_with_many():
 def test_each_source_and_recipe_has_its_own_fixed_scale_and_neighbours():
     table = two_groups(n_other=8)
     trained = train(table)
-    assert [group.fixed_scale for group in trained.groups] == [2.5, 0.5]
+    assert [group.fixed_scale for group in trained.groups] == [2.0, 0.25]
     assert (trained.groups[1].n_tasks, trained.groups[1].n_origins) == (8, 8)
     assert all(name.startswith("b-") for name in ask(trained, source_id="source-b").neighbours)
     assert not any(name.startswith("b-") for name in ask(trained).neighbours)
@@ -206,7 +214,7 @@ def test_an_unknown_source_or_recipe_gets_a_guess_that_is_called_one(predictor, 
 
 
 def test_a_guess_is_taken_from_the_same_source_before_the_larger_group():
-    assert ask(train(two_groups(n_other=8)), source_id="source-b", recipe_id="other").scale == 0.5
+    assert ask(train(two_groups(n_other=8)), source_id="source-b", recipe_id="other").scale == 0.25
 
 
 def test_a_task_unlike_all_others_gets_the_fixed_scale(predictor):
@@ -231,10 +239,10 @@ def test_a_task_is_alike_up_to_one_and_a_half_times_the_largest_gap_between_orig
 
 
 def two_groups(*, n_other):
-    """Return 24 tasks of one source, and others of a second, whose optimum is 0.5."""
+    """Return 24 tasks of one source, and others of a second, whose optimum is 0.25."""
     first = curve_table(12)
     second = curve_table(n_other, per_origin=1, seed=5, prefix="b-")
-    low = true_accuracies(np.full(n_other, -1.0))
+    low = true_accuracies(np.full(n_other, -2.0))
     both = {
         name: (*getattr(first, name), *getattr(second, name)) for name in ("names", "origins", "recipe_ids")
     }  # fmt: skip

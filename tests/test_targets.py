@@ -102,7 +102,7 @@ def test_one_lucky_scale_does_not_win_against_a_smooth_top():
     accuracies = np.array([[0.60, 0.70, 0.60, 0.66, 0.68, 0.67, 0.66]])
     scales = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
     assert targets.best_fixed_scale(accuracies, scales, octaves=0) == 1
-    assert targets.best_fixed_scale(accuracies, scales) == 5
+    assert targets.best_fixed_scale(accuracies, scales) == 4
 
 
 def test_the_best_fixed_scale_has_the_best_mean_accuracy():
@@ -359,3 +359,9 @@ def test_the_smooth_optimum_lies_on_the_axis_and_ignores_the_level(curves):
     assert np.isnan(found).tolist() == np.isnan(curves).all(axis=1).tolist()
     inside = found[~np.isnan(found)]
     assert ((inside >= math.log2(0.25) - 1e-9) & (inside <= math.log2(10) + 1e-9)).all()
+
+
+@pytest.mark.parametrize("best", GRID)
+def test_smoothing_keeps_the_top_of_a_noiseless_curve(best):
+    curve = 0.8 - 0.02 * (np.log2(GRID) - np.log2(best))[None] ** 2
+    assert GRID[targets.best_fixed_scale(curve, GRID)] == best

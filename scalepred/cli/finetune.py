@@ -95,6 +95,7 @@ def finetune(
             device=where,
             dtype=dtype,
             seconds=seconds,
+            began=started,
             on_epoch=lambda epoch, loss: bar.update(epoch, settings.epochs, f"loss {loss:.3f}"),
         )
     if warehouse is not None:

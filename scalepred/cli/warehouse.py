@@ -133,8 +133,11 @@ def _show_rows(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
 def _print_csv(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
     import csv
     import sys
+    from types import SimpleNamespace
 
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    # with "\n" as the end of lines, the writer would leave a lone "\r" within text unquoted
+    unix = SimpleNamespace(write=lambda line: sys.stdout.write(line.removesuffix("\r\n") + "\n"))
+    writer = csv.writer(unix, lineterminator="\r\n")
     writer.writerow([_unspreadsheet(column) for column in columns])
     writer.writerows([[_unspreadsheet(_flat(cell)) for cell in row] for row in rows])
 
