@@ -267,13 +267,14 @@ def test_an_interrupted_harvest_exits_130_and_goes_on_where_it_was(tmp_path, qui
         "--json",
     ]
     environment = {**os.environ, "PYTHONWARNINGS": "default"}
-    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
-    deadline = time.monotonic() + 120
-    while not warehouse.exists() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    time.sleep(2)
-    first.send_signal(signal.SIGTERM)
-    assert first.wait(60) == 130
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=quiet, stderr=quiet, env=environment) as first:
+        deadline = time.monotonic() + 120
+        while not warehouse.exists() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        time.sleep(2)
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(60) == 130
     second = subprocess.run(command, capture_output=True, check=True, env=environment)
     found = json.loads(second.stdout)
     assert found["done"] + found["stored_before"] == 12
