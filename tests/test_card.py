@@ -12,6 +12,8 @@ from scalepred.evaluate import Row
 from scalepred.predictor import train
 from scalepred.records import RecipeRecord
 
+pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
+
 ROW = Row(
     method="predicted scale",
     jobs=1,

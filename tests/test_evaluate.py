@@ -13,6 +13,8 @@ from scalepred.evaluate import choices, leave_one_origin_out, permuted, score_ch
 from scalepred.predictor import MIN_ORIGINS
 from scalepred.targets import best_fixed_scale, naive_best
 
+pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
+
 N_ORIGINS = 10
 N = 2 * N_ORIGINS
 METHODS = [

@@ -20,6 +20,8 @@ from scalepred.table import build
 from scalepred.targets import unpack_correct
 from scalepred.warehouse import open_warehouse
 
+pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
+
 CPU = torch.device("cpu")
 FROZEN = dataclasses.replace(QUICK, batchnorm="frozen")
 

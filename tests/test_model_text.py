@@ -14,6 +14,8 @@ import pytest
 from scalepred.errors import VersionError
 from scalepred.model_text import MAX_DEPTH, MAX_LEAVES, check_model_text, safe_model_text
 
+pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
+
 NAMES = ["log2_scale", "a=b", "knn@5", "it's_(1)/2"]
 MEND = ". Train the predictor again, or copy its folder again, whole."
 

@@ -24,6 +24,8 @@ from scalepred.sources import (
     source_of,
 )
 
+pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
+
 DAISY, BELL_COTE, PALACE = 985, 442, 698
 
 

@@ -27,6 +27,8 @@ from scalepred.errors import DataError, ScalepredError, UsageError, VersionError
 from scalepred.records import RecipeRecord
 from scalepred.warehouse import TABLES, open_warehouse, query
 
+pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
+
 ROWS = Path(__file__).parent
 
 
