@@ -20,6 +20,8 @@ from scalepred.sources import new_network
 from scalepred.tasks import read_task
 from scalepred.warehouse import open_warehouse
 
+pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
+
 CPU = torch.device("cpu")
 CHOICE = Choice(scale=2.0, by="predicted", reason="because", fixed_scale=1.0, predicted_gain=0.01)
 

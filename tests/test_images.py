@@ -29,6 +29,8 @@ from scalepred.images import (
     walk,
 )
 
+pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
+
 
 def reason_of(item, **options):
     with pytest.raises(BadPictureError) as caught:

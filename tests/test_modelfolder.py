@@ -21,6 +21,8 @@ from scalepred.images import load_pictures
 from scalepred.modelfolder import check_free, classify, find_pictures, load_model, save_model
 from scalepred.sources import new_network
 
+pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
+
 CPU = torch.device("cpu")
 FILES = ["README.md", "classes.json", "config.json", "metrics.json", "model.safetensors", "run.json"]
 NASTY = (
