@@ -16,7 +16,7 @@ demo: $(READY)  ## the whole way on 600 handwritten digits
 	$(BIN)/scalepred demo demo
 
 test: $(READY)  ## all tests, the slow ones too
-	$(BIN)/python -m pytest -m "not gpu or gpu"
+	$(BIN)/python -m pytest -m ""
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -11,17 +11,17 @@ from typing import Any
 
 import torch
 
-from scalepred.config import Recipe, check_scale, content_id, run_id
+from scalepred.config import Recipe, check_scale, content_id
 from scalepred.errors import UsageError
 from scalepred.features import compute_features
-from scalepred.finetune import finetune
-from scalepred.harvest import PlannedRun, as_run_record
+from scalepred.harvest import planned_run, run_one
 from scalepred.modelfolder import check_free, save_model
 from scalepred.predictor import Choice, Predictor, choose
-from scalepred.records import DIVERGED, PredictionRecord, RunRecord
+from scalepred.records import DIVERGED, PredictionRecord, RecipeRecord, RunRecord
 from scalepred.sources import Source, check_takes
 from scalepred.table import context_features
 from scalepred.tasks import Task
+from scalepred.warehouse import open_warehouse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,31 +155,13 @@ def finetune_once(
     """
     check_free(output, overwrite=overwrite)
     check_takes(source.architecture, image_px=recipe.image_px)
-    started = time.perf_counter()
-    outcome = finetune(
-        source,
-        task.train,
-        {"val": task.val, "test": task.test},
-        n_classes=len(task.classes),
-        recipe=recipe,
-        scale=choice.scale,
-        seed=seed,
-        device=device,
-        dtype=dtype,
-        on_epoch=on_epoch,
-    )
+    planned = planned_run(task.record.task_id, source.source_id, recipe=recipe, scale=choice.scale, seed=seed)
+    run, outcome = run_one(task, source, planned, device=device, dtype=dtype, on_epoch=on_epoch)
     if outcome.status == DIVERGED:
         raise UsageError(
             f"At scale {choice.scale:g} the loss stopped being finite at step {outcome.diverged_step}, "
             f"so nothing was saved. Try a lower one: --scale {choice.scale / 4:g}."
         )
-    ids = {"task_id": task.record.task_id, "source_id": source.source_id, "recipe_id": recipe.recipe_id}
-    planned = PlannedRun(
-        run_id=run_id(**ids, scale=choice.scale, seed=seed), recipe=recipe, scale=choice.scale, seed=seed
-    )
-    run = as_run_record(
-        outcome, task=task, source=source, planned=planned, device=device, seconds=time.perf_counter() - started
-    )
     spent = seconds | {"train": outcome.train_seconds, "evaluate": outcome.evaluate_seconds}
     total = sum(spent.values()) if began is None else time.perf_counter() - began
     job = Job(choice=choice, run=run, seconds=spent | {"total": total}, output=output.resolve(), task=task)
@@ -200,7 +182,19 @@ def metrics(run: RunRecord, task: Task) -> dict[str, Any]:
     }
 
 
-def as_prediction_record(job: Job) -> PredictionRecord:
+def keep_job(
+    job: Job, source: Source, recipe: Recipe, *, recipe_name: str, warehouse: Path, lock_timeout_seconds: float
+) -> None:
+    """Store a job's run and what was predicted of it in a warehouse, with all that they refer to."""
+    with open_warehouse(warehouse, lock_timeout_seconds=lock_timeout_seconds) as store:
+        store.add_task(job.task.record)
+        store.add_source(source.record)
+        store.add_recipe(RecipeRecord(recipe_id=recipe.recipe_id, name=recipe_name, json=recipe.to_json()))
+        store.add_run(job.run)
+        store.add_prediction(_as_prediction_record(job))
+
+
+def _as_prediction_record(job: Job) -> PredictionRecord:
     """Return the warehouse's row of what was chosen and what came out."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return PredictionRecord(

@@ -8,7 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from scalepred.predictor import MIN_ORIGINS, Predictor, write_text
+from scalepred.files import write_text
+from scalepred.predictor import MIN_ORIGINS, Predictor
 from scalepred.records import RecipeRecord, SourceRecord
 from scalepred.table import Harvested
 

@@ -24,13 +24,11 @@ from scalepred.predictor import (
     train,
 )
 from scalepred.table import Harvested
-from scalepred.targets import bootstrap_interval, gap_closed, honest_best, most_frequent_best, naive_best, regret
+from scalepred.targets import TIE, bootstrap_interval, gap_closed, honest_best, most_frequent_best, naive_best, regret
 
 POINT = 0.01
 CONTROLS = 5
 """Permutations that the control is the mean of: of few tasks, a single one gains or loses by luck."""
-
-_TIE = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +200,7 @@ def searched(harvested: Harvested) -> np.ndarray:
 
     NaN for tasks without test pictures: there the search would be scored on what it chose by.
     """
-    best = harvested.val >= naive_best(harvested.val)[:, None] - _TIE
+    best = harvested.val >= naive_best(harvested.val)[:, None] - TIE
     scores = np.where(best, harvested.test, 0.0).sum(axis=1) / best.sum(axis=1)
     return np.where(harvested.has_test, scores, np.nan)
 

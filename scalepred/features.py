@@ -17,7 +17,7 @@ from torch import nn
 
 from scalepred.finetune import predict_logits
 from scalepred.records import FeatureRecord
-from scalepred.sources import Source
+from scalepred.sources import Source, on_device
 from scalepred.tasks import Split
 
 MAX_PICTURES = 2_000
@@ -115,8 +115,7 @@ def embeddings(source: Source, images: np.ndarray, *, device: torch.device, dtyp
     """Return the source's penultimate features, (n, d) float32, of (n, 3, h, w) uint8 pictures."""
     network = copy.deepcopy(source.architecture.network)
     network.set_submodule(source.architecture.head, nn.Identity())
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return predict_logits(network, source.architecture, images, device=device, dtype=dtype).numpy()
+    return predict_logits(on_device(network, device), source.architecture, images, device=device, dtype=dtype).numpy()
 
 
 def knn_accuracy(embedded: np.ndarray, labels: np.ndarray) -> float | None:

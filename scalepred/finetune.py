@@ -12,7 +12,7 @@ from torch.nn import functional
 from scalepred.config import Recipe
 from scalepred.records import DIVERGED, DONE
 from scalepred.schedule import epoch_rates, schedule_factor, stage_rates, steps_per_epoch
-from scalepred.sources import Architecture, Source, new_network, normalise
+from scalepred.sources import Architecture, Source, new_network, normalise, on_device
 from scalepred.tasks import Split
 
 EVALUATION_BATCH = 256
@@ -87,8 +87,7 @@ def finetune(
     started = time.perf_counter()
     generator = torch.Generator().manual_seed(seed)
     architecture = source.architecture
-    network = new_network(source, n_classes=n_classes, generator=generator)
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = on_device(new_network(source, n_classes=n_classes, generator=generator), device)
     stage_lr = stage_rates(recipe, scale)
     optimizer = _optimizer(network, architecture, recipe, stage_lr)
     images, labels = torch.from_numpy(train.images).to(device), torch.from_numpy(train.labels).to(device)
@@ -107,7 +106,7 @@ def finetune(
             with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
                 loss = functional.cross_entropy(network(normalise(batch, architecture)), labels[rows.to(device)])
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # torch has left it untyped
             optimizer.step()
             losses.append(loss.detach())
         finite = torch.stack(losses).isfinite()

@@ -38,10 +38,8 @@ class PlannedRun:
 class Bundle:
     """What is missing for one task and source: its runs, all on pictures of one size, and perhaps the features."""
 
-    data: str
     task: Task
     source: Source
-    image_px: int
     runs: tuple[PlannedRun, ...]
     lacks_features: bool
 
@@ -66,22 +64,19 @@ class Plan:
         return sum(len(bundle.runs) for bundle in self.bundles)
 
 
+def planned_run(task_id: str, source_id: str, *, recipe: Recipe, scale: float | None, seed: int) -> PlannedRun:
+    """Return one finetune of a task and source, with its identity."""
+    own = run_id(task_id=task_id, source_id=source_id, recipe_id=recipe.recipe_id, scale=scale, seed=seed)
+    return PlannedRun(run_id=own, recipe=recipe, scale=scale, seed=seed)
+
+
 def wanted_runs(task_id: str, source_id: str, recipes: Sequence[Recipe], *, n_seeds: int) -> list[PlannedRun]:
     """Return the whole grid of one task and source: for every seed and recipe the eleven scales and the baseline."""
-    points = [
-        (seed, member, scale)
+    runs = [
+        planned_run(task_id, source_id, recipe=member, scale=scale, seed=seed)
         for seed in range(n_seeds)
         for recipe in recipes
         for member, scale in [(baseline_of(recipe), None), *((recipe, scale) for scale in GRID)]
-    ]
-    runs = [
-        PlannedRun(
-            run_id=run_id(task_id=task_id, source_id=source_id, recipe_id=recipe.recipe_id, scale=scale, seed=seed),
-            recipe=recipe,
-            scale=scale,
-            seed=seed,
-        )
-        for seed, recipe, scale in points
     ]
     return list({run.run_id: run for run in runs}.values())  # recipes that differ in multipliers share a baseline
 
@@ -132,7 +127,7 @@ def make_plan(
             seen.add(key)
             of_size = [recipe for recipe in recipes if recipe.image_px == task.image_px]
             wanted = wanted_runs(task.record.task_id, source.source_id, of_size, n_seeds=n_seeds)
-            bundle = _bundle(name, task, source, wanted, stored)
+            bundle = _bundle(task, source, wanted, stored)
             n_stored += len(wanted) - len(bundle.runs)
             if bundle.runs or bundle.lacks_features:
                 bundles.append(bundle)
@@ -141,12 +136,10 @@ def make_plan(
     return Plan(bundles=tuple(bundles), n_stored=n_stored, refused=refused)
 
 
-def _bundle(data: str, task: Task, source: Source, wanted: Sequence[PlannedRun], stored: "_Stored") -> Bundle:
+def _bundle(task: Task, source: Source, wanted: Sequence[PlannedRun], stored: "_Stored") -> Bundle:
     return Bundle(
-        data=data,
         task=task,
         source=source,
-        image_px=task.image_px,
         runs=tuple(run for run in wanted if run.run_id not in stored.run_ids),
         lacks_features=(task.record.task_id, source.source_id, feature_set(task.image_px)) not in stored.features,
     )
@@ -191,7 +184,7 @@ def run_plan(
                 store.add_recipe(RecipeRecord(recipe_id=recipe_id, name=name, json=recipe.to_json()))
             store.add_features(features)
         for planned in bundle.runs:
-            record = run_one(bundle.task, bundle.source, planned, device=device, dtype=dtype)
+            record, _ = run_one(bundle.task, bundle.source, planned, device=device, dtype=dtype)
             with open_warehouse(warehouse, lock_timeout_seconds=lock_timeout_seconds) as store:
                 store.add_run(record)
             yield record
@@ -202,11 +195,19 @@ def _missing_features(bundle: Bundle, device: torch.device, dtype: torch.dtype) 
         return []
     task, source = bundle.task, bundle.source
     found = compute_features(source, task.train, n_classes=len(task.classes), device=device, dtype=dtype)
-    return as_records(found, task_id=task.record.task_id, source_id=source.source_id, image_px=bundle.image_px)
+    return as_records(found, task_id=task.record.task_id, source_id=source.source_id, image_px=task.image_px)
 
 
-def run_one(task: Task, source: Source, planned: PlannedRun, *, device: torch.device, dtype: torch.dtype) -> RunRecord:
-    """Finetune once and return the warehouse's row for it."""
+def run_one(
+    task: Task,
+    source: Source,
+    planned: PlannedRun,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    on_epoch: Callable[[int, float], None] | None = None,
+) -> tuple[RunRecord, Finetuned]:
+    """Finetune once and return the warehouse's row for it, and what came of it."""
     started = time.perf_counter()
     outcome = finetune(
         source,
@@ -218,16 +219,15 @@ def run_one(task: Task, source: Source, planned: PlannedRun, *, device: torch.de
         seed=planned.seed,
         device=device,
         dtype=dtype,
+        on_epoch=on_epoch,
     )
-    return as_run_record(
-        outcome, task=task, source=source, planned=planned, device=device, seconds=time.perf_counter() - started
-    )
+    seconds = time.perf_counter() - started
+    return _as_record(outcome, task, source, planned, device=device, seconds=seconds), outcome
 
 
-def as_run_record(
-    outcome: Finetuned, *, task: Task, source: Source, planned: PlannedRun, device: torch.device, seconds: float
+def _as_record(
+    outcome: Finetuned, task: Task, source: Source, planned: PlannedRun, *, device: torch.device, seconds: float
 ) -> RunRecord:
-    """Return the warehouse's row for a finished finetune."""
     val, test = outcome.scores.get("val"), outcome.scores.get("test")
     return RunRecord(
         run_id=planned.run_id,

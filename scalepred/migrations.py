@@ -3,7 +3,6 @@
 import datetime
 import importlib.resources
 import itertools
-import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scalepred.errors import VersionError
+from scalepred.files import appearing
 
 BOOKKEEPING = "CREATE TABLE IF NOT EXISTS schema_migrations (name VARCHAR PRIMARY KEY, applied_at VARCHAR NOT NULL)"
 
@@ -81,14 +81,8 @@ def back_up(path: Path, *, last: str) -> Path:
     An earlier backup is never overwritten.
     """
     copy = next(each for each in _backup_names(path, last) if not each.exists())
-    temporary = copy.with_name(f".{copy.name}.{os.getpid()}")
-    try:
+    with appearing(copy) as temporary:
         shutil.copyfile(path, temporary)
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        temporary.replace(copy)
-    finally:
-        temporary.unlink(missing_ok=True)
     return copy
 
 

@@ -1,7 +1,6 @@
 """The folder that holds a finetuned classifier: written whole, read back without running anyone's code."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import tempfile
@@ -17,11 +16,12 @@ from torch import nn
 
 from scalepred.config import STAGES, Recipe, content_id
 from scalepred.errors import DataError, ScalepredError, UsageError, VersionError
+from scalepred.files import flush, sha256
 from scalepred.finetune import predict_logits
 from scalepred.images import MAX_MEGAPIXELS, load_pictures, walk
 from scalepred.records import RunRecord
 from scalepred.schedule import stage_rates
-from scalepred.sources import Architecture, Source, build, load_weights, read_weights
+from scalepred.sources import Architecture, Source, build, load_weights, on_device, read_weights
 
 SCHEMA = 1
 WEIGHTS, CONFIG, CLASSES = "model.safetensors", "config.json", "classes.json"
@@ -103,7 +103,7 @@ def save_model(
             (scratch / "README.md").write_text(_card(source, recipe, classes, run, job), encoding="utf-8")
             files = (CLASSES, CONFIG, "metrics.json", "run.json", "README.md", WEIGHTS)
             for each in files:
-                _flush(scratch / each)
+                flush(scratch / each)
             for each in files:
                 (scratch / each).replace(folder / each)
     except OSError as error:
@@ -157,13 +157,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
 def _sealed(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return the config with the hashes of the folder's weights and classes, and of itself."""
     bare = {name: value for name, value in config.items() if name not in ("sha256", "config_id")}
-    hashed = bare | {"sha256": {name: _sha256(folder / name) for name in (CLASSES, WEIGHTS)}}
+    hashed = bare | {"sha256": {name: sha256(folder / name) for name in (CLASSES, WEIGHTS)}}
     return hashed | {"config_id": content_id("model", hashed)}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find_pictures(paths: Sequence[Path]) -> list[Path]:
@@ -190,7 +185,7 @@ def classify(
     """Classify pictures; one that can't be read is returned with its problem."""
     loaded = load_pictures(paths, image_px=model.image_px, max_megapixels=max_megapixels)
     problems = dict(loaded.bad)
-    network = model.architecture.network.to(device)
+    network = on_device(model.architecture.network, device)
     probabilities = np.zeros((0, len(model.classes)))
     if len(loaded.kept):
         logits = predict_logits(network, model.architecture, loaded.images, device=device, dtype=dtype)
@@ -268,8 +263,3 @@ def _umask() -> int:
 
 def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

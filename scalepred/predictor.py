@@ -1,10 +1,8 @@
 """The predictor: LightGBM over (features, log2 scale), the choice it leads to, and the folder it is kept in."""
 
-import contextlib
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
@@ -16,8 +14,9 @@ import numpy as np
 
 from scalepred.config import content_id
 from scalepred.errors import VersionError
+from scalepred.files import write_text
 from scalepred.model_text import safe_model_text
-from scalepred.targets import accuracy_noise, best_fixed_scale, noise_weights, relative_accuracy
+from scalepred.targets import TIE, accuracy_noise, best_fixed_scale, noise_weights, relative_accuracy
 
 SCHEMA = 1
 MANIFEST = "predictor.json"
@@ -32,8 +31,6 @@ MIN_ERRORS = 10
 
 SAME_POINTS = 0.005
 """Scales whose predicted accuracies lie within half a point are called the same."""
-
-_TIE = 1e-12  # means of the same numbers may differ by rounding
 
 RUN_NOISE = 0.02
 """Standard deviation between seeds that weights allow for; a round guess until there are enough repeats to measure."""
@@ -300,7 +297,7 @@ def inner_threshold(table: TrainingTable, *, seed: int = 0) -> float:
         fixed[held] = fixed_columns(others, own)
     rows = np.arange(len(fixed))
     means = [table.accuracies[rows, choose_columns(curves, fixed, threshold)].mean() for threshold in THRESHOLDS]
-    return max(threshold for threshold, mean in zip(THRESHOLDS, means, strict=True) if mean >= max(means) - _TIE)
+    return max(threshold for threshold, mean in zip(THRESHOLDS, means, strict=True) if mean >= max(means) - TIE)
 
 
 def origin_folds(
@@ -694,17 +691,3 @@ def _are_numbers(values: Any, n: int | None = None) -> bool:
 def _is_number(value: Any) -> bool:
     """Say whether a JSON value is a number, and not so large that sums of squares overflow."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e100
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file under a temporary name in its folder, flush it to the disk and rename it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()

@@ -142,6 +142,11 @@ def new_network(source: Source, *, n_classes: int, generator: torch.Generator) -
     return network
 
 
+def on_device(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network, in the channels-last memory order in which convolutions are fastest; returns it."""
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # torch's stubs lack this form
+
+
 def normalise(images: Tensor, architecture: Architecture) -> Tensor:
     """Turn (n, 3, h, w) uint8 pictures into the network's float32 input, in channels-last memory order."""
     mean = torch.tensor(architecture.mean, device=images.device).view(1, 3, 1, 1)
@@ -389,7 +394,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
+    except Exception as error:  # damaged and hostile files fail in many ways, and all mean the same
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise WeightsError(
             f"{path} can't be read as weights: {reason} Save them as .safetensors and try again."

@@ -43,7 +43,7 @@ class Harvested:
 def context_features(source_facts: Mapping[str, object], recipe: Recipe) -> dict[str, float]:
     """Return what the predictor sees of source and recipe, as numbers."""
     stages = source_facts["stages"]
-    assert isinstance(stages, Mapping)  # noqa: S101 - written by sources._as_source
+    assert isinstance(stages, Mapping)  # noqa: S101 - sources.source_of writes it so
     return {
         "source_log10_parameters": math.log10(sum(stages.values())),
         "recipe_image_px": float(recipe.image_px),

@@ -12,7 +12,9 @@ from scalepred.errors import DataError
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-_TIE = 1e-12  # accuracies are ratios of counts: nearer than this is the same count
+TIE = 1e-12
+"""Accuracies are ratios of counts, and means of them: nearer than this is the same."""
+
 _MAX_REPEATS_FOR_ALL_HALVES = 10  # 252 halves
 
 
@@ -119,7 +121,7 @@ def best_fixed_scale(
     means = _mean_of_present(relative_accuracy(accuracies[:, allowed]), axis=0)
     if octaves > 0:
         means = _smoothed(means, np.log2(np.asarray(scales, dtype=np.float64)[allowed]), octaves)
-    tied = allowed[means >= np.nanmax(means) - _TIE]
+    tied = allowed[means >= np.nanmax(means) - TIE]
     return int(min(tied, key=lambda index: scales[index]))
 
 
@@ -149,7 +151,7 @@ def most_frequent_best(accuracies: Floats) -> int:
     Args:
         accuracies: (n_tasks, n_scales), NaN where a run is missing, scales ascending.
     """
-    best = accuracies >= naive_best(accuracies)[:, None] - _TIE
+    best = accuracies >= naive_best(accuracies)[:, None] - TIE
     votes = best / np.maximum(best.sum(axis=1, keepdims=True), 1)
     return int(np.argmax(votes.sum(axis=0).round(12)))
 
@@ -264,7 +266,7 @@ def _chosen_and_scored(correct: Floats, choose: tuple[Floats, Floats], score: tu
     usable = ~np.isnan(highest)
     if not usable.any():
         return math.nan
-    tied = choosing[usable] >= highest[usable, None] - _TIE
+    tied = choosing[usable] >= highest[usable, None] - TIE
     scores = np.where(tied, scoring[usable], 0).sum(axis=1) / tied.sum(axis=1)
     sizes = (score[0].sum(axis=1) * score[1].sum(axis=1))[usable]
     return float(scores @ sizes / sizes.sum())
@@ -302,7 +304,7 @@ def gap_closed(chosen: Floats, fixed: Floats, best: Floats) -> float:
     """
     there = ~np.isnan(chosen + fixed + best)
     gap = float((best - fixed)[there].sum())
-    return float((chosen - fixed)[there].sum()) / gap if gap > _TIE else math.nan
+    return float((chosen - fixed)[there].sum()) / gap if gap > TIE else math.nan
 
 
 def bootstrap_interval(

@@ -1,7 +1,6 @@
 """The DuckDB warehouse: what has been harvested, kept so that it can be trusted and queried."""
 
 import errno
-import hashlib
 import json
 import os
 import re
@@ -18,6 +17,7 @@ import duckdb
 from scalepred import migrations
 from scalepred.config import GRID, Recipe, run_id
 from scalepred.errors import DataError, ScalepredError, UsageError, VersionError, WarehouseBusyError
+from scalepred.files import appearing, sha256
 from scalepred.records import (
     DIVERGED,
     DONE,
@@ -230,7 +230,7 @@ class Warehouse:
             _make_folder(folder)
             with self._transaction():
                 for table, key in KEYS.items():
-                    with _appearing(folder / f"{table}.parquet") as file:
+                    with appearing(folder / f"{table}.parquet") as file:
                         self.connection.execute(
                             f"COPY (SELECT {_columns(table)} FROM {table} ORDER BY {key}) TO {_quoted(file)} "
                             "(FORMAT parquet, COMPRESSION zstd)"
@@ -238,7 +238,7 @@ class Warehouse:
                         hashes[table] = _sha256(file)
                     counts[table] = self._one(f"SELECT count(*) FROM {table}")
                 about = {"migrations": migrations.applied(self.connection), "rows": counts, "sha256": hashes}
-            with _appearing(folder / SNAPSHOT) as file:
+            with appearing(folder / SNAPSHOT) as file:
                 file.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
         except (OSError, duckdb.IOException) as error:
             raise UsageError(
@@ -300,7 +300,7 @@ def open_warehouse(path: Path, *, read_only: bool = False, lock_timeout_seconds:
         yield store
 
 
-def query(path: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+def query(path: Path, sql: str, *, lock_timeout_seconds: float = 10.0) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Run one SELECT of a user's where it can read the warehouse and touch nothing else; return columns and rows.
 
     Raises:
@@ -308,7 +308,7 @@ def query(path: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         Others: as ``open_warehouse``.
     """
     settings = _SETTINGS | _READS_ONLY_ITSELF
-    with _opened(path, read_only=True, lock_timeout_seconds=10.0, settings=settings) as store:
+    with _opened(path, read_only=True, lock_timeout_seconds=lock_timeout_seconds, settings=settings) as store:
         try:
             _check_query(store.connection, sql)
             cursor = store.connection.execute(sql)
@@ -565,23 +565,9 @@ def _check_snapshot(folder: Path) -> None:
         )
 
 
-@contextmanager
-def _appearing(file: Path) -> Iterator[Path]:
-    """Give a temporary path that becomes ``file`` once it is whole and on the disk."""
-    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-    try:
-        yield temporary
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _sha256(file: Path) -> str:
     try:
-        with file.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest()
+        return sha256(file)
     except OSError as error:
         raise DataError(f"{file} can't be read: {_reason(error)}.") from error
 

@@ -9,7 +9,7 @@ import torch
 from fakes import QUICK, named_source, write_task
 
 import scalepred.auto as module
-from scalepred.auto import as_prediction_record, finetune_once, given, pick_device, predict, shipped_predictor
+from scalepred.auto import finetune_once, given, keep_job, pick_device, predict, shipped_predictor
 from scalepred.config import run_id
 from scalepred.errors import UsageError
 from scalepred.finetune import Finetuned, Scores, finetune
@@ -81,7 +81,7 @@ def once(task, source, output, *, choice=CHOICE, **changes):
 
 @pytest.fixture
 def job(task, source, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "finetune", untrained)
+    monkeypatch.setattr("scalepred.harvest.finetune", untrained)
     return once(task, source, tmp_path / "model")
 
 
@@ -170,11 +170,11 @@ def test_a_jobs_run_has_the_identity_that_a_harvest_would_give_it(job, task, sou
 
 def test_a_model_that_is_there_is_kept_unless_overwritten(job, task, source, tmp_path, monkeypatch):
     before = (tmp_path / "model" / "model.safetensors").read_bytes()
-    monkeypatch.setattr(module, "finetune", None)  # refused before any training
+    monkeypatch.setattr("scalepred.harvest.finetune", None)  # refused before any training
     with pytest.raises(UsageError, match="holds a model already: give another --output, or --overwrite"):
         once(task, source, tmp_path / "model")
     assert (tmp_path / "model" / "model.safetensors").read_bytes() == before
-    monkeypatch.setattr(module, "finetune", untrained)
+    monkeypatch.setattr("scalepred.harvest.finetune", untrained)
     once(task, source, tmp_path / "model", overwrite=True, seed=1)
     assert json.loads((tmp_path / "model" / "run.json").read_text())["seed"] == 1
 
@@ -183,7 +183,7 @@ def test_a_diverged_job_says_what_to_try_and_saves_nothing(task, source, tmp_pat
     def diverging(*args, **settings):
         return dataclasses.replace(untrained(*args, **settings), status=DIVERGED, diverged_step=7, scores={})
 
-    monkeypatch.setattr(module, "finetune", diverging)
+    monkeypatch.setattr("scalepred.harvest.finetune", diverging)
     with pytest.raises(UsageError) as caught:
         once(task, source, tmp_path / "model")
     assert str(caught.value) == (
@@ -192,10 +192,14 @@ def test_a_diverged_job_says_what_to_try_and_saves_nothing(task, source, tmp_pat
     assert not (tmp_path / "model").exists()
 
 
-def test_what_was_chosen_and_came_out_is_kept_in_a_warehouse(job, tmp_path):
-    with open_warehouse(tmp_path / "w.duckdb") as store:
-        for _ in range(2):
-            store.add_prediction(as_prediction_record(job))
+def test_what_was_chosen_and_came_out_is_kept_in_a_warehouse(job, source, tmp_path):
+    path = tmp_path / "w.duckdb"
+    for _ in range(2):
+        keep_job(job, source, QUICK, recipe_name="quick", warehouse=path, lock_timeout_seconds=0)
+    with open_warehouse(path) as store:
+        assert store.verify() == []
+        assert store.runs() == [job.run]
+        assert [each.name for each in store.recipes()] == ["quick"]
         first, second = store.predictions()
     assert first.prediction_id != second.prediction_id
     assert (first.scale, first.by, first.reason) == (2.0, "predicted", "because")

@@ -31,8 +31,8 @@ SHORT = (0.5, 2.0, 10.0)
 
 @pytest.fixture(autouse=True)
 def _quick(request, monkeypatch):
-    """Fake the finetune, shorten the grid, and open the DuckDB file once, which takes longest; slow tests do none."""
-    if "slow" in request.keywords:
+    """Fake the finetune, shorten the grid, and open the DuckDB file once; real training does none of that."""
+    if "real_training" in request.keywords:
         yield
         return
     monkeypatch.setattr(module, "finetune", fake_finetune)
@@ -216,7 +216,7 @@ def test_what_was_stopped_after_its_features_does_not_compute_them_again(tasks, 
 def test_recipes_and_picture_sizes_keep_their_own_runs_and_features(tasks, source, warehouse):
     larger = dataclasses.replace(QUICK, image_px=24)
     plan = plan_of(tasks[:1], source, warehouse, recipes=(QUICK, FROZEN, larger))
-    assert [(bundle.image_px, len(bundle.runs)) for bundle in plan.bundles] == [(16, 8), (24, 4)]
+    assert [(bundle.task.image_px, len(bundle.runs)) for bundle in plan.bundles] == [(16, 8), (24, 4)]
     list(go(plan, warehouse))
     found = stored(warehouse)
     assert {f.feature_set for f in found["features"]} == {"basic-1@16px", "basic-1@24px"}
@@ -289,7 +289,7 @@ def test_a_harvest_becomes_a_table_whose_best_scale_is_the_known_one(tasks, sour
     assert 1.5 <= train(harvested.table).groups[0].fixed_scale <= 2.5  # the best of smoothed means
 
 
-@pytest.mark.slow
+@pytest.mark.real_training
 def test_a_real_harvest_that_is_interrupted_ends_with_the_numbers_of_one_that_is_not(tasks, source, tmp_path):
     found = []
     for name, stops in (("a.duckdb", (3, 12)), ("b.duckdb", (12,))):

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "scalepred"
 
 LAYERS = [
-    {"errors", "config", "records"},
+    {"errors", "config", "records", "files"},
     {"schedule", "targets", "model_text"},
     {"images", "torchvision_sets", "digits", "tasks", "sources", "migrations", "warehouse", "predictor"},
     {"finetune", "features", "table", "evaluate", "card"},

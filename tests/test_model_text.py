@@ -538,6 +538,5 @@ def test_random_edits_are_refused_or_harmless(model):
 def test_thousands_of_random_edits_are_refused_or_harmless(model, seed):
     others = [_train(noise=0.0), _train(trees=2, num_leaves=2), _train(trees=8, num_leaves=9, zero_as_missing=True)]
     safe = [safe_model_text(text, feature_names=NAMES) for text in (model, *others)]
-    refused, passed = _assert_edits_are_refused_or_harmless([model, *others, *safe], n_edits=4000, seed=seed)
-    print(f"seed {seed}: {refused} refused, {passed} passed and predicted by the letter")  # noqa: T201
+    _, passed = _assert_edits_are_refused_or_harmless([model, *others, *safe], n_edits=4000, seed=seed)
     assert passed > 300

@@ -1,6 +1,6 @@
 """Networks as sources: real weights, stages, and files that must not be trusted."""
 
-import pickle
+import pickle  # to make the hostile file that must be refused
 
 import numpy as np
 import pytest

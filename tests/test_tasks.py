@@ -636,7 +636,10 @@ def test_a_manifest_in_a_task_folder_takes_the_folders_name_however_it_is_given(
 
 def test_task_json_names_task_and_origin(tmp_path):
     folder = make_classes(tmp_path / "t")
-    names = lambda: (list_pictures(folder).name, list_pictures(folder).origin)  # noqa: E731
+
+    def names():
+        return list_pictures(folder).name, list_pictures(folder).origin
+
     assert names() == ("t", "t")
     (folder / "task.json").write_text(json.dumps({"name": "birds", "origin": "animals"}))
     assert names() == ("birds", "animals")

@@ -8,6 +8,7 @@ import typer
 
 import scalepred
 from scalepred.cli import classify, demo, finetune, harvest, inspect, predict, sources, train_predictor, warehouse
+from scalepred.cli.output import visible
 from scalepred.errors import ScalepredError
 
 app = typer.Typer(
@@ -50,7 +51,7 @@ def main() -> None:
     try:
         app()
     except ScalepredError as error:
-        sys.stderr.write(f"scalepred: {error}\n".encode(errors="backslashreplace").decode())
+        sys.stderr.write("\n".join(map(visible, f"scalepred: {error}".split("\n"))) + "\n")
         sys.exit(error.exit_code)
 
 

@@ -1,11 +1,14 @@
 """`scalepred classify`: what a finetuned model takes new pictures for."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scalepred.cli import options
+
+if TYPE_CHECKING:
+    from scalepred.modelfolder import Classified
 
 
 def classify(
@@ -34,10 +37,7 @@ def classify(
         raise DataError("None of the pictures could be read.")
 
 
-def _as_json(result: object) -> dict[str, object]:
-    from scalepred.modelfolder import Classified
-
-    assert isinstance(result, Classified)  # noqa: S101
+def _as_json(result: "Classified") -> dict[str, object]:
     if result.problem:
         return {"path": result.path, "label": None, "problem": result.problem}
     label, probability = result.ranking[0]

@@ -25,10 +25,11 @@ def finetune(
     predictor: options.PredictorFolder = None,
     warehouse: Annotated[
         Path | None,
-        typer.Option(help="Also store what was chosen and what came out in this warehouse.", show_default=False),
+        typer.Option(help="Also store the run and what was predicted of it in this warehouse.", show_default=False),
     ] = None,
     on_bad_image: options.OnBadImage = "skip",
     max_megapixels: options.MaxMegapixels = 64.0,
+    lock_timeout: options.LockTimeout = 60.0,
     device: options.DeviceName = "auto",
     json: options.Json = False,
 ) -> None:
@@ -40,7 +41,6 @@ def finetune(
         raise UsageError("Give either --auto, to have the scale predicted, or --scale X, to choose it.")
     options.check_on_bad_image(on_bad_image)
     options.check_device(device)
-    folder = output or default_output(data)
     import time
 
     from scalepred.cli import output as out
@@ -48,39 +48,38 @@ def finetune(
     from scalepred.config import check_scale, load_recipe
     from scalepred.modelfolder import check_free
 
+    began = time.perf_counter()
+    folder = output or default_output(data)
     check_free(folder, overwrite=overwrite)
     settings = load_recipe(recipe)
     if scale is not None:
-        check_scale(scale)
-    notes = out.notes()
-    started = time.perf_counter()
-    with render.progress("reading pictures") as bar:
-        from scalepred.tasks import read_task
-
-        task = read_task(
-            data,
-            image_px=settings.image_px,
-            split_seed=split_seed,
-            on_bad_image=on_bad_image,
-            max_megapixels=max_megapixels,
-            on_progress=bar.update,
-        )
-    seconds = {"scan": time.perf_counter() - started, "features": 0.0}
-    render.show_inspection(notes, task.inspection)
-    from scalepred.auto import as_prediction_record, finetune_once, given, pick_device, predict
+        check_scale(scale)  # before the imports that take seconds
+    from scalepred.auto import finetune_once, given, keep_job, pick_device, predict
+    from scalepred.predictor import load
     from scalepred.sources import load_source
+    from scalepred.tasks import read_task
 
+    notes = out.notes()
+    chooser = load(options.predictor_path(predictor)) if scale is None else scale
     where, dtype = pick_device(device)
     network = load_source(source, weights=weights)
-    if scale is None:
-        chosen_from = options.predictor_path(predictor)
-        from scalepred.predictor import load
-
-        predicted = predict(task, network, load(chosen_from), recipe=settings, device=where, dtype=dtype)
-        choice, seconds["features"] = predicted.choice, predicted.seconds
-        notes.print(f"predictor: {out.safe(str(chosen_from))}")
+    started = time.perf_counter()
+    task = render.read(
+        read_task,
+        data,
+        image_px=settings.image_px,
+        split_seed=split_seed,
+        on_bad_image=on_bad_image,
+        max_megapixels=max_megapixels,
+    )
+    seconds = {"scan": time.perf_counter() - started, "features": 0.0}
+    render.show_inspection(notes, task.inspection)
+    if isinstance(chooser, float):
+        choice = given(chooser)
     else:
-        choice = given(scale)
+        predicted = predict(task, network, chooser, recipe=settings, device=where, dtype=dtype)
+        choice, seconds["features"] = predicted.choice, predicted.seconds
+        notes.print(f"predictor: {out.safe(str(options.predictor_path(predictor)))}")
     render.show_choice(notes, choice)
     render.show_rates(notes, settings, choice.scale)
     with render.progress("finetuning", total=settings.epochs) as bar:
@@ -95,18 +94,15 @@ def finetune(
             device=where,
             dtype=dtype,
             seconds=seconds,
-            began=started,
+            began=began,
             on_epoch=lambda epoch, loss: bar.update(epoch, settings.epochs, f"loss {loss:.3f}"),
         )
-    if warehouse is not None:
-        from scalepred.warehouse import open_warehouse
-
-        with open_warehouse(warehouse) as store:
-            store.add_prediction(as_prediction_record(job))
     if json:
         out.print_json(job.to_json())
     else:
         render.show_job(out.console(), job)
+    if warehouse is not None:
+        keep_job(job, network, settings, recipe_name=recipe, warehouse=warehouse, lock_timeout_seconds=lock_timeout)
 
 
 def default_output(data: str) -> Path:

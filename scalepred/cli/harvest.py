@@ -26,9 +26,7 @@ def harvest(
     ] = None,
     seeds: Annotated[int, typer.Option(help="Runs of every point of the grid.", min=1)] = 1,
     warehouse: options.WarehouseFile = None,
-    lock_timeout: Annotated[
-        float, typer.Option(help="Seconds to wait while another process holds the warehouse.", min=0)
-    ] = 60.0,
+    lock_timeout: options.LockTimeout = 60.0,
     device: options.DeviceName = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and stop.")] = False,
     json: options.Json = False,

@@ -22,8 +22,7 @@ def inspect(
     from scalepred.cli import render
     from scalepred.errors import DataError
 
-    with render.progress("reading pictures") as bar:
-        found = tasks.inspect(data, split_seed=split_seed, max_megapixels=max_megapixels, on_progress=bar.update)
+    found = render.read(tasks.inspect, data, split_seed=split_seed, max_megapixels=max_megapixels)
     if json:
         out.print_json({"schema": 1, **found.to_json()})
     else:

@@ -41,6 +41,9 @@ PredictorFolder = Annotated[
 ]
 DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+LockTimeout = Annotated[
+    float, typer.Option("--lock-timeout", help="Seconds to wait while another process holds the warehouse.", min=0)
+]
 MaxMegapixels = Annotated[float, typer.Option(help="Pictures above this are set aside.", min=0.001)]
 OnBadImage = Annotated[str, typer.Option("--on-bad-image", help="skip: set bad pictures aside; fail: stop.")]
 

@@ -55,7 +55,12 @@ def safe(text: str) -> str:
     """Return text from outside so that it can be printed: no markup, and what is not seen is shown as escapes."""
     from rich.markup import escape
 
-    return escape("".join(c if unicodedata.category(c) not in _UNSEEN else ascii(c)[1:-1] for c in text))
+    return escape(visible(text))
+
+
+def visible(text: str) -> str:
+    """Return text with what is not seen, such as control characters, shown as escapes."""
+    return "".join(c if unicodedata.category(c) not in _UNSEEN else ascii(c)[1:-1] for c in text)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> "Table":

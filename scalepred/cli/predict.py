@@ -27,14 +27,9 @@ def predict(
 
     settings = load_recipe(recipe)
     loaded = load(options.predictor_path(predictor))
-    with render.progress("reading pictures") as bar:
-        task = read_task(
-            data,
-            image_px=settings.image_px,
-            on_bad_image=on_bad_image,
-            max_megapixels=max_megapixels,
-            on_progress=bar.update,
-        )
+    task = render.read(
+        read_task, data, image_px=settings.image_px, on_bad_image=on_bad_image, max_megapixels=max_megapixels
+    )
     network = load_source(source, weights=weights)
     check_takes(network.architecture, image_px=settings.image_px)
     where, dtype = auto.pick_device(device)

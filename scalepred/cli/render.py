@@ -1,12 +1,12 @@
 """What the commands show a person: tables, choices and progress; every name from outside is made safe first."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from scalepred.cli.output import notes, safe
+from scalepred.cli.output import notes, safe, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scalepred.tasks import Inspection
 
 SHOWN = 8
+Read = TypeVar("Read")
 
 
 class Bar(Protocol):
@@ -59,6 +60,12 @@ def progress(what: str, *, total: int | None = None) -> Iterator[Bar]:
         yield _Bars(bars, bars.add_task(what, total=total, words=""))
 
 
+def read(read_data: Callable[..., Read], data: str, **settings: object) -> Read:
+    """Read a user's data by one of the functions of ``tasks``, with a bar while pictures are decoded."""
+    with progress("reading pictures") as bar:
+        return read_data(data, on_progress=bar.update, **settings)
+
+
 class _Bars:
     """A bar of rich's."""
 
@@ -94,7 +101,7 @@ def show_inspection(console: "Console", found: "Inspection", *, whole: bool = Fa
         f"{safe(found.layout)}: {sum(found.classes.values())} pictures of {len(found.classes)} classes ({splits})"
     )
     if whole:
-        _classes(console, found.classes)
+        console.print(table(("class", "pictures"), found.classes.items()))
     for warning in found.warnings:
         console.print(f"note: {safe(warning)}", soft_wrap=True)
     shown = found.set_aside if whole else found.set_aside[:SHOWN]
@@ -104,16 +111,6 @@ def show_inspection(console: "Console", found: "Inspection", *, whole: bool = Fa
         console.print(f"  {safe(each.path)}: {safe(each.reason)}", soft_wrap=True)
     if len(shown) < len(found.set_aside):
         console.print(f"  … and {len(found.set_aside) - len(shown)} more; `scalepred inspect` lists them")
-
-
-def _classes(console: "Console", classes: dict[str, int]) -> None:
-    from rich.table import Table
-
-    table = Table("class", "pictures", box=None)
-    table.columns[1].justify = "right"
-    for name, n in classes.items():
-        table.add_row(safe(name), str(n))
-    console.print(table)
 
 
 def show_choice(console: "Console", choice: "Choice") -> None:
@@ -131,19 +128,16 @@ def show_choice(console: "Console", choice: "Choice") -> None:
 
 def show_curve(console: "Console", predicted: "Prediction") -> None:
     """Show the predicted curve and the features."""
-    from rich.table import Table
-
-    if predicted.choice.curve:
-        table = Table("scale", "predicted accuracy against the task's mean", box=None)
-        for scale, value in predicted.choice.curve:
-            mark = "  <- chosen" if scale == predicted.choice.scale else ""
-            table.add_row(f"{scale:g}", f"{100 * value:+.1f} points{mark}")
-        console.print(table)
-    table = Table("feature", "value", "moves the predicted gain by", box=None)
-    for name, value in predicted.features.items():
-        moved = predicted.choice.contributions.get(name)
-        table.add_row(name, f"{value:.4g}", "" if moved is None else f"{100 * moved:+.2f} points")
-    console.print(table)
+    choice = predicted.choice
+    if choice.curve:
+        rows = [
+            (f"{scale:g}", f"{100 * value:+.1f} points", "chosen" if scale == choice.scale else "")
+            for scale, value in choice.curve
+        ]
+        console.print(table(("scale", "predicted accuracy against the task's mean", ""), rows))
+    moved = {name: f"{100 * gain:+.2f} points" for name, gain in choice.contributions.items()}
+    rows = [(name, f"{value:.4g}", moved.get(name, "")) for name, value in predicted.features.items()]
+    console.print(table(("feature", "value", "moves the predicted gain by"), rows))
 
 
 def show_rates(console: "Console", recipe: "Recipe", scale: float) -> None:
@@ -187,15 +181,15 @@ def show_plan(console: "Console", plan: "Plan", *, warehouse: Path) -> None:
 
 def show_stages(console: "Console", name: str, stages: Sequence[dict[str, object]]) -> None:
     """Show a network's stages."""
-    from rich.table import Table
+    rows = [
+        (stage["stage"], stage["first"], stage["n_parameters"], _rate(stage["rate_at_scale_1"])) for stage in stages
+    ]
+    console.print(safe(name))
+    console.print(table(("stage", "first parameter", "parameters", "rate at scale 1"), rows))
 
-    table = Table("stage", "first parameter", "parameters", "rate at scale 1", title=name, box=None)
-    table.columns[2].justify = "right"
-    for stage in stages:
-        rate = stage["rate_at_scale_1"]
-        frozen = " (frozen)" if rate == 0 else ""
-        table.add_row(str(stage["stage"]), str(stage["first"]), f"{stage['n_parameters']:,}", f"{rate:g}{frozen}")
-    console.print(table)
+
+def _rate(rate: object) -> str:
+    return "0 (frozen)" if rate == 0 else f"{rate:g}"
 
 
 def show_classified(console: "Console", results: Sequence["Classified"]) -> None:
@@ -230,8 +224,6 @@ def show_evaluation(console: "Console", predictor: "Predictor", evaluation: "Eva
     """Show how the predictor does on held-out origins, or why nothing is predicted."""
     from dataclasses import asdict
 
-    from rich.table import Table
-
     from scalepred.card import cells
     from scalepred.predictor import MIN_ORIGINS
 
@@ -244,12 +236,8 @@ def show_evaluation(console: "Console", predictor: "Predictor", evaluation: "Eva
         )
         return
     headings = ("method", "jobs", "accuracy", "gain over fixed, points", "regret", "gap closed", ">1 point worse")
-    table = Table(
-        *headings, box=None, title=f"{evaluation.n_bundles} tasks, {evaluation.n_origins} origins held out in turn"
-    )
-    for row in evaluation.rows:
-        table.add_row(*cells(asdict(row)))
-    console.print(table)
+    console.print(f"{evaluation.n_bundles} tasks, {evaluation.n_origins} origins held out in turn:")
+    console.print(table(headings, [cells(asdict(row)) for row in evaluation.rows]))
     console.print(
         f"the predictor left the fixed scale for {evaluation.n_moved} of {evaluation.n_bundles} held-out tasks"
     )

@@ -1,5 +1,6 @@
 """`scalepred sources`: a network's stages, their parameters and rates."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -48,9 +49,6 @@ def sources(
         render.show_stages(out.console(), name, stages)
 
 
-def _first(stages: object, index: int) -> str:
+def _first(stages: Mapping[str, int], index: int) -> str:
     """Return the first parameter of a stage, by which a reader finds it in the network."""
-    from collections.abc import Mapping
-
-    assert isinstance(stages, Mapping)  # noqa: S101
-    return next(str(parameter) for parameter, stage in stages.items() if stage == index)
+    return next(parameter for parameter, stage in stages.items() if stage == index)

@@ -17,6 +17,7 @@ def train_predictor(
         ),
     ] = None,
     label: Annotated[str, typer.Option(help="A few words for the card, such as what it was trained on.")] = "",
+    lock_timeout: options.LockTimeout = 10.0,
     seed: Annotated[int, typer.Option(help="Of the trees and folds.", min=0)] = 0,
     json: options.Json = False,
 ) -> None:
@@ -35,7 +36,7 @@ def train_predictor(
     from scalepred.predictor import save
     from scalepred.warehouse import open_warehouse
 
-    with open_warehouse(path, read_only=True) as store:
+    with open_warehouse(path, read_only=True, lock_timeout_seconds=lock_timeout) as store:
         sources, recipes = store.sources(), store.recipes()
         harvested = table.build(
             tasks=store.tasks(), sources=sources, recipes=recipes, features=store.features(), runs=store.runs()

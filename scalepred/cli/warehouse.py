@@ -18,14 +18,16 @@ Snapshot = Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of Pa
 
 
 @app.command("status")
-def status(warehouse: options.WarehouseFile = None, json: options.Json = False) -> None:
+def status(
+    warehouse: options.WarehouseFile = None, lock_timeout: options.LockTimeout = 10.0, json: options.Json = False
+) -> None:
     """Count tasks, origins, runs and whole grids."""
     import dataclasses
 
     from scalepred.cli import output as out
     from scalepred.warehouse import open_warehouse
 
-    with open_warehouse(options.warehouse_path(warehouse), read_only=True) as store:
+    with open_warehouse(options.warehouse_path(warehouse), read_only=True, lock_timeout_seconds=lock_timeout) as store:
         found = store.status()
     if json:
         names = ("source", "recipe", "whole_grids", "begun_grids", "runs")
@@ -36,13 +38,15 @@ def status(warehouse: options.WarehouseFile = None, json: options.Json = False) 
 
 
 @app.command("verify")
-def verify(warehouse: options.WarehouseFile = None, json: options.Json = False) -> None:
+def verify(
+    warehouse: options.WarehouseFile = None, lock_timeout: options.LockTimeout = 10.0, json: options.Json = False
+) -> None:
     """Check every row: ids, accuracies against their bits, orphans. Ends with exit code 3 if something is wrong."""
     from scalepred.cli import output as out
     from scalepred.warehouse import open_warehouse
 
     path = options.warehouse_path(warehouse)
-    with open_warehouse(path, read_only=True) as store:
+    with open_warehouse(path, read_only=True, lock_timeout_seconds=lock_timeout) as store:
         problems = store.verify()
     if json:
         out.print_json({"schema": 1, "problems": problems})
@@ -55,21 +59,31 @@ def verify(warehouse: options.WarehouseFile = None, json: options.Json = False) 
 
 
 @app.command("export")
-def export(folder: Snapshot, warehouse: options.WarehouseFile = None, json: options.Json = False) -> None:
+def export(
+    folder: Snapshot,
+    warehouse: options.WarehouseFile = None,
+    lock_timeout: options.LockTimeout = 10.0,
+    json: options.Json = False,
+) -> None:
     """Write a snapshot: one Parquet file for each table."""
     from scalepred.warehouse import open_warehouse
 
-    with open_warehouse(options.warehouse_path(warehouse), read_only=True) as store:
+    with open_warehouse(options.warehouse_path(warehouse), read_only=True, lock_timeout_seconds=lock_timeout) as store:
         counts = store.export_parquet(folder)
     _show_counts("exported", counts, json=json)
 
 
 @app.command("import")
-def import_(folder: Snapshot, warehouse: options.WarehouseFile = None, json: options.Json = False) -> None:
+def import_(
+    folder: Snapshot,
+    warehouse: options.WarehouseFile = None,
+    lock_timeout: options.LockTimeout = 10.0,
+    json: options.Json = False,
+) -> None:
     """Add a snapshot's rows; rows that are there already stay as they are."""
     from scalepred.warehouse import open_warehouse
 
-    with open_warehouse(options.warehouse_path(warehouse)) as store:
+    with open_warehouse(options.warehouse_path(warehouse), lock_timeout_seconds=lock_timeout) as store:
         counts = store.import_parquet(folder)
     _show_counts("imported", counts, json=json)
 
@@ -81,6 +95,7 @@ def query(
     csv: Annotated[
         bool, typer.Option("--csv", help="Print CSV; text that a spreadsheet would obey begins with an apostrophe.")
     ] = False,
+    lock_timeout: options.LockTimeout = 10.0,
     json: options.Json = False,
 ) -> None:
     """Run SQL that can read the warehouse and touch nothing else."""
@@ -90,7 +105,7 @@ def query(
 
     if csv and json:
         raise UsageError("Give --json or --csv, not both.")
-    columns, rows = store.query(options.warehouse_path(warehouse), sql)
+    columns, rows = store.query(options.warehouse_path(warehouse), sql, lock_timeout_seconds=lock_timeout)
     if json:
         out.print_json({"schema": 1, "columns": columns, "rows": [[_plain(cell) for cell in row] for row in rows]})
     elif csv:
