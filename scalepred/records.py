@@ -5,6 +5,12 @@ from dataclasses import dataclass, field
 DONE = "done"
 DIVERGED = "diverged"
 
+GRID_RUN = "grid"
+EXTENSION = "extension"
+JOB = "job"
+ROLES = (GRID_RUN, EXTENSION, JOB)
+"""Why a run was made: a point of the grid or its baseline, a point beyond the grid's edge, a user's own finetune."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskRecord:
@@ -59,6 +65,8 @@ class RunRecord:
 
     ``val_correct`` and ``test_correct`` hold one bit for each picture in the task's order, first picture in the highest
     bit, as ``numpy.packbits`` has it. ``rates`` is (epochs, 6): each stage's rate at the first step of each epoch.
+    ``role`` is one of ``ROLES``. ``execution`` says how it was computed where that can move the last digits: dtype,
+    threads, pictures in a micro-batch, and what was cached.
     """
 
     run_id: str
@@ -81,6 +89,8 @@ class RunRecord:
     device: str
     versions: dict[str, str]
     finished_at: str
+    role: str = GRID_RUN
+    execution: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
