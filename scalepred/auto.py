@@ -11,17 +11,19 @@ from typing import Any
 
 import torch
 
+from scalepred.bundle import Bundle
 from scalepred.config import Recipe, check_scale, content_id
 from scalepred.errors import UsageError
 from scalepred.features import compute_features
-from scalepred.harvest import planned_run, run_one
+from scalepred.journal import journal_of
+from scalepred.keeping import Keeper
 from scalepred.modelfolder import check_free, save_model
+from scalepred.plan import planned_run
 from scalepred.predictor import Choice, Predictor, choose
-from scalepred.records import DIVERGED, PredictionRecord, RecipeRecord, RunRecord
+from scalepred.records import DIVERGED, JOB, PredictionRecord, RecipeRecord, RunRecord
 from scalepred.sources import Source, check_takes
 from scalepred.table import context_features
 from scalepred.tasks import Task
-from scalepred.warehouse import open_warehouse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,20 +89,6 @@ def shipped_predictor() -> Path:
     return inside if inside.is_dir() else Path(__file__).resolve().parent.parent / "models" / "default"
 
 
-def pick_device(name: str) -> tuple[torch.device, torch.dtype]:
-    """Return the device for "auto", "cpu" or "cuda", and the dtype that it trains in: bfloat16 on CUDA.
-
-    Raises:
-        UsageError: if CUDA is wanted and there is none.
-    """
-    has_cuda = torch.cuda.is_available()
-    if name == "cuda" and not has_cuda:
-        raise UsageError("There is no CUDA device here: use --device cpu, or auto.")
-    if name != "cpu" and has_cuda:
-        return torch.device("cuda"), torch.bfloat16
-    return torch.device("cpu"), torch.float32
-
-
 def given(scale: float) -> Choice:
     """Return the user's own choice."""
     checked = check_scale(scale)
@@ -155,8 +143,8 @@ def finetune_once(
     """
     check_free(output, overwrite=overwrite)
     check_takes(source.architecture, image_px=recipe.image_px)
-    planned = planned_run(task.record.task_id, source.source_id, recipe=recipe, scale=choice.scale, seed=seed)
-    run, outcome = run_one(task, source, planned, device=device, dtype=dtype, on_epoch=on_epoch)
+    planned = planned_run(task.record.task_id, source.source_id, recipe=recipe, scale=choice.scale, seed=seed, role=JOB)
+    run, outcome = Bundle(task=task, source=source, device=device, dtype=dtype).run(planned, on_epoch=on_epoch)
     if outcome.status == DIVERGED:
         raise UsageError(
             f"At scale {choice.scale:g} the loss stopped being finite at step {outcome.diverged_step}, "
@@ -185,13 +173,11 @@ def metrics(run: RunRecord, task: Task) -> dict[str, Any]:
 def keep_job(
     job: Job, source: Source, recipe: Recipe, *, recipe_name: str, warehouse: Path, lock_timeout_seconds: float
 ) -> None:
-    """Store a job's run and what was predicted of it in a warehouse, with all that they refer to."""
-    with open_warehouse(warehouse, lock_timeout_seconds=lock_timeout_seconds) as store:
-        store.add_task(job.task.record)
-        store.add_source(source.record)
-        store.add_recipe(RecipeRecord(recipe_id=recipe.recipe_id, name=recipe_name, json=recipe.to_json()))
-        store.add_run(job.run)
-        store.add_prediction(_as_prediction_record(job))
+    """Journal a job's run, what was predicted of it and all that they refer to, and store it in a warehouse."""
+    keeper = Keeper(warehouse, journal_of(warehouse), lock_timeout_seconds=lock_timeout_seconds)
+    used = RecipeRecord(recipe_id=recipe.recipe_id, name=recipe_name, json=recipe.to_json())
+    keeper.add([job.task.record, source.record, used, job.run, _as_prediction_record(job)])
+    keeper.flush()
 
 
 def _as_prediction_record(job: Job) -> PredictionRecord:

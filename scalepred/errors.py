@@ -37,6 +37,10 @@ class VersionError(ScalepredError):
     exit_code = 5
 
 
+class DamagedError(VersionError):
+    """A warehouse that is no sound database any more."""
+
+
 def join_problems(headline: str, problems: list[str], *, shown: int = 20) -> str:
     """Return one message for several problems: the headline, then a line for each of the first ``shown``."""
     rest = [f"  … and {len(problems) - shown} more"] if len(problems) > shown else []

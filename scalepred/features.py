@@ -16,6 +16,7 @@ from sklearn.model_selection import StratifiedKFold
 from torch import nn
 
 from scalepred.finetune import predict_logits
+from scalepred.plan import feature_set
 from scalepred.records import FeatureRecord
 from scalepred.sources import Source, on_device
 from scalepred.tasks import Split
@@ -36,11 +37,6 @@ class Feature:
 
     value: float
     seconds: float
-
-
-def feature_set(image_px: int) -> str:
-    """Return the name under which the warehouse keeps this set of features, taken of pictures of this size."""
-    return f"basic-1@{image_px}px"
 
 
 def compute_features(

@@ -1,8 +1,9 @@
 """The loop: one finetune of a source on a task's pictures at one learning-rate scale."""
 
+import copy
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -10,12 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scalepred.config import Recipe
+from scalepred.cut import WHOLE, Cut, cut
 from scalepred.records import DIVERGED, DONE
 from scalepred.schedule import epoch_rates, schedule_factor, stage_rates, steps_per_epoch
 from scalepred.sources import Architecture, Source, new_network, normalise, on_device
 from scalepred.tasks import Split
 
-EVALUATION_BATCH = 256
+EVALUATION_BATCH = 64
+_SAMPLE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,21 @@ class Finetuned:
     evaluate_seconds: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What the finetunes of a source on a task share: how the network is cut, and what its frozen front gives.
+
+    Attributes:
+        cut: the network's two parts.
+        activations: split name -> (n, ...) what the front gives for its pictures; empty where that isn't kept.
+        mirrored: the same for the mirrored training pictures, where the recipe mirrors.
+    """
+
+    cut: Cut = WHOLE
+    activations: Mapping[str, Tensor] = field(default_factory=dict)
+    mirrored: Tensor | None = None
+
+
 def finetune(
     source: Source,
     train: Split,
@@ -62,6 +80,8 @@ def finetune(
     seed: int,
     device: torch.device,
     dtype: torch.dtype = torch.float32,
+    micro_batch: int | None = None,
+    prepared: Prepared | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> Finetuned:
     """Finetune a copy of the source on ``train`` and score it once, at the end, on every held-out split.
@@ -80,6 +100,10 @@ def finetune(
         seed: of head, order and augmentation.
         device: where the pictures lie and the network runs.
         dtype: torch.bfloat16 turns autocast on.
+        micro_batch: pictures that go through the network at once, fewer than a batch where memory is short; gradients
+            are accumulated, so a step stays a step, but batch normalisation sees the smaller batch.
+        prepared: what ``prepare`` has computed for this source, task and recipe; without it the numbers are the same
+            but for rounding.
         on_epoch: called after every epoch with the number of epochs done and the epoch's mean loss.
 
     Source: Dube et al. 2018, sections 3 and 4.3.
@@ -87,28 +111,35 @@ def finetune(
     started = time.perf_counter()
     generator = torch.Generator().manual_seed(seed)
     architecture = source.architecture
+    prepared = prepared or Prepared()
     network = on_device(new_network(source, n_classes=n_classes, generator=generator), device)
     stage_lr = stage_rates(recipe, scale)
     optimizer = _optimizer(network, architecture, recipe, stage_lr)
-    images, labels = torch.from_numpy(train.images).to(device), torch.from_numpy(train.labels).to(device)
+    forward = prepared.cut.rest_of(network)
+    batch_of = _batches(train, prepared, architecture, recipe, generator=generator, device=device)
+    labels = torch.from_numpy(train.labels).to(device)
     per_epoch = steps_per_epoch(n_train=len(labels), batch_size=recipe.batch_size)
     n_steps = recipe.epochs * per_epoch
     epoch_losses: list[float] = []
     diverged_step = None
     for epoch in range(recipe.epochs):
-        _set_mode(network, architecture, recipe)
+        set_mode(network, architecture, recipe)
         losses = []
         for index, rows in enumerate(torch.randperm(len(labels), generator=generator).tensor_split(per_epoch)):
             factor = schedule_factor(recipe.schedule, step=epoch * per_epoch + index, n_steps=n_steps)
             for group in optimizer.param_groups:
                 group["lr"] = stage_lr[group["stage"]] * factor
-            batch = augment(images[rows.to(device)], kind=recipe.augmentation, generator=generator)
-            with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-                loss = functional.cross_entropy(network(normalise(batch, architecture)), labels[rows.to(device)])
+            inputs, targets = batch_of(rows), labels[rows.to(device)]
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch has left it untyped
+            step_loss = torch.zeros((), device=device)
+            for part in torch.split(torch.arange(len(rows), device=device), micro_batch or len(rows)):
+                with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+                    logits = forward(inputs[part])
+                    loss = functional.cross_entropy(logits, targets[part], reduction="sum") / len(rows)
+                loss.backward()  # type: ignore[no-untyped-call]  # torch has left it untyped
+                step_loss += loss.detach()
             optimizer.step()
-            losses.append(loss.detach())
+            losses.append(step_loss)
         finite = torch.stack(losses).isfinite()
         if not finite.all():
             diverged_step = epoch * per_epoch + int(finite.logical_not().nonzero()[0])
@@ -119,8 +150,9 @@ def finetune(
     trained = time.perf_counter()
     scores: dict[str, Scores] = {}
     if diverged_step is None:
+        network.eval()
         scores = {
-            name: score(network, architecture, split, device=device, dtype=dtype)
+            name: _score(forward, split, prepared.activations.get(name), architecture, device=device, dtype=dtype)
             for name, split in held_out.items()
             if len(split.labels)
         }
@@ -138,11 +170,93 @@ def finetune(
     )
 
 
-def score(
-    network: nn.Module, architecture: Architecture, split: Split, *, device: torch.device, dtype: torch.dtype
+def prepare(
+    source: Source,
+    splits: Mapping[str, Split],
+    recipe: Recipe,
+    *,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    max_bytes: int = 0,
+) -> Prepared:
+    """Cut a source's network for a recipe, and compute once what its frozen front gives for a task's pictures.
+
+    Args:
+        source: the network.
+        splits: "train" and every split to score.
+        recipe: tells what is frozen, and how pictures are augmented.
+        device: where the network runs and the activations lie.
+        dtype: torch.bfloat16 turns autocast on.
+        max_bytes: activations that would take more are not kept, nor are those of pictures that are shifted at random,
+            for these are never the same twice; mirrored ones are kept both ways.
+    """
+    architecture = source.architecture
+    network = on_device(copy.deepcopy(architecture.network), device)
+    set_mode(network, architecture, recipe)
+    sample = normalise(torch.from_numpy(splits["train"].images[:_SAMPLE]).to(device), architecture)
+    found = cut(network, lambda name: recipe.multipliers[architecture.stages[name]] == 0, sample=sample)
+    front = found.front_of(network)
+    if front is None or recipe.augmentation not in ("none", "flip"):
+        return Prepared(cut=found.uncut())
+    network.eval()
+
+    def activations(images: np.ndarray) -> Tensor:
+        return _run(front, images, architecture, device=device, dtype=dtype)
+
+    n = sum(len(split.labels) for split in splits.values())
+    n += len(splits["train"].labels) if recipe.augmentation == "flip" else 0
+    if n * activations(splits["train"].images[:1]).nbytes > max_bytes:
+        return Prepared(cut=found.uncut())
+    train = splits["train"].images
+    return Prepared(
+        cut=found,
+        activations={name: activations(split.images) for name, split in splits.items() if len(split.labels)},
+        mirrored=activations(train[..., ::-1].copy()) if recipe.augmentation == "flip" else None,
+    )
+
+
+def _batches(
+    train: Split,
+    prepared: Prepared,
+    architecture: Architecture,
+    recipe: Recipe,
+    *,
+    generator: torch.Generator,
+    device: torch.device,
+) -> Callable[[Tensor], Tensor]:
+    """Return what gives the network's input for rows of the training pictures: kept activations, or pictures."""
+    kept = prepared.activations.get("train")
+    if kept is None:
+        images = torch.from_numpy(train.images).to(device)
+
+        def from_pictures(rows: Tensor) -> Tensor:
+            batch = augment(images[rows.to(device)], kind=recipe.augmentation, generator=generator)
+            return normalise(batch, architecture)
+
+        return from_pictures
+
+    def from_activations(rows: Tensor) -> Tensor:
+        batch = kept[rows.to(device)]
+        if prepared.mirrored is not None:
+            mirrored = _mirrored(len(rows), generator).to(device)
+            batch[mirrored] = prepared.mirrored[rows.to(device)[mirrored]]
+        return batch
+
+    return from_activations
+
+
+def _score(
+    forward: nn.Module,
+    split: Split,
+    kept: Tensor | None,
+    architecture: Architecture,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> Scores:
-    """Score a network on a split, with the statistics it has learnt and no augmentation."""
-    logits = predict_logits(network, architecture, split.images, device=device, dtype=dtype)
+    """Score a network that is in evaluation mode on a split's pictures, or on what was kept of them."""
+    inputs = split.images if kept is None else kept
+    logits = _run(forward, inputs, architecture, device=device, dtype=dtype).float().cpu()
     labels = torch.from_numpy(split.labels)
     correct = (logits.argmax(dim=1) == labels).numpy()
     return Scores(accuracy=float(correct.mean()), loss=float(functional.cross_entropy(logits, labels)), correct=correct)
@@ -152,11 +266,23 @@ def predict_logits(
     network: nn.Module, architecture: Architecture, images: np.ndarray, *, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
     """Return (n, n_outputs) float32 on the CPU for (n, 3, h, w) uint8 pictures; the network is left in eval mode."""
-    network.eval()
+    return _run(network.eval(), images, architecture, device=device, dtype=dtype).float().cpu()
+
+
+def _run(
+    forward: nn.Module,
+    inputs: np.ndarray | Tensor,
+    architecture: Architecture,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Return what a module gives, without gradients, for uint8 pictures or for activations, batch by batch."""
     outputs = []
-    with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-        for batch in torch.split(torch.from_numpy(images), EVALUATION_BATCH):
-            outputs.append(network(normalise(batch.to(device), architecture)).float().cpu())
+    with torch.no_grad(), torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+        for batch in torch.split(torch.as_tensor(inputs), EVALUATION_BATCH):
+            on = batch.to(device)
+            outputs.append(forward(normalise(on, architecture) if on.dtype == torch.uint8 else on))
     return torch.cat(outputs)
 
 
@@ -176,9 +302,14 @@ def augment(images: Tensor, *, kind: str, generator: torch.Generator) -> Tensor:
             0, 3, 1, 2
         )
     if kind in ("flip", "crop-flip"):
-        mirrored = torch.rand(n, generator=generator).lt(0.5).to(images.device)
+        mirrored = _mirrored(n, generator).to(images.device)
         images = torch.where(mirrored.view(n, 1, 1, 1), images.flip(3), images)
     return images
+
+
+def _mirrored(n: int, generator: torch.Generator) -> Tensor:
+    """Draw which of n pictures are mirrored."""
+    return torch.rand(n, generator=generator).lt(0.5)
 
 
 def _optimizer(
@@ -200,7 +331,7 @@ def _optimizer(
     )
 
 
-def _set_mode(network: nn.Module, architecture: Architecture, recipe: Recipe) -> None:
+def set_mode(network: nn.Module, architecture: Architecture, recipe: Recipe) -> None:
     """Put the network in training mode, but what a frozen stage or recipe must not change in evaluation mode."""
     network.train()
     for name, module in network.named_modules():

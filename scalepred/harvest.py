@@ -1,260 +1,570 @@
-"""The harvest: plan which finetunes are missing from a warehouse, run them, and store each as it finishes."""
+"""The harvest: finds which finetunes are missing, has workers run them, and keeps what they find."""
 
 import datetime
 import itertools
-import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
+from scalepred.config import Recipe, baseline_of, content_id
+from scalepred.engines import Engine, Event, Failure
+from scalepred.errors import DataError, ScalepredError
+from scalepred.journal import Journal, journal_of
+from scalepred.keeping import Keeper
+from scalepred.plan import Outcome, PlannedRun, feature_set, missing_runs, wanted_runs
+from scalepred.records import DIVERGED, RecipeRecord, RunRecord, SourceRecord
+from scalepred.tasks import survey
 
-from scalepred.config import GRID, Recipe, baseline_of, run_id
-from scalepred.errors import DataError
-from scalepred.features import as_records, compute_features, feature_set
-from scalepred.finetune import Finetuned, finetune
-from scalepred.records import FeatureRecord, RecipeRecord, RunRecord
-from scalepred.sources import Source, check_takes
-from scalepred.tasks import Task, read_task
-from scalepred.warehouse import open_warehouse
+MAX_DEATHS = 3
+"""A bundle or run during which workers died so often is given up."""
 
-VERSIONS = ("scalepred", "torch", "timm", "numpy")
+MAX_FAILURES = 5
+"""So many unexpected errors in a row, with no run done between them, end the harvest."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedRun:
-    """One finetune that the warehouse lacks; ``scale`` is None for the baseline."""
-
-    run_id: str
-    recipe: Recipe
-    scale: float | None
-    seed: int
+FLUSH_SECONDS = 10.0
+CONTEXT_BYTES = 600 << 20
+"""What CUDA itself takes on a device for every process, roughly."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bundle:
-    """What is missing for one task and source: its runs, all on pictures of one size, and perhaps the features."""
+class Wanted:
+    """What a harvest is asked for.
 
-    task: Task
-    source: Source
-    runs: tuple[PlannedRun, ...]
-    lacks_features: bool
+    Attributes:
+        data: tasks, as ``tasks.read_task`` takes them.
+        recipes: name -> graduated recipe; the baseline belongs to each.
+        n_seeds: seeds 0..n_seeds-1.
+        warehouse: a DuckDB file, which need not exist.
+        max_workers: workers at a time.
+        grows: on CUDA devices, begin with one worker on each, and start more as they fit.
+        lock_timeout_seconds: how long to wait while another process holds the warehouse.
+    """
+
+    data: Sequence[str]
+    recipes: Mapping[str, Recipe]
+    n_seeds: int
+    warehouse: Path
+    max_workers: int
+    grows: bool = False
+    lock_timeout_seconds: float = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedBundle:
+    """A task and source with missing runs, as the plan shows it; a task not read before counts in full."""
+
+    data: str
+    source: str
+    image_px: int
+    n_runs: int
+    is_read: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All that a harvest has to do.
+    """What a harvest has to do, as far as it is known before tasks are read.
 
     Attributes:
-        bundles: what is missing, task by task.
-        n_stored: wanted runs that the warehouse holds already.
+        bundles: what is missing, in the order in which it will be done.
+        n_stored: wanted runs that are done already.
         refused: task -> why it can't be harvested.
     """
 
-    bundles: tuple[Bundle, ...]
+    bundles: tuple[PlannedBundle, ...]
     n_stored: int
-    refused: dict[str, str] = field(default_factory=dict)
+    refused: Mapping[str, str]
 
     @property
     def n_runs(self) -> int:
         """Number of missing runs."""
-        return sum(len(bundle.runs) for bundle in self.bundles)
+        return sum(bundle.n_runs for bundle in self.bundles)
 
 
-def planned_run(task_id: str, source_id: str, *, recipe: Recipe, scale: float | None, seed: int) -> PlannedRun:
-    """Return one finetune of a task and source, with its identity."""
-    own = run_id(task_id=task_id, source_id=source_id, recipe_id=recipe.recipe_id, scale=scale, seed=seed)
-    return PlannedRun(run_id=own, recipe=recipe, scale=scale, seed=seed)
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a harvest is.
 
-
-def wanted_runs(task_id: str, source_id: str, recipes: Sequence[Recipe], *, n_seeds: int) -> list[PlannedRun]:
-    """Return the whole grid of one task and source: for every seed and recipe the eleven scales and the baseline."""
-    runs = [
-        planned_run(task_id, source_id, recipe=member, scale=scale, seed=seed)
-        for seed in range(n_seeds)
-        for recipe in recipes
-        for member, scale in [(baseline_of(recipe), None), *((recipe, scale) for scale in GRID)]
-    ]
-    return list({run.run_id: run for run in runs}.values())  # recipes that differ in multipliers share a baseline
-
-
-def make_plan(
-    data: Sequence[str],
-    sources: Sequence[Source],
-    recipes: Sequence[Recipe],
-    *,
-    n_seeds: int,
-    warehouse: Path,
-    lock_timeout_seconds: float = 60.0,
-    on_task: Callable[[int, int, str], None] | None = None,
-) -> Plan:
-    """Read every task once and find what the warehouse lacks of its grids.
-
-    Args:
-        data: tasks, as ``tasks.read_task`` takes them.
-        sources: networks to finetune.
-        recipes: graduated recipes; the baseline belongs to each.
-        n_seeds: seeds 0..n_seeds-1.
-        warehouse: a DuckDB file, which need not exist.
-        lock_timeout_seconds: how long to wait while another process holds the warehouse.
-        on_task: called with how many tasks are read, how many there are, and the last one's name.
-
-    A task that can't be used is refused with its reason, and the others go on. What is the same task under another name
-    is done once.
+    Attributes:
+        run: the run that has just been finished, if one has.
+        notes: what a user should know.
+        n_done, n_diverged, n_left: runs.
+        pictures_per_second: training pictures, over the whole harvest so far.
+        seconds_left: at the speed so far.
+        workers: number -> what it does, in words.
     """
-    sizes = sorted({recipe.image_px for recipe in recipes})
-    for source in sources:
-        for size in sizes:
-            check_takes(source.architecture, image_px=size)
-    stored = _stored(warehouse, lock_timeout_seconds)
-    bundles: list[Bundle] = []
-    seen: set[tuple[str, str, int]] = set()
-    refused: dict[str, str] = {}
-    n_stored = 0
-    for index, name in enumerate(data):
-        try:
-            tasks = [read_task(name, image_px=size) for size in sizes]
-        except DataError as error:
-            refused[name] = str(error)
-            tasks = []
-        for task, source in itertools.product(tasks, sources):
-            key = (task.record.task_id, source.source_id, task.image_px)
-            if key in seen:
+
+    run: RunRecord | None
+    notes: tuple[str, ...]
+    n_done: int
+    n_diverged: int
+    n_left: int
+    pictures_per_second: float
+    seconds_left: float | None
+    workers: Mapping[int, str]
+
+
+@dataclass(kw_only=True)
+class _Bundle:
+    """A task and source in work; ``task_id`` is None until it is known, and so is what there is to do."""
+
+    data: str
+    origin: str
+    source: int
+    image_px: int
+    n_guessed: int = 0
+    task_id: str | None = None
+    todo: deque[PlannedRun] = field(default_factory=deque)
+    wants_features: bool = False
+    n_train: int = 0
+    n_running: int = 0
+    n_deaths: int = 0
+
+    @property
+    def n_left(self) -> int:
+        return self.n_guessed if self.task_id is None else len(self.todo) + self.n_running
+
+
+@dataclass(kw_only=True)
+class _Hand:
+    """A worker as the harvest sees it: the call that it is busy with, if any, its bundle, and its run."""
+
+    call: str | None = None
+    bundle: _Bundle | None = None
+    run: PlannedRun | None = None
+
+    def words(self) -> str:
+        """Return what it does, for a person."""
+        if self.call is None or self.bundle is None:
+            return self.call or "waiting"
+        name = Path(self.bundle.data).name
+        if self.run is None:
+            return f"{name}: {self.call}"
+        what = "baseline" if self.run.scale is None else f"scale {self.run.scale:g}"
+        return f"{name}: {what}, seed {self.run.seed}"
+
+
+class Harvest:
+    """One harvest, from its plan to its last stored run.
+
+    A run is journalled if and only if its finetune finished, so a harvest may be stopped at any moment and loses the
+    runs in hand at most. Every journalled run reaches the warehouse: in batches while the harvest runs, at its end, or
+    at the beginning of the next. The warehouse is held only while a batch is stored.
+    """
+
+    def __init__(self, wanted: Wanted, engine: Engine) -> None:
+        self.wanted, self.engine = wanted, engine
+        self.journal: Journal = journal_of(wanted.warehouse)
+        self.keeper = Keeper(wanted.warehouse, self.journal, lock_timeout_seconds=wanted.lock_timeout_seconds)
+        self.refused: dict[str, str] = {}
+        self.failed: dict[str, str] = {}
+        self.n_done = self.n_diverged = 0
+        self._max_workers = wanted.max_workers
+        self._sources: tuple[SourceRecord, ...] = ()
+        self._dtypes: dict[tuple[int, int], str] = {}
+        self._outcomes: dict[str, Outcome] = {}
+        self._features: set[tuple[str, str, str]] = set()
+        self._waiting: deque[_Bundle] = deque()
+        self._open: list[_Bundle] = []
+        self._claimed: dict[tuple[str, str, int], _Bundle] = {}
+        self._hands: dict[int, _Hand] = {}
+        self._numbers = itertools.count()
+        self._notes: deque[str] = deque()
+        self._deaths: Counter[str] = Counter()
+        self._n_errors = 0
+        self._n_pictures = 0
+        self._began = time.monotonic()
+        self._hello: Any = None
+
+    def held(self) -> AbstractContextManager[None]:
+        """Keep other harvests off this warehouse for as long as the block runs.
+
+        Raises:
+            WarehouseBusyError: if another one is at work for longer than the timeout.
+        """
+        return self.journal.held(lock_timeout_seconds=self.wanted.lock_timeout_seconds)
+
+    # --- the plan ---
+
+    def plan(self) -> Plan:
+        """Bring warehouse and journal together, ask a first worker about sources and device, and find what is missing.
+
+        A task that can't be used is refused with its reason, and the others go on. What is the same task under another
+        name is done once.
+        """
+        self._notes.extend(self.keeper.catch_up())
+        self._meet_first_worker()
+        stored = self.keeper.stored([source.source_id for source in self._sources])
+        self._outcomes, self._features = stored.outcomes, stored.features
+        n_stored, bundles = 0, []
+        for data in self.wanted.data:
+            try:
+                found, n = self._look_at(data)
+            except DataError as error:
+                self._refuse(data, str(error))
                 continue
-            seen.add(key)
-            of_size = [recipe for recipe in recipes if recipe.image_px == task.image_px]
-            wanted = wanted_runs(task.record.task_id, source.source_id, of_size, n_seeds=n_seeds)
-            bundle = _bundle(task, source, wanted, stored)
-            n_stored += len(wanted) - len(bundle.runs)
-            if bundle.runs or bundle.lacks_features:
+            n_stored += n
+            bundles += found
+        self._waiting.extend(_balanced(bundles))
+        planned = tuple(
+            PlannedBundle(
+                data=bundle.data,
+                source=self._sources[bundle.source].name,
+                image_px=bundle.image_px,
+                n_runs=bundle.n_left,
+                is_read=bundle.task_id is not None,
+            )
+            for bundle in self._waiting
+        )
+        return Plan(bundles=planned, n_stored=n_stored, refused=dict(self.refused))
+
+    def _meet_first_worker(self) -> None:
+        """Start a worker, and learn the sources' ids, and the dtype that pays for each."""
+        number = self._start_worker()
+        self._hello = self._ask(number, "hello")
+        self._greet(number, self._hello)
+        self._sources = self._hello.sources
+        if self._hello.device_bytes and self.wanted.grows:
+            self._max_workers = self._hello.n_devices
+        sizes = {recipe.image_px: recipe for recipe in self.wanted.recipes.values()}
+        for index, (image_px, recipe) in itertools.product(range(len(self._sources)), sizes.items()):
+            facts = [self._sources[index].source_id, image_px, recipe.batch_size, self._hello.device]
+            key = content_id("dtype", facts)
+            noted = self.journal.noted("dtypes", key)
+            dtype = noted["dtype"] if noted else self._ask(number, "pick_dtype", index, recipe)
+            if not noted:
+                self.journal.note("dtypes", key, {"dtype": dtype})
+            self._dtypes[index, image_px] = dtype
+        self._hands[number].call = None
+
+    def _ask(self, number: int, method: str, *arguments: object) -> Any:
+        """Have a worker do something at once, before the harvest proper."""
+        if method != "hello":
+            self.engine.call(number, method, *arguments)
+        while True:
+            for event in self.engine.wait(1.0):
+                if event.died:
+                    raise ScalepredError("A worker died while it started: is there memory enough? Try fewer --workers.")
+                if isinstance(event.value, Failure):
+                    raise _as_error(event.value)
+                return event.value
+
+    def _look_at(self, data: str) -> tuple[list[_Bundle], int]:
+        """Return what is missing of a task on all sources and picture sizes, and how many of its runs are there."""
+        found = survey(data)
+        known = self.journal.noted("scans", found.fingerprint) if found.fingerprint else None
+        bundles, n_stored = [], 0
+        sizes = sorted({recipe.image_px for recipe in self.wanted.recipes.values()})
+        for source, image_px in itertools.product(range(len(self._sources)), sizes):
+            bundle = _Bundle(data=data, origin=found.origin, source=source, image_px=image_px)
+            if known is None:
+                bundle.n_guessed = len(self._grid(bundle, ""))
                 bundles.append(bundle)
-        if on_task:
-            on_task(index + 1, len(data), Path(name).name)
-    return Plan(bundles=tuple(bundles), n_stored=n_stored, refused=refused)
+            elif self._settle(bundle, known["task_id"]):
+                n_stored += sum(run.run_id in self._outcomes for run in self._grid(bundle, known["task_id"]))
+                if bundle.todo or bundle.wants_features:
+                    bundles.append(bundle)
+        return bundles, n_stored
+
+    def _settle(self, bundle: _Bundle, task_id: str) -> bool:
+        """Find what a bundle lacks, now that its task is known; False if it is in work under another name."""
+        key = (task_id, self._source_id(bundle), bundle.image_px)
+        if self._claimed.setdefault(key, bundle) is not bundle:
+            return False
+        bundle.task_id = task_id
+        bundle.wants_features = (task_id, self._source_id(bundle), feature_set(bundle.image_px)) not in self._features
+        bundle.todo = deque(self._missing(bundle))
+        return True
+
+    def _source_id(self, bundle: _Bundle) -> str:
+        return self._sources[bundle.source].source_id
+
+    def _recipes(self, image_px: int) -> list[Recipe]:
+        return [recipe for recipe in self.wanted.recipes.values() if recipe.image_px == image_px]
+
+    def _grid(self, bundle: _Bundle, task_id: str) -> list[PlannedRun]:
+        recipes = self._recipes(bundle.image_px)
+        return wanted_runs(task_id, self._source_id(bundle), recipes, n_seeds=self.wanted.n_seeds)
+
+    def _missing(self, bundle: _Bundle) -> list[PlannedRun]:
+        return missing_runs(
+            bundle.task_id or "",
+            self._source_id(bundle),
+            self._recipes(bundle.image_px),
+            n_seeds=self.wanted.n_seeds,
+            outcomes=self._outcomes,
+            given_up=self.failed,
+        )
+
+    # --- the work ---
+
+    def run(self) -> Iterator[Progress]:
+        """Do what was planned; yields whenever there is something to tell, and every second or so.
+
+        Raises:
+            WarehouseBusyError: if another process holds the warehouse at the end; the journal has all runs.
+            UsageError: if the journal or the warehouse can't be written.
+            ScalepredError: if workers keep failing.
+        """
+        self._began = time.monotonic()
+        try:
+            self._start_workers()
+            self._assign()
+            while any(hand.call for hand in self._hands.values()):
+                for event in self.engine.wait(1.0):
+                    run = self._take(event)
+                    if run:
+                        yield self._progress(run=run)
+                self._assign()
+                self._notes.extend(self.keeper.flush_if_due(every_seconds=FLUSH_SECONDS))
+                yield self._progress()
+        finally:
+            self.engine.stop()
+        self._notes.extend(self.keeper.flush())
+        yield self._progress()
+
+    def stop(self) -> list[str]:
+        """End all workers and store what is journalled, as far as the warehouse is free; returns warnings."""
+        self.engine.stop()
+        return self.keeper.flush_if_due(every_seconds=0)
+
+    def _start_worker(self) -> int:
+        number = next(self._numbers)
+        n_devices = self._hello.n_devices if self._hello else 1
+        self._hands[number] = _Hand(call="starting")
+        self.engine.start(number, device_index=number % n_devices)
+        self.engine.call(number, "hello")
+        return number
+
+    def _start_workers(self) -> None:
+        """Start as many workers as there is work for; the first is there already."""
+        n_runs = sum(bundle.n_left + bundle.wants_features for bundle in self._waiting)
+        for _ in range(len(self._hands), min(self._max_workers, n_runs)):
+            self._start_worker()
+
+    def _assign(self) -> None:
+        """Give every worker that waits something to do."""
+        for number, hand in self._hands.items():
+            if hand.call is None:
+                self._assign_to(number, hand)
+
+    def _assign_to(self, number: int, hand: _Hand) -> None:
+        own = hand.bundle
+        if own and own.wants_features:
+            own.wants_features = False
+            self._call(number, hand, "features")
+        elif own and own.todo:
+            hand.run = own.todo.popleft()
+            own.n_running += 1
+            self._call(number, hand, "run", hand.run)
+        elif bundle := self._next_bundle():
+            hand.bundle = bundle
+            dtype = self._dtypes[bundle.source, bundle.image_px]
+            self._call(number, hand, "open", bundle.data, bundle.source, bundle.image_px, dtype)
+
+    def _next_bundle(self) -> _Bundle | None:
+        """Return a bundle that nobody has begun or, when there is none left, the one in work with most left to do."""
+        if self._waiting:
+            bundle = self._waiting.popleft()
+            self._open.append(bundle)
+            return bundle
+        helped = max(self._open, key=lambda bundle: len(bundle.todo), default=None)
+        return helped if helped and len(helped.todo) > 1 else None
+
+    def _call(self, number: int, hand: _Hand, method: str, *arguments: object) -> None:
+        hand.call = method
+        self.engine.call(number, method, *arguments)
+
+    # --- what comes of it ---
+
+    def _take(self, event: Event) -> RunRecord | None:
+        """Take what came of a worker's call; returns the run if one was finished."""
+        hand = self._hands[event.worker]
+        call, run, bundle = hand.call, hand.run, hand.bundle
+        hand.call = hand.run = None
+        if bundle and run:
+            bundle.n_running -= 1
+        if event.died:
+            del self._hands[event.worker]
+            self._take_death(call, bundle, run)
+        elif isinstance(event.value, Failure):
+            self._take_failure(hand, call, event.value, bundle, run)
+        elif call == "starting":
+            self._greet(event.worker, event.value)
+        elif bundle and call == "open":
+            self._take_opened(hand, bundle, event.value)
+        elif bundle and call == "features":
+            self.keeper.add(event.value)
+        elif bundle and run:
+            self._take_run(bundle, event.value)
+            return event.value  # type: ignore[no-any-return]  # run's answer
+        return None
+
+    def _greet(self, number: int, hello: Any) -> None:
+        self.journal.log(f"{_now()} worker {number}: process {hello.process}, {hello.device}")
+
+    def _take_opened(self, hand: _Hand, bundle: _Bundle, opened: Any) -> None:
+        task = opened.task
+        if opened.fingerprint:
+            self.journal.note("scans", opened.fingerprint, {"task_id": task.task_id})
+        if bundle.task_id != task.task_id and not self._settle(bundle, task.task_id):
+            hand.bundle = None  # the same task under another name
+            self._open.remove(bundle)
+            return
+        bundle.n_train = task.n_train
+        recipes = [
+            RecipeRecord(recipe_id=member.recipe_id, name=name, json=member.to_json())
+            for name, recipe in self.wanted.recipes.items()
+            if recipe.image_px == bundle.image_px
+            for name, member in ((name, recipe), (_baseline_name(name), baseline_of(recipe)))
+        ]
+        self.keeper.add([task, self._sources[bundle.source], *recipes])
+        self._finish_if_done(bundle)
+
+    def _take_run(self, bundle: _Bundle, run: RunRecord) -> None:
+        self.keeper.add([run])
+        self._outcomes[run.run_id] = Outcome(run.status, run.val_accuracy, run.val_loss)
+        self._n_errors = 0
+        self.n_done += 1
+        self.n_diverged += run.status == DIVERGED
+        self._n_pictures += bundle.n_train * len(run.epoch_losses)
+        self.journal.log(_line(run, bundle))
+        self._finish_if_done(bundle)
+        self._grow(run)
+
+    def _finish_if_done(self, bundle: _Bundle) -> None:
+        """See whether a bundle whose runs are done needs more, beyond the grid's edges; else it is finished."""
+        if not bundle.todo and not bundle.n_running:
+            bundle.todo.extend(self._missing(bundle))
+            if not bundle.todo and not bundle.wants_features and bundle in self._open:
+                self._open.remove(bundle)
+
+    def _grow(self, run: RunRecord) -> None:
+        """Start more workers on a CUDA device once the first run shows how much of its memory one takes."""
+        peak, whole = run.execution.get("peak_bytes"), self._hello.device_bytes
+        if isinstance(peak, int) and whole and self.wanted.grows:
+            at_most = self.wanted.max_workers // self._hello.n_devices
+            fit = workers_that_fit(peak, device_bytes=whole, at_most=at_most)
+            self._max_workers = max(self._max_workers, fit * self._hello.n_devices)
+            for _ in range(len(self._hands), min(self._max_workers, self.n_left)):
+                self._start_worker()
+
+    def _take_death(self, call: str | None, bundle: _Bundle | None, run: PlannedRun | None) -> None:
+        """Put what a worker had in hand back, and start another in its place."""
+        what = run.run_id if run else f"{call} {bundle.data}" if bundle else "starting"
+        self._deaths[what] += 1
+        gave_up = self._deaths[what] >= MAX_DEATHS
+        self._note(f"a worker died ({call or 'waiting'}{f' {bundle.data}' if bundle else ''})")
+        if gave_up and bundle is None:
+            raise ScalepredError(f"{MAX_DEATHS} workers died while they started. Is there memory enough for so many?")
+        if bundle and gave_up:
+            self._give_up(bundle, run, f"{MAX_DEATHS} workers died of it")
+        elif bundle and run:
+            bundle.todo.appendleft(run)
+        elif bundle and call == "features":
+            bundle.wants_features = True
+        if bundle and bundle in self._open and not self._is_held(bundle):
+            self._open.remove(bundle)
+            self._waiting.appendleft(bundle)
+        self._start_worker()
+
+    def _is_held(self, bundle: _Bundle) -> bool:
+        return any(hand.bundle is bundle for hand in self._hands.values())
+
+    def _take_failure(
+        self, hand: _Hand, call: str | None, failure: Failure, bundle: _Bundle | None, run: PlannedRun | None
+    ) -> None:
+        if bundle is None:
+            raise _as_error(failure)
+        self.journal.log(f"{_now()} failed: {call} {bundle.data}: {failure.words}\n{failure.traceback}".rstrip())
+        if not failure.on_purpose:
+            self._n_errors += 1
+        if self._n_errors >= MAX_FAILURES:
+            raise ScalepredError(
+                f"{MAX_FAILURES} errors in a row, the last one in {call} of {bundle.data}: {failure.words} "
+                f"What is done is kept; {self.journal.folder / 'harvest.log'} has the details."
+            )
+        self._give_up(bundle, run, failure.words)
+        if run is None:
+            hand.bundle = None
+
+    def _give_up(self, bundle: _Bundle, run: PlannedRun | None, reason: str) -> None:
+        """Go on without a run, or without a whole bundle if it can't be opened or looked at."""
+        if run:
+            self.failed[run.run_id] = reason
+            self._note(f"gave up a run of {bundle.data}: {reason}")
+            self._finish_if_done(bundle)
+            return
+        self._refuse(bundle.data, reason)
+        bundle.todo.clear()
+        bundle.n_guessed, bundle.wants_features = 0, False
+        if bundle in self._open:
+            self._open.remove(bundle)
+
+    def _refuse(self, data: str, reason: str) -> None:
+        self.refused[data] = reason
+        self._note(f"refused: {data}: {reason}")
+
+    # --- what it tells ---
+
+    @property
+    def n_left(self) -> int:
+        """Number of runs that are still to do, as far as it is known."""
+        return sum(bundle.n_left for bundle in (*self._waiting, *self._open))
+
+    def _note(self, words: str) -> None:
+        self._notes.append(words)
+        self.journal.log(f"{_now()} {words}")
+
+    def _progress(self, run: RunRecord | None = None) -> Progress:
+        seconds = time.monotonic() - self._began
+        n_left = self.n_left
+        notes = tuple(self._notes)
+        self._notes.clear()
+        return Progress(
+            run=run,
+            notes=notes,
+            n_done=self.n_done,
+            n_diverged=self.n_diverged,
+            n_left=n_left,
+            pictures_per_second=self._n_pictures / max(seconds, 1e-9),
+            seconds_left=seconds / self.n_done * n_left if self.n_done else None,
+            workers={number: hand.words() for number, hand in self._hands.items()},
+        )
 
 
-def _bundle(task: Task, source: Source, wanted: Sequence[PlannedRun], stored: "_Stored") -> Bundle:
-    return Bundle(
-        task=task,
-        source=source,
-        runs=tuple(run for run in wanted if run.run_id not in stored.run_ids),
-        lacks_features=(task.record.task_id, source.source_id, feature_set(task.image_px)) not in stored.features,
-    )
+def workers_that_fit(peak_bytes: int, *, device_bytes: int, at_most: int) -> int:
+    """Return how many workers of this peak fit on a device, a context of CUDA's for each and a fifth of all spared."""
+    return max(1, min(at_most, int(0.8 * device_bytes / (peak_bytes + CONTEXT_BYTES))))
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """What a warehouse holds already: runs, and (task, source, feature set)."""
-
-    run_ids: set[str]
-    features: set[tuple[str, str, str]]
-
-
-def _stored(warehouse: Path, lock_timeout_seconds: float) -> _Stored:
-    if not warehouse.exists():
-        return _Stored(set(), set())
-    with open_warehouse(warehouse, read_only=True, lock_timeout_seconds=lock_timeout_seconds) as store:
-        return _Stored(store.run_ids(), {(f.task_id, f.source_id, f.feature_set) for f in store.features()})
+def _balanced(bundles: Sequence[_Bundle]) -> list[_Bundle]:
+    """Order bundles so that every origin and source has its first before any has its second, and so on."""
+    seen: Counter[tuple[str, int, int]] = Counter()
+    turns = []
+    for bundle in bundles:
+        key = (bundle.origin, bundle.source, bundle.image_px)
+        turns.append(seen[key])
+        seen[key] += 1
+    return [bundle for _, bundle in sorted(zip(turns, bundles, strict=True), key=lambda pair: pair[0])]
 
 
-def run_plan(
-    plan: Plan,
-    *,
-    warehouse: Path,
-    recipe_names: dict[str, str],
-    device: torch.device,
-    dtype: torch.dtype,
-    lock_timeout_seconds: float = 60.0,
-) -> Iterator[RunRecord]:
-    """Run a plan and yield every run once it is stored.
-
-    A run is stored if and only if its finetune finished, in one transaction, so a harvest may be stopped at any moment
-    and loses the run in hand at most. The warehouse is held only while a row is written.
-    """
-    for bundle in plan.bundles:
-        features = _missing_features(bundle, device, dtype)
-        with open_warehouse(warehouse, lock_timeout_seconds=lock_timeout_seconds) as store:
-            store.add_task(bundle.task.record)
-            store.add_source(bundle.source.record)
-            for recipe_id, recipe in {run.recipe.recipe_id: run.recipe for run in bundle.runs}.items():
-                name = recipe_names.get(recipe_id, recipe_id[:8])
-                store.add_recipe(RecipeRecord(recipe_id=recipe_id, name=name, json=recipe.to_json()))
-            store.add_features(features)
-        for planned in bundle.runs:
-            record, _ = run_one(bundle.task, bundle.source, planned, device=device, dtype=dtype)
-            with open_warehouse(warehouse, lock_timeout_seconds=lock_timeout_seconds) as store:
-                store.add_run(record)
-            yield record
+def _baseline_name(recipe: str) -> str:
+    return "baseline" if recipe == "graduated" else f"baseline of {recipe}"
 
 
-def _missing_features(bundle: Bundle, device: torch.device, dtype: torch.dtype) -> list[FeatureRecord]:
-    if not bundle.lacks_features:
-        return []
-    task, source = bundle.task, bundle.source
-    found = compute_features(source, task.train, n_classes=len(task.classes), device=device, dtype=dtype)
-    return as_records(found, task_id=task.record.task_id, source_id=source.source_id, image_px=task.image_px)
+def _as_error(failure: Failure) -> Exception:
+    return ScalepredError(failure.words) if failure.on_purpose else RuntimeError(failure.traceback)
 
 
-def run_one(
-    task: Task,
-    source: Source,
-    planned: PlannedRun,
-    *,
-    device: torch.device,
-    dtype: torch.dtype,
-    on_epoch: Callable[[int, float], None] | None = None,
-) -> tuple[RunRecord, Finetuned]:
-    """Finetune once and return the warehouse's row for it, and what came of it."""
-    started = time.perf_counter()
-    outcome = finetune(
-        source,
-        task.train,
-        {"val": task.val, "test": task.test},
-        n_classes=len(task.classes),
-        recipe=planned.recipe,
-        scale=planned.scale,
-        seed=planned.seed,
-        device=device,
-        dtype=dtype,
-        on_epoch=on_epoch,
-    )
-    seconds = time.perf_counter() - started
-    return _as_record(outcome, task, source, planned, device=device, seconds=seconds), outcome
+def _line(run: RunRecord, bundle: _Bundle) -> str:
+    what = "baseline" if run.scale is None else f"scale {run.scale:g}"
+    accuracy = "" if run.val_accuracy is None else f" val {run.val_accuracy:.3f}"
+    return f"{_now()} {run.status}: {bundle.data} {what} seed {run.seed}{accuracy} {run.seconds:.1f} s {run.run_id}"
 
 
-def _as_record(
-    outcome: Finetuned, task: Task, source: Source, planned: PlannedRun, *, device: torch.device, seconds: float
-) -> RunRecord:
-    val, test = outcome.scores.get("val"), outcome.scores.get("test")
-    return RunRecord(
-        run_id=planned.run_id,
-        task_id=task.record.task_id,
-        source_id=source.source_id,
-        recipe_id=planned.recipe.recipe_id,
-        scale=planned.scale,
-        seed=planned.seed,
-        status=outcome.status,
-        diverged_step=outcome.diverged_step,
-        val_accuracy=val.accuracy if val else None,
-        val_loss=val.loss if val else None,
-        test_accuracy=test.accuracy if test else None,
-        test_loss=test.loss if test else None,
-        val_correct=np.packbits(val.correct).tobytes() if val else None,
-        test_correct=np.packbits(test.correct).tobytes() if test else None,
-        epoch_losses=outcome.epoch_losses,
-        rates=outcome.rates,
-        seconds=seconds,
-        device=device_name(device),
-        versions={name: version(name) for name in VERSIONS},
-        finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    )
-
-
-def device_name(device: torch.device) -> str:
-    """Return the device as a person would name it, such as "cpu (x86_64, 2 threads)"."""
-    if device.type == "cuda":
-        return f"cuda ({torch.cuda.get_device_name(device)})"
-    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -2,8 +2,10 @@
 
 import errno
 import hashlib
+import math
 import os
 import stat
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -22,6 +24,9 @@ from scalepred.errors import DataError
 
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 MAX_MEGAPIXELS = 64.0
+IN_MEMORY_BYTES = 1 << 30
+"""Decoded pictures of a task beyond this lie in a file that is mapped into memory."""
+
 THUMBNAIL_PX = 12
 JUNK = {"__macosx", "@eadir", "thumbs.db", "desktop.ini", "lost+found", "$recycle.bin", "system volume information"}
 NEAR_CONTRAST = 0.05
@@ -366,6 +371,7 @@ def load_pictures(
     *,
     image_px: int,
     max_megapixels: float = MAX_MEGAPIXELS,
+    max_bytes: int = IN_MEMORY_BYTES,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Loaded:
     """Decode every picture once, in a few threads, and keep only what is small: square, thumbnail, hash and size.
@@ -374,9 +380,10 @@ def load_pictures(
         items: files, or what opens the pictures that a library holds.
         image_px: side of the squares.
         max_megapixels: limit for a picture, from its header.
+        max_bytes: squares that take more lie in a file that is mapped into memory.
         on_progress: called with pictures done and pictures in all.
     """
-    images = np.empty((len(items), 3, image_px, image_px), np.uint8)
+    images = room_for((len(items), 3, image_px, image_px), max_bytes=max_bytes)
     good: list[tuple[int, _Small]] = []
     bad: list[tuple[int, str]] = []
     pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
@@ -401,6 +408,14 @@ def load_pictures(
         bad=tuple(bad),
         notes=tuple((position, note) for position, each in good for note in each.notes),
     )
+
+
+def room_for(shape: tuple[int, ...], *, max_bytes: int) -> np.ndarray:
+    """Return an array of uint8: in memory up to ``max_bytes``, else in a file without a name, mapped into memory."""
+    if math.prod(shape) <= max_bytes:
+        return np.empty(shape, np.uint8)
+    with tempfile.TemporaryFile(prefix="scalepred-") as file:
+        return np.memmap(file, np.uint8, "w+", shape=shape)
 
 
 def near_duplicate_groups(hashes: Sequence[str], thumbnails: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from scalepred.config import content_id
 from scalepred.errors import DataError, UsageError, join_problems
 from scalepred.images import (
+    IN_MEMORY_BYTES,
     MAX_MEGAPIXELS,
     Item,
     Loaded,
@@ -28,6 +30,7 @@ from scalepred.images import (
     load_pictures,
     near_duplicate_groups,
     readable,
+    room_for,
     walk,
 )
 from scalepred.records import TaskRecord
@@ -105,6 +108,20 @@ class Task:
     inspection: Inspection
 
 
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What is known of a task before its pictures are read.
+
+    Attributes:
+        origin: the collection that it was drawn from.
+        fingerprint: changes whenever its files may have, for one machine and one version of what decodes, and so saves
+            reading them only to learn the task's id again; None for pictures that a library holds.
+    """
+
+    origin: str
+    fingerprint: str | None
+
+
 @dataclass(frozen=True)
 class Entry:
     """A picture that the data names: its path in words, its file, label, and the user's split and group, if given."""
@@ -160,6 +177,7 @@ def read_task(
     split_seed: int = 0,
     on_bad_image: str = "skip",
     max_megapixels: float = MAX_MEGAPIXELS,
+    max_bytes: int = IN_MEMORY_BYTES,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Task:
     """Read a task: find its pictures, decode each once, keep duplicates together, and split.
@@ -171,6 +189,7 @@ def read_task(
         split_seed: of the splits that the user has not made.
         on_bad_image: "skip" sets bad pictures aside, "fail" refuses the data.
         max_megapixels: what is larger is a bad picture.
+        max_bytes: decoded pictures that take more lie in a file that is mapped into memory.
         on_progress: called with pictures decoded and pictures in all.
 
     Raises:
@@ -179,7 +198,14 @@ def read_task(
     """
     if on_bad_image not in ("skip", "fail"):
         raise UsageError(f"on_bad_image is 'skip' or 'fail', not {on_bad_image!r}.")
-    found = _understand(data, image_px, split_seed, max_megapixels, on_progress)
+    found = _understand(
+        data,
+        image_px=image_px,
+        split_seed=split_seed,
+        max_megapixels=max_megapixels,
+        max_bytes=max_bytes,
+        on_progress=on_progress,
+    )
     bad = _bad(found)
     if on_bad_image == "fail" and bad:
         raise DataError(
@@ -191,7 +217,26 @@ def read_task(
     inspection = _inspection(found)
     if inspection.problem:
         raise DataError(f"{data}: {inspection.problem}")
-    return _as_task(found, inspection, image_px)
+    return _as_task(found, inspection, image_px, max_bytes)
+
+
+def survey(data: str | Path, *, split_seed: int = 0) -> Survey:
+    """Look at the files of a task without reading them.
+
+    Raises:
+        DataError: as ``list_pictures``.
+    """
+    listing = list_pictures(data)
+    files: list[list[object]] = []
+    for entry in listing.entries:
+        status = _status(entry.item) if isinstance(entry.item, Path) else None
+        if status is None:
+            return Survey(origin=listing.origin, fingerprint=None)
+        size = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        files.append([entry.path, entry.label, entry.split, entry.group, *size])
+    versions = [version("scalepred"), version("pillow")]
+    found = [versions, str(Path(data).resolve()), listing.name, listing.origin, split_seed, files]
+    return Survey(origin=listing.origin, fingerprint=content_id("scan", found))
 
 
 def inspect(
@@ -206,19 +251,25 @@ def inspect(
     Raises:
         DataError: if there is no such data, or its layout or manifest can't be read.
     """
-    return _inspection(_understand(data, 16, split_seed, max_megapixels, on_progress))
+    return _inspection(
+        _understand(data, image_px=16, split_seed=split_seed, max_megapixels=max_megapixels, on_progress=on_progress)
+    )
 
 
 def _understand(
     data: str | Path,
+    *,
     image_px: int,
     split_seed: int,
     max_megapixels: float,
+    max_bytes: int = IN_MEMORY_BYTES,
     on_progress: Callable[[int, int], None] | None,
 ) -> _Understood:
     listing = list_pictures(data)
     items = [entry.item for entry in listing.entries]
-    loaded = load_pictures(items, image_px=image_px, max_megapixels=max_megapixels, on_progress=on_progress)
+    loaded = load_pictures(
+        items, image_px=image_px, max_megapixels=max_megapixels, max_bytes=max_bytes, on_progress=on_progress
+    )
     good = [listing.entries[i] for i in loaded.kept]
     same = near_duplicate_groups(loaded.hashes, loaded.thumbnails)
     groups = joined(same, [entry.group for entry in good])
@@ -246,7 +297,7 @@ def _inspection(found: _Understood) -> Inspection:
     )
 
 
-def _as_task(found: _Understood, inspection: Inspection, image_px: int) -> Task:
+def _as_task(found: _Understood, inspection: Inspection, image_px: int, max_bytes: int) -> Task:
     good, loaded, codes = found.good, found.loaded, found.codes
     classes = tuple(inspection.classes)
     number = {name: index for index, name in enumerate(classes)}
@@ -255,7 +306,10 @@ def _as_task(found: _Understood, inspection: Inspection, image_px: int) -> Task:
     splits = {}
     for code, name in enumerate(SPLITS):
         rows = np.array([i for i in order if codes[i] == code], dtype=np.int64)
-        splits[name] = Split(loaded.images[rows], labels[rows], tuple(good[i].path for i in rows))
+        images = room_for((len(rows), *loaded.images.shape[1:]), max_bytes=max_bytes * len(rows) // len(good))
+        for position, row in enumerate(rows):  # one by one, for they may lie in a file
+            images[position] = loaded.images[row]
+        splits[name] = Split(images, labels[rows], tuple(good[i].path for i in rows))
     contents = sorted([loaded.hashes[i], good[i].label, SPLITS[codes[i]]] for i in order)
     record = TaskRecord(
         task_id=content_id("task", contents),

@@ -1,9 +1,12 @@
 """The DuckDB warehouse: what has been harvested, kept so that it can be trusted and queried."""
 
+import datetime
 import errno
+import itertools
 import json
 import os
 import re
+import shlex
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +19,7 @@ import duckdb
 
 from scalepred import migrations
 from scalepred.config import GRID, Recipe, run_id
-from scalepred.errors import DataError, ScalepredError, UsageError, VersionError, WarehouseBusyError
+from scalepred.errors import DamagedError, DataError, ScalepredError, UsageError, VersionError, WarehouseBusyError
 from scalepred.files import appearing, sha256
 from scalepred.records import (
     DIVERGED,
@@ -46,7 +49,7 @@ KEYS = {
     "predictions": "prediction_id",
 }
 SNAPSHOT = "snapshot.json"
-_JSON_FIELDS = {"label_counts", "facts", "versions", "predicted"}
+_JSON_FIELDS = {"label_counts", "facts", "versions", "predicted", "execution"}
 _SETTINGS = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 _READS_ONLY_ITSELF = {"enable_external_access": "false", "lock_configuration": "true"}
 _DAMAGE = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
@@ -118,15 +121,24 @@ class Warehouse:
         """Add what ``finetune --auto`` chose and what came out."""
         self._add("predictions", [prediction])
 
+    def add_all(self, records: Sequence[Any]) -> None:
+        """Add records of any kinds, all or none, those that others refer to first."""
+        with self._transaction():
+            for table, kind in TABLES.items():
+                self._insert(table, [record for record in records if isinstance(record, kind)])
+
     def _add(self, table: str, records: Sequence[Any]) -> None:
+        with self._transaction():
+            self._insert(table, records)
+
+    def _insert(self, table: str, records: Sequence[Any]) -> None:
         if not records:
             return
         marks = ", ".join("?" * len(fields(records[0])))
         rows = [_as_row(record) for record in records]
-        with self._transaction():
-            self.connection.executemany(
-                f"INSERT INTO {table} ({_columns(table)}) VALUES ({marks}) ON CONFLICT DO NOTHING", rows
-            )
+        self.connection.executemany(
+            f"INSERT INTO {table} ({_columns(table)}) VALUES ({marks}) ON CONFLICT DO NOTHING", rows
+        )
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -165,9 +177,22 @@ class Warehouse:
         """Return all predictions, by id."""
         return self._all("predictions", PredictionRecord)
 
-    def run_ids(self) -> set[str]:
-        """Return the ids of all finished runs."""
-        return {row[0] for row in self.connection.execute("SELECT run_id FROM runs").fetchall()}
+    def keys(self, table: str) -> set[str]:
+        """Return the ids of all rows of a table that has one id."""
+        return {row[0] for row in self.connection.execute(f"SELECT {KEYS[table]} FROM {table}").fetchall()}
+
+    def outcomes(self, source_ids: Sequence[str]) -> list[tuple[str, str, float | None, float | None]]:
+        """Return run_id, status, validation accuracy and loss of all runs of these sources."""
+        query = "SELECT run_id, status, val_accuracy, val_loss FROM runs WHERE list_contains(?, source_id)"
+        rows: list[tuple[str, str, float | None, float | None]] = self.connection.execute(
+            query, [list(source_ids)]
+        ).fetchall()
+        return rows
+
+    def feature_sets(self, source_ids: Sequence[str]) -> set[tuple[str, str, str]]:
+        """Return (task_id, source_id, feature_set) of all features of these sources."""
+        query = "SELECT DISTINCT task_id, source_id, feature_set FROM features WHERE list_contains(?, source_id)"
+        return set(self.connection.execute(query, [list(source_ids)]).fetchall())
 
     def _all(self, table: str, kind: Callable[..., _Record]) -> list[_Record]:
         names = [field.name for field in fields(TABLES[table])]
@@ -486,6 +511,29 @@ def _connect(
         wait_seconds = min(2 * wait_seconds, 0.5)
 
 
+def set_aside(path: Path) -> Path:
+    """Move a database that can't be opened, and its WAL, to names that end in ``.corrupt-<time>``; return the first.
+
+    Nothing is overwritten and nothing deleted.
+
+    Raises:
+        UsageError: if the files can't be renamed.
+    """
+    file = _file(path)
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    names = itertools.chain([f".corrupt-{now}"], (f".corrupt-{now}-{n}" for n in itertools.count(2)))
+    ending = next(each for each in names if not file.with_name(file.name + each).exists())
+    aside = file.with_name(file.name + ending)
+    try:
+        file.rename(aside)
+        wal = file.with_name(f"{file.name}.wal")
+        if wal.exists():
+            wal.rename(aside.with_name(f"{aside.name}.wal"))
+    except OSError as error:
+        raise _unusable(path, error) from error
+    return aside
+
+
 # --- what goes wrong --------------------------------------------------------------------------------------------------
 
 
@@ -516,11 +564,15 @@ def _unusable(path: Path, error: Exception) -> ScalepredError:
             f"The warehouse {path} can't be read or written: {_reason(error)}. What is stored stays as it was; "
             "make room or mend the path, or give another with --warehouse, and run the same command again."
         )
-    # DuckDB offers an extension for what it takes for a database of another kind
-    words = "It is a database of another kind." if "xtension" in str(error) else _first_line(error)
-    return VersionError(
-        f"{path} can't be used as a warehouse: {words} "
-        "It was left as it is; move it away, or give another path with --warehouse."
+    if "xtension" in str(error):  # DuckDB offers one for what it takes for a database of another kind
+        return VersionError(
+            f"{path} can't be used as a warehouse: It is a database of another kind. "
+            "It was left as it is; move it away, or give another path with --warehouse."
+        )
+    return DamagedError(
+        f"{path} can't be used as a warehouse: {_first_line(error)} It was left as it is; "
+        f"`scalepred warehouse rebuild --warehouse {shlex.quote(str(path))}` sets it aside and makes another "
+        "from its journal or from a snapshot."
     )
 
 

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from scalepred.config import GRID, Recipe, run_id
+from scalepred.engines import Event, answer
 from scalepred.finetune import Finetuned, Scores
 from scalepred.predictor import TrainingTable
 from scalepred.records import DIVERGED, DONE, RunRecord, SourceRecord, TaskRecord
@@ -129,6 +130,38 @@ def run_record(
     )
 
 
+# --- workers without processes ----------------------------------------------------------------------------------------
+
+
+class InlineEngine:
+    """Workers in this process, one call after another; some die when they are asked for their n-th answer."""
+
+    def __init__(self, new_worker, *, deaths=()):
+        self.new_worker, self.deaths, self.n_calls = new_worker, set(deaths), 0
+        self.workers, self.calls, self.asked = {}, [], []
+
+    def start(self, worker, *, device_index=0):
+        self.workers[worker] = self.new_worker()
+
+    def call(self, worker, method, *arguments):
+        self.calls.append((worker, method, arguments))
+        self.asked.append((worker, method, arguments))
+
+    def wait(self, timeout_seconds):
+        if not self.calls:
+            return []
+        worker, method, arguments = self.calls.pop(0)
+        self.n_calls += 1
+        if self.n_calls in self.deaths:
+            del self.workers[worker]
+            return [Event(worker=worker, value=None, died=True)]
+        return [Event(worker=worker, value=answer(self.workers[worker], method, arguments))]
+
+    def stop(self):
+        self.workers.clear()
+        self.calls.clear()
+
+
 # --- pictures, a network and a finetune -------------------------------------------------------------------------------
 
 
@@ -151,10 +184,10 @@ def named_source(seed: int = 0) -> Source:
         return source_of(build(TINY))
 
 
-def fake_finetune(source, train, held_out, *, n_classes, recipe, scale, seed, device, dtype, on_epoch=None):
-    """Take the place of ``finetune``: best at scale 2, worse away from it, and diverging at 10."""
-    share = 0.5 if scale is None else max(0.0, 1 - abs(np.log2(scale) - 1) / 4)
-    diverged = scale == 10
+def fake_finetune(source, train, held_out, *, n_classes, recipe, scale, seed, best=2.0, diverges=10.0, **settings):
+    """Take the place of ``finetune``: best at one scale, worse away from it, and diverging at another."""
+    share = 0.5 if scale is None else max(0.0, 1 - abs(np.log2(scale) - np.log2(best)) / 4)
+    diverged = scale == diverges
     return Finetuned(
         network=torch.nn.Identity(),
         status=DIVERGED if diverged else DONE,

@@ -1,58 +1,39 @@
-"""The harvest on real pictures and a real DuckDB file; only the finetune is faked, but for one."""
+"""The harvest on real pictures, a real journal and a real DuckDB file; only finetunes and processes are faked."""
 
 import contextlib
 import dataclasses
-import itertools
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from fakes import QUICK, fake_finetune, write_task
+from fakes import QUICK, InlineEngine, fake_finetune, write_task
 from networks import tiny_source
 from PIL import Image
 
 import scalepred.harvest as module
 from scalepred.config import GRID, baseline_of
-from scalepred.errors import UsageError
-from scalepred.harvest import device_name, make_plan, run_plan, wanted_runs
+from scalepred.engines import WorkerSettings
+from scalepred.errors import ScalepredError, UsageError, VersionError, WarehouseBusyError
+from scalepred.harvest import Harvest, Wanted, workers_that_fit
+from scalepred.journal import journal_of
 from scalepred.predictor import train
 from scalepred.table import build
 from scalepred.targets import unpack_correct
 from scalepred.warehouse import open_warehouse
+from scalepred.worker import Worker
 
 pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
 
-CPU = torch.device("cpu")
 FROZEN = dataclasses.replace(QUICK, batchnorm="frozen")
-
-
-SHORT = (0.5, 2.0, 10.0)
+LARGER = dataclasses.replace(QUICK, image_px=24)
 
 
 @pytest.fixture(autouse=True)
-def _quick(request, monkeypatch):
-    """Fake the finetune, shorten the grid, and open the DuckDB file once; real training does none of that."""
-    if "real_training" in request.keywords:
-        yield
-        return
-    monkeypatch.setattr(module, "finetune", fake_finetune)
-    monkeypatch.setattr(module, "GRID", SHORT)
-    with contextlib.ExitStack() as stack:
-        opened = {}
-
-        @contextlib.contextmanager
-        def open_once(path, **_):
-            if path not in opened:
-                opened[path] = stack.enter_context(open_warehouse(path))
-            yield opened[path]
-
-        monkeypatch.setattr(module, "open_warehouse", open_once)
-        yield
-
-
-@pytest.fixture
-def _whole_grid(monkeypatch, _quick):
-    monkeypatch.setattr(module, "GRID", GRID)
+def _fakes(monkeypatch, source):
+    other = tiny_source(seed=1)
+    monkeypatch.setattr("scalepred.worker.load_source", lambda name, weights: {"tiny": source, "other": other}[name])
+    monkeypatch.setattr("scalepred.bundle.finetune", fake_finetune)
 
 
 @pytest.fixture(scope="module")
@@ -70,234 +51,422 @@ def warehouse(tmp_path):
     return tmp_path / "w.duckdb"
 
 
-def plan_of(tasks, source, warehouse, *, recipes=(QUICK,), n_seeds=1, sources=None, **more):
-    return make_plan(tasks, sources or [source], list(recipes), n_seeds=n_seeds, warehouse=warehouse, **more)
+def harvest_of(data, warehouse, *, recipes=None, sources=("tiny",), deaths=(), **wanted):
+    settings = WorkerSettings(sources=tuple((name, None) for name in sources), device="cpu")
+    asked = {"n_seeds": 1, "max_workers": 1, "lock_timeout_seconds": 0.2} | wanted
+    return Harvest(
+        Wanted(data=data, recipes=recipes or {"quick": QUICK}, warehouse=warehouse, **asked),
+        InlineEngine(lambda: Worker(settings), deaths=deaths),
+    )
 
 
-def go(plan, warehouse):
-    names = {QUICK.recipe_id: "quick", baseline_of(QUICK).recipe_id: "baseline"}
-    return run_plan(plan, warehouse=warehouse, recipe_names=names, device=CPU, dtype=torch.float32)
+def go(harvest):
+    """Run a harvest to its end; return its plan and its runs."""
+    with harvest.held():
+        plan = harvest.plan()
+        return plan, [progress.run for progress in harvest.run() if progress.run]
 
 
 def stored(warehouse):
-    with module.open_warehouse(warehouse) as store:
+    with open_warehouse(warehouse) as store:
         assert store.verify() == []
         return {"tasks": store.tasks(), "sources": store.sources(), "recipes": store.recipes(),
                 "features": store.features(), "runs": store.runs()}  # fmt: skip
 
 
+def opened(harvest):
+    return [Path(arguments[0]).name for _, method, arguments in harvest.engine.asked if method == "open"]
+
+
 # --- the plan ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("_whole_grid")
-def test_a_grid_is_the_baseline_and_eleven_scales_for_every_seed():
-    runs = wanted_runs("task", "source", [QUICK], n_seeds=2)
-    assert [(run.seed, run.scale) for run in runs] == [(seed, x) for seed in (0, 1) for x in (None, *GRID)]
-    assert {run.recipe for run in runs if run.scale is None} == {baseline_of(QUICK)}
-    assert len({run.run_id for run in runs}) == 24
-
-
-def test_recipes_that_differ_in_multipliers_only_share_a_baseline():
-    other = dataclasses.replace(QUICK, multipliers=(1, 1, 1, 1, 1, 1))
-    runs = wanted_runs("task", "source", [QUICK, other], n_seeds=1)
-    assert len(runs) == 1 + 2 * len(SHORT)
-    assert len(wanted_runs("task", "source", [QUICK, FROZEN], n_seeds=1)) == 2 * (1 + len(SHORT))
-
-
-@pytest.mark.usefixtures("_whole_grid")
-def test_a_plan_counts_twelve_runs_for_every_task(tasks, source, warehouse):
-    seen = []
-    plan = plan_of(tasks, source, warehouse, on_task=lambda *told: seen.append(told))
-    assert (plan.n_runs, plan.n_stored, plan.refused) == (24, 0, {})
-    assert [bundle.task.record.name for bundle in plan.bundles] == ["birds", "fish"]
-    assert all(bundle.lacks_features for bundle in plan.bundles)
-    assert seen == [(1, 2, "birds"), (2, 2, "fish")]
+def test_a_plan_counts_unread_tasks_in_full_and_reads_none(tasks, warehouse):
+    harvest = harvest_of(tasks, warehouse, n_seeds=2)
+    plan = harvest.plan()
+    assert [(bundle.data, bundle.source, bundle.n_runs, bundle.is_read) for bundle in plan.bundles] == [
+        (tasks[0], "tiny", 24, False),
+        (tasks[1], "tiny", 24, False),
+    ]
+    assert (plan.n_runs, plan.n_stored, plan.refused) == (48, 0, {})
+    assert opened(harvest) == []
     assert not warehouse.exists()
 
 
-def test_a_bad_task_is_refused_with_its_reason_and_the_others_go_on(tasks, source, warehouse, tmp_path):
-    alone = write_task(tmp_path / "alone", classes=("only",))
-    plan = plan_of([tasks[0], str(alone), str(tmp_path / "nowhere"), tasks[1]], source, warehouse)
-    assert plan.n_runs == 8
-    assert plan.refused == {
-        str(alone): f"{alone}: found one class, 'only'; at least two classes with pictures are needed.",
-        str(tmp_path / "nowhere"): f"There is nothing at {tmp_path / 'nowhere'}: "
-        "give a folder of class folders or a CSV manifest.",
+def test_a_bad_task_is_refused_with_its_reason_and_the_others_go_on(tasks, warehouse, tmp_path):
+    alone, nowhere = str(write_task(tmp_path / "alone", classes=("only",))), str(tmp_path / "nowhere")
+    harvest = harvest_of([tasks[0], alone, nowhere, tasks[1]], warehouse)
+    plan, runs = go(harvest)
+    why = f"There is nothing at {nowhere}: give a folder of class folders or a CSV manifest."
+    assert plan.refused == {nowhere: why}
+    assert harvest.refused == {
+        nowhere: why,
+        alone: f"{alone}: found one class, 'only'; at least two classes with pictures are needed.",
     }
+    assert len(runs) == 24
+    assert f"refused: {nowhere}: {why}" in journal_of(warehouse).folder.joinpath("harvest.log").read_text()
 
 
-def test_one_task_under_two_names_is_done_once(tasks, source, warehouse, tmp_path):
-    twin = write_task(tmp_path / "twin", seed=0)
-    plan = plan_of([tasks[0], str(twin), tasks[0]], source, warehouse, sources=[source, source])
-    assert (plan.n_runs, plan.n_stored) == (4, 0)
-    assert len(list(go(plan, warehouse))) == 4
+def test_one_task_under_two_names_is_done_once(tasks, warehouse, tmp_path):
+    twin = str(write_task(tmp_path / "twin", seed=0))
+    _, runs = go(harvest_of([tasks[0], twin, tasks[0]], warehouse, sources=("tiny", "tiny")))
+    assert len(runs) == 12
+    plan, runs = go(harvest_of([tasks[0], twin], warehouse))
+    assert (plan.n_runs, plan.n_stored, runs) == (0, 12, [])
 
 
-def test_pictures_that_a_network_cannot_take_are_refused_before_any_task_is_read(tasks, source, warehouse, monkeypatch):
+def test_pictures_that_a_network_cannot_take_are_refused_before_any_task_is_read(tasks, warehouse, monkeypatch):
     def refuse(*_, **__):
         raise UsageError("too small")
 
-    monkeypatch.setattr(module, "check_takes", refuse)
-    monkeypatch.setattr(module, "read_task", None)
-    with pytest.raises(UsageError, match="too small"):
-        plan_of(tasks, source, warehouse)
+    monkeypatch.setattr("scalepred.worker.check_takes", refuse)
+    harvest = harvest_of(tasks, warehouse)
+    with pytest.raises(ScalepredError, match="too small"):
+        harvest.plan()
+    assert opened(harvest) == []
+
+
+def test_every_origin_and_source_has_its_first_task_before_any_has_its_second(tmp_path, warehouse):
+    tasks = []
+    for index, origin in enumerate(("a", "a", "a", "b", "b", "c")):
+        folder = write_task(tmp_path / f"{origin}{index}", seed=index)
+        (folder / "task.json").write_text(json.dumps({"name": folder.name, "origin": origin}))
+        tasks.append(str(folder))
+    plan = harvest_of(tasks, warehouse, sources=("tiny", "other")).plan()
+    names = [Path(bundle.data).name for bundle in plan.bundles]
+    assert names == [name for name in ("a0", "b3", "c5", "a1", "b4", "a2") for _ in range(2)]
 
 
 # --- running ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_harvest_stores_everything_and_a_second_one_does_nothing(tasks, source, warehouse):
-    first = list(go(plan_of(tasks, source, warehouse), warehouse))
+def test_a_harvest_stores_everything_and_a_second_one_does_nothing(tasks, warehouse):
+    _, first = go(harvest_of(tasks, warehouse))
     found = stored(warehouse)
-    assert {run.run_id for run in first} == {run.run_id for run in found["runs"]}
-    assert (len(found["tasks"]), len(found["sources"]), len(found["runs"])) == (2, 1, 8)
-    assert {recipe.name for recipe in found["recipes"]} == {"quick", "baseline"}
-    again = plan_of(tasks, source, warehouse)
-    assert (again.bundles, again.n_runs, again.n_stored) == ((), 0, 8)
-    assert list(go(again, warehouse)) == []
+    assert sorted(run.run_id for run in first) == [run.run_id for run in found["runs"]]
+    assert (len(found["tasks"]), len(found["sources"]), len(found["runs"])) == (2, 1, 24)
+    assert {recipe.name for recipe in found["recipes"]} == {"quick", "baseline of quick"}
+    again = harvest_of(tasks, warehouse)
+    plan, runs = go(again)
+    assert (plan.bundles, plan.n_stored, runs, opened(again)) == ((), 24, [], [])
 
 
-@pytest.mark.parametrize("done", [0, 1, 4, 7])
-def test_an_interrupted_harvest_is_finished_by_the_same_command(tasks, source, warehouse, done, monkeypatch):
-    calls = []
-
-    def interrupted(*args, **settings):
-        calls.append(settings["scale"])
-        if len(calls) == done + 1:
-            raise KeyboardInterrupt
-        return fake_finetune(*args, **settings)
-
-    monkeypatch.setattr(module, "finetune", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        list(go(plan_of(tasks, source, warehouse), warehouse))
-    assert len(stored(warehouse)["runs"]) == done
-    rest = plan_of(tasks, source, warehouse)
-    assert (rest.n_runs, rest.n_stored) == (8 - done, done)
-    list(go(rest, warehouse))
-    runs = stored(warehouse)["runs"]
-    assert len(runs) == len({run.run_id for run in runs}) == 8
-    assert len(calls) == 9
-
-
-def test_changed_pictures_are_another_task(tasks, source, warehouse, tmp_path):
-    list(go(plan_of(tasks[:1], source, warehouse), warehouse))
-    Image.new("RGB", (24, 24), (9, 200, 9)).save(tmp_path / "birds" / "dark" / "0.png")
-    plan = plan_of(tasks[:1], source, warehouse)
-    assert (plan.n_runs, plan.n_stored) == (4, 0)
-    list(go(plan, warehouse))
-    found = stored(warehouse)
-    assert len({task.task_id for task in found["tasks"]}) == 2
-    assert len(found["runs"]) == 8
-
-
-def test_features_are_computed_once_for_each_task_and_source(tasks, source, warehouse, monkeypatch):
-    calls = []
-    real = module.compute_features
-
-    def counted(which, *args, **settings):
-        calls.append(which.source_id)
-        return real(which, *args, **settings)
-
-    monkeypatch.setattr(module, "compute_features", counted)
-    other = tiny_source(seed=1)
-    for recipes in ((QUICK,), (QUICK,), (QUICK, FROZEN)):
-        list(go(plan_of(tasks[:1], source, warehouse, sources=[source, other], recipes=recipes), warehouse))
-    assert sorted(calls) == sorted([source.source_id, other.source_id])
-    assert {f.feature_set for f in stored(warehouse)["features"]} == {"basic-1@16px"}
-
-
-def test_what_was_stopped_after_its_features_does_not_compute_them_again(tasks, source, warehouse):
-    running = go(plan_of(tasks[:1], source, warehouse), warehouse)
-    next(running)
+@pytest.mark.parametrize("done", [0, 1, 7, 23])
+def test_a_stopped_harvest_is_finished_by_the_same_command(tasks, warehouse, done):
+    first = harvest_of(tasks, warehouse)
+    first.plan()
+    running = first.run()
+    while first.n_done < done:
+        next(running)
     running.close()
-    assert [bundle.lacks_features for bundle in plan_of(tasks[:1], source, warehouse).bundles] == [False]
+    assert len(journal_of(warehouse).keys("runs")) == done
+    _, rest = go(harvest_of(tasks, warehouse))
+    assert len(rest) == 24 - done
+    assert len(stored(warehouse)["runs"]) == 24
 
 
-def test_recipes_and_picture_sizes_keep_their_own_runs_and_features(tasks, source, warehouse):
-    larger = dataclasses.replace(QUICK, image_px=24)
-    plan = plan_of(tasks[:1], source, warehouse, recipes=(QUICK, FROZEN, larger))
-    assert [(bundle.task.image_px, len(bundle.runs)) for bundle in plan.bundles] == [(16, 8), (24, 4)]
-    list(go(plan, warehouse))
+def test_changed_pictures_are_another_task(tasks, warehouse, tmp_path):
+    go(harvest_of(tasks[:1], warehouse))
+    Image.new("RGB", (24, 24), (9, 200, 9)).save(tmp_path / "birds" / "dark" / "0.png")
+    _, runs = go(harvest_of(tasks[:1], warehouse))
+    assert len(runs) == 12
     found = stored(warehouse)
-    assert {f.feature_set for f in found["features"]} == {"basic-1@16px", "basic-1@24px"}
+    assert (len({task.task_id for task in found["tasks"]}), len(found["runs"])) == (2, 24)
+
+
+def test_pictures_that_change_while_they_are_harvested_give_no_run_of_another_task(tasks, warehouse, tmp_path):
+    go(harvest_of(tasks[:1], warehouse))
+    harvest = harvest_of(tasks[:1], warehouse, n_seeds=2)
+    with harvest.held():
+        harvest.plan()
+        Image.new("RGB", (24, 24), (9, 200, 9)).save(tmp_path / "birds" / "dark" / "0.png")
+        list(harvest.run())
+    found = stored(warehouse)
+    assert sorted((run.task_id == found["tasks"][0].task_id) for run in found["runs"]).count(True) in (12, 24)
+    assert len(found["runs"]) == 36
+
+
+def test_features_are_computed_once_for_each_task_source_and_size(tasks, warehouse):
+    for recipes in ({"quick": QUICK}, {"quick": QUICK}, {"quick": QUICK, "frozen": FROZEN, "larger": LARGER}):
+        harvest = harvest_of(tasks[:1], warehouse, sources=("tiny", "other"), recipes=recipes)
+        go(harvest)
+        asked = [method for _, method, _ in harvest.engine.asked]
+        assert asked.count("features") == (0 if stored(warehouse)["runs"] == [] else asked.count("features"))
+    features = stored(warehouse)["features"]
+    assert {f.feature_set for f in features} == {"basic-1@16px", "basic-1@24px"}
+    assert len({(f.source_id, f.feature_set, f.name) for f in features}) == len(features)
+
+
+def test_features_that_are_there_are_not_asked_for_again(tasks, warehouse):
+    go(harvest_of(tasks[:1], warehouse))
+    again = harvest_of(tasks[:1], warehouse, n_seeds=2)
+    go(again)
+    assert "features" not in [method for _, method, _ in again.engine.asked]
+
+
+def test_recipes_and_picture_sizes_keep_their_own_runs(tasks, warehouse):
+    recipes = {"quick": QUICK, "frozen": FROZEN, "larger": LARGER}
+    _, runs = go(harvest_of(tasks[:1], warehouse, recipes=recipes))
+    found = stored(warehouse)
     by_recipe = {r.recipe_id: sum(run.recipe_id == r.recipe_id for run in found["runs"]) for r in found["recipes"]}
     assert by_recipe == {
-        member.recipe_id: n
-        for recipe in (QUICK, FROZEN, larger)
-        for member, n in ((recipe, 3), (baseline_of(recipe), 1))
+        m.recipe_id: n for recipe in recipes.values() for m, n in ((recipe, 11), (baseline_of(recipe), 1))
     }
-    assert {r.name for r in found["recipes"]} - {"quick", "baseline"} == {
-        r.recipe_id[:8] for recipe in (FROZEN, larger) for r in (recipe, baseline_of(recipe))
-    }
+    names = {name for each in recipes for name in (each, f"baseline of {each}")}
+    assert {recipe.name for recipe in found["recipes"]} == names
+    assert len(runs) == 36
 
 
-def test_more_seeds_add_to_what_is_there(tasks, source, warehouse):
-    list(go(plan_of(tasks[:1], source, warehouse), warehouse))
-    plan = plan_of(tasks[:1], source, warehouse, n_seeds=2)
-    assert (plan.n_runs, plan.n_stored) == (4, 4)
-    list(go(plan, warehouse))
-    assert sorted(run.seed for run in stored(warehouse)["runs"]) == [0] * 4 + [1] * 4
+def test_more_seeds_add_to_what_is_there(tasks, warehouse):
+    go(harvest_of(tasks[:1], warehouse))
+    plan, runs = go(harvest_of(tasks[:1], warehouse, n_seeds=2))
+    assert (plan.n_runs, plan.n_stored, len(runs)) == (12, 12, 12)
+    assert {run.seed for run in runs} == {1}
 
 
-def test_an_error_that_is_no_divergence_stops_the_harvest_and_stores_no_run(tasks, source, warehouse, monkeypatch):
-    def broken(*_, **__):
-        raise ZeroDivisionError
+def test_an_edge_that_is_best_is_extended_and_marked(tasks, warehouse, monkeypatch):
+    def best_at_20(*args, **settings):
+        return fake_finetune(*args, **settings, best=20.0, diverges=None)
 
-    monkeypatch.setattr(module, "finetune", broken)
-    with pytest.raises(ZeroDivisionError):
-        list(go(plan_of(tasks, source, warehouse), warehouse))
-    assert stored(warehouse)["runs"] == []
+    monkeypatch.setattr("scalepred.bundle.finetune", best_at_20)
+    plan, runs = go(harvest_of(tasks[:1], warehouse))
+    assert plan.n_runs == 12
+    assert [(run.scale, run.role) for run in runs[12:]] == [(20.0, "extension"), (40.0, "extension")]
+    plan, runs = go(harvest_of(tasks[:1], warehouse))
+    assert (plan.bundles, runs) == ((), [])
+
+
+def test_a_harvest_that_was_stopped_before_its_extension_extends_it_when_run_again(tasks, warehouse, monkeypatch):
+    def best_at_20(*args, **settings):
+        return fake_finetune(*args, **settings, best=20.0, diverges=None)
+
+    monkeypatch.setattr("scalepred.bundle.finetune", best_at_20)
+    first = harvest_of(tasks[:1], warehouse)
+    first.plan()
+    running = first.run()
+    while first.n_done < 12:
+        next(running)
+    running.close()
+    _, runs = go(harvest_of(tasks[:1], warehouse))
+    assert [run.scale for run in runs] == [20.0, 40.0]
+
+
+# --- several workers, and their deaths --------------------------------------------------------------------------------
+
+
+def test_workers_share_what_there_is_and_no_run_is_done_twice(tasks, warehouse):
+    harvest = harvest_of(tasks[:1], warehouse, max_workers=3)
+    _, runs = go(harvest)
+    workers = {worker for worker, method, _ in harvest.engine.asked if method == "run"}
+    assert (len(runs), len(workers)) == (12, 3)
+    assert len(stored(warehouse)["runs"]) == 12
+
+
+@pytest.mark.parametrize("death", range(2, 18))
+def test_a_worker_may_die_at_any_call_and_every_run_is_done_once(tasks, warehouse, death):
+    harvest = harvest_of(tasks[:1], warehouse, max_workers=2, deaths=[death])
+    if death == 2:  # while the parent waits for the first worker
+        with pytest.raises(ScalepredError, match="A worker died while it started"):
+            go(harvest)
+        return
+    _, runs = go(harvest)
+    assert sorted(run.scale or 0 for run in runs) == [0.0, *GRID]
+    assert len(stored(warehouse)["runs"]) == 12
+    assert len(stored(warehouse)["features"]) > 5
+    assert (harvest.failed, harvest.refused) == ({}, {})
+    assert "a worker died" in (journal_of(warehouse).folder / "harvest.log").read_text()
+
+
+def test_a_run_that_three_workers_died_of_is_given_up_and_the_rest_goes_on(tasks, warehouse, monkeypatch):
+    harvest = harvest_of(tasks[:1], warehouse)
+    inline = harvest.engine
+
+    def call(worker, method, *arguments):
+        if method == "run" and arguments[0].scale == 3.0:
+            inline.deaths.add(inline.n_calls + 1)
+        InlineEngine.call(inline, worker, method, *arguments)
+
+    monkeypatch.setattr(inline, "call", call)
+    _, runs = go(harvest)
+    assert len(runs) == 11
+    assert list(harvest.failed.values()) == ["3 workers died of it"]
+    _, rest = go(harvest_of(tasks[:1], warehouse))
+    assert [run.scale for run in rest] == [3.0]
+
+
+def test_an_unexpected_error_gives_up_its_run_and_is_logged_with_its_traceback(tasks, warehouse, monkeypatch):
+    def broken(*args, **settings):
+        if settings["scale"] == 4.0:
+            raise ZeroDivisionError("no")
+        return fake_finetune(*args, **settings)
+
+    monkeypatch.setattr("scalepred.bundle.finetune", broken)
+    harvest = harvest_of(tasks[:1], warehouse)
+    _, runs = go(harvest)
+    assert len(runs) == 11
+    assert list(harvest.failed.values()) == ["ZeroDivisionError: no"]
+    log = (journal_of(warehouse).folder / "harvest.log").read_text()
+    assert 'raise ZeroDivisionError("no")' in log
+
+
+def test_errors_that_do_not_end_end_the_harvest_and_what_is_done_is_kept(tasks, warehouse, monkeypatch):
+    def broken(*args, **settings):
+        if settings["scale"]:
+            raise ZeroDivisionError("no")
+        return fake_finetune(*args, **settings)
+
+    monkeypatch.setattr("scalepred.bundle.finetune", broken)
+    harvest = harvest_of(tasks, warehouse)
+    with pytest.raises(ScalepredError, match=r"5 errors in a row, the last one in run of .*ZeroDivisionError: no What"):
+        go(harvest)
+    assert len(journal_of(warehouse).keys("runs")) == 1
+
+
+def test_as_many_workers_fit_on_a_device_as_their_peaks_and_contexts_leave_room_for():
+    gigabyte = 1 << 30
+    assert workers_that_fit(2 * gigabyte, device_bytes=80 * gigabyte, at_most=64) == 24
+    assert workers_that_fit(2 * gigabyte, device_bytes=80 * gigabyte, at_most=8) == 8
+    assert workers_that_fit(70 * gigabyte, device_bytes=80 * gigabyte, at_most=8) == 1
+
+
+def test_on_a_cuda_device_workers_are_added_once_the_first_run_shows_their_size(tasks, warehouse, monkeypatch):
+    harvest = harvest_of(tasks, warehouse, max_workers=4, grows=True)
+    real_hello, real_run = Worker.hello, Worker.run
+
+    def on_cuda(self):
+        return dataclasses.replace(real_hello(self), device="cuda (a)", device_bytes=80 << 30)
+
+    def with_peak(self, planned):
+        return dataclasses.replace(real_run(self, planned), execution={"peak_bytes": 20 << 30})
+
+    monkeypatch.setattr(Worker, "hello", on_cuda)
+    monkeypatch.setattr(Worker, "run", with_peak)
+    go(harvest)
+    workers = [worker for worker, method, _ in harvest.engine.asked if method == "hello"]
+    runs_before = [m for _, m, _ in harvest.engine.asked[: [w for w, *_ in harvest.engine.asked].index(1)]].count("run")
+    assert (workers, runs_before) == ([0, 1, 2], 1)
+
+
+# --- the store --------------------------------------------------------------------------------------------------------
+
+
+def test_a_warehouse_can_be_read_while_a_harvest_runs_and_is_filled_meanwhile(tasks, warehouse, monkeypatch):
+    monkeypatch.setattr(module, "FLUSH_SECONDS", 0.0)
+    harvest = harvest_of(tasks, warehouse)
+    harvest.plan()
+    counts = []
+    for progress in harvest.run():
+        if progress.run is None and warehouse.exists():
+            with open_warehouse(warehouse, read_only=True) as store:
+                counts.append(store.status().n_done + store.status().n_diverged)
+    assert counts[-1] == 24
+    assert len(set(counts)) > 10
+
+
+def test_a_warehouse_that_is_busy_at_the_end_gets_its_runs_from_the_next_harvest(tasks, warehouse, monkeypatch):
+    harvest = harvest_of(tasks[:1], warehouse)
+
+    @contextlib.contextmanager
+    def busy(*_, **__):
+        raise WarehouseBusyError("held by process 7")
+        yield
+
+    with harvest.held():
+        harvest.plan()
+        with monkeypatch.context() as patch:
+            patch.setattr("scalepred.keeping.open_warehouse", busy)
+            with pytest.raises(WarehouseBusyError, match="held by process 7"):
+                list(harvest.run())
+    assert len(journal_of(warehouse).keys("runs")) == 12
+    plan, runs = go(harvest_of(tasks[:1], warehouse))
+    assert (plan.n_stored, runs) == (12, [])
+    assert len(stored(warehouse)["runs"]) == 12
+
+
+def test_a_lost_warehouse_is_made_again_from_the_journal(tasks, warehouse):
+    go(harvest_of(tasks, warehouse))
+    before = stored(warehouse)
+    warehouse.unlink()
+    plan, runs = go(harvest_of(tasks, warehouse))
+    assert (plan.n_stored, runs) == (24, [])
+    assert stored(warehouse) == before
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a database at all", None])
+def test_a_damaged_warehouse_is_set_aside_and_made_again_from_the_journal(tasks, warehouse, damage):
+    go(harvest_of(tasks[:1], warehouse))
+    before = stored(warehouse)
+    whole = warehouse.read_bytes()
+    broken = whole[: len(whole) // 2] if damage is None else damage
+    warehouse.write_bytes(broken)
+    harvest = harvest_of(tasks[:1], warehouse)
+    with harvest.held():
+        plan = harvest.plan()
+        notes = [note for progress in harvest.run() for note in progress.notes]
+    assert plan.n_stored == 12
+    assert notes[0].startswith("THE WAREHOUSE WAS DAMAGED: ")
+    (aside,) = warehouse.parent.glob("*.corrupt-*")
+    assert aside.read_bytes() == broken
+    assert stored(warehouse) == before
+
+
+def test_a_file_that_was_never_a_warehouse_is_left_as_it_is(tasks, warehouse):
+    warehouse.write_bytes(b"a,b\n1,2\n")
+    with pytest.raises(VersionError, match="It was left as it is"):
+        go(harvest_of(tasks[:1], warehouse))
+    assert warehouse.read_bytes() == b"a,b\n1,2\n"
+
+
+def test_a_damaged_file_of_the_journal_costs_one_run(tasks, warehouse):
+    go(harvest_of(tasks[:1], warehouse))
+    before = stored(warehouse)["runs"]
+    warehouse.unlink()
+    file = next((journal_of(warehouse).folder / "runs").rglob("*.json"))
+    file.write_bytes(file.read_bytes()[:100])
+    harvest = harvest_of(tasks[:1], warehouse)
+    with harvest.held():
+        plan = harvest.plan()
+        progress = list(harvest.run())
+    assert (plan.n_stored, plan.n_runs) == (11, 1)
+    assert progress[0].notes == ("1 damaged files of runs in the journal were set aside (.corrupt)",)
+    assert [run.run_id for run in stored(warehouse)["runs"]] == [run.run_id for run in before]
 
 
 # --- what a run's row holds -------------------------------------------------------------------------------------------
 
 
-def test_a_row_says_how_the_run_went(tasks, source, warehouse):
-    plan = plan_of(tasks[:1], source, warehouse)
-    runs = {run.scale: run for run in go(plan, warehouse)}
-    task = plan.bundles[0].task
+def test_a_row_says_how_the_run_went(tasks, warehouse):
+    _, done = go(harvest_of(tasks[:1], warehouse))
+    runs = {run.scale: run for run in done}
+    (task,) = stored(warehouse)["tasks"]
     good = runs[2.0]
-    assert (good.status, good.diverged_step) == ("done", None)
-    assert unpack_correct(good.val_correct, task.record.n_val).mean() == good.val_accuracy == 1
-    assert unpack_correct(good.test_correct, task.record.n_test).mean() == good.test_accuracy == 1
+    assert (good.status, good.diverged_step, good.role) == ("done", None, "grid")
+    assert unpack_correct(good.val_correct, task.n_val).mean() == good.val_accuracy == 1
+    assert unpack_correct(good.test_correct, task.n_test).mean() == good.test_accuracy == 1
     assert runs[0.5].test_accuracy == runs[0.5].val_accuracy == 0.5
     assert good.rates == [tuple(0.001 * m * 2.0 for m in QUICK.multipliers)]
     assert runs[None].rates == [(0.0, 0.0, 0.0, 0.0, 0.0, 0.01)]
     assert runs[None].recipe_id == baseline_of(QUICK).recipe_id
     assert set(good.versions) == {"scalepred", "torch", "timm", "numpy"}
-    assert good.device == device_name(CPU)
     assert good.device.startswith("cpu (")
+    assert good.device.endswith("1 threads)")
+    assert good.execution == {"dtype": "float32", "micro_batch": 8, "frozen_front_kept": True}
     assert good.seconds > 0
     assert good.finished_at.endswith("+00:00")
     assert good.epoch_losses == [0.0]
 
 
-def test_a_diverged_run_is_stored_without_accuracies(tasks, source, warehouse):
-    runs = {run.scale: run for run in go(plan_of(tasks[:1], source, warehouse), warehouse)}
-    lost = runs[10.0]
+def test_a_diverged_run_is_stored_without_accuracies(tasks, warehouse):
+    _, done = go(harvest_of(tasks[:1], warehouse))
+    lost = {run.scale: run for run in done}[10.0]
     assert (lost.status, lost.diverged_step) == ("diverged", 1)
     assert {lost.val_accuracy, lost.test_accuracy, lost.val_loss, lost.val_correct, lost.test_correct} == {None}
 
 
-@pytest.mark.usefixtures("_whole_grid")
-def test_a_harvest_becomes_a_table_whose_best_scale_is_the_known_one(tasks, source, warehouse):
-    list(go(plan_of(tasks[:1], source, warehouse), warehouse))
+def test_a_harvest_becomes_a_table_whose_best_scale_is_the_known_one(tasks, warehouse):
+    go(harvest_of(tasks[:1], warehouse))
     harvested = build(**stored(warehouse))
     assert harvested.table.names == ("birds",)
     assert np.isfinite(harvested.table.features).all()
     assert harvested.table.scales[harvested.test.argmax(axis=1)].tolist() == [2.0]
     assert 1.5 <= train(harvested.table).groups[0].fixed_scale <= 2.5  # the best of smoothed means
-
-
-@pytest.mark.real_training
-def test_a_real_harvest_that_is_interrupted_ends_with_the_numbers_of_one_that_is_not(tasks, source, tmp_path):
-    found = []
-    for name, stops in (("a.duckdb", (3, 12)), ("b.duckdb", (12,))):
-        for stop in stops:
-            running = go(plan_of(tasks[:1], source, tmp_path / name), tmp_path / name)
-            list(itertools.islice(running, stop))
-            running.close()
-        runs = stored(tmp_path / name)["runs"]
-        assert len(runs) == 12
-        found.append([(run.run_id, run.status, run.val_correct, run.test_correct, run.epoch_losses) for run in runs])
-    assert found[0] == found[1]

@@ -20,15 +20,18 @@ def classify(
 ) -> None:
     """Classify PICTURES with the model in MODEL."""
     options.check_device(device)
-    from scalepred import auto, modelfolder
+    import torch
+
+    from scalepred import modelfolder
     from scalepred.cli import output as out
     from scalepred.cli import render
+    from scalepred.devices import pick_device
     from scalepred.errors import DataError
 
     loaded = modelfolder.load_model(model)
     files = modelfolder.find_pictures(pictures)
-    where, dtype = auto.pick_device(device)
-    results = modelfolder.classify(loaded, files, device=where, dtype=dtype, max_megapixels=max_megapixels)
+    where = pick_device(device)
+    results = modelfolder.classify(loaded, files, device=where, dtype=torch.float32, max_megapixels=max_megapixels)
     if json:
         out.print_json({"schema": 1, "model": str(model), "pictures": [_as_json(result) for result in results]})
     else:

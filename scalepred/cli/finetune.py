@@ -54,15 +54,17 @@ def finetune(
     settings = load_recipe(recipe)
     if scale is not None:
         check_scale(scale)  # before the imports that take seconds
-    from scalepred.auto import finetune_once, given, keep_job, pick_device, predict
+    from scalepred.auto import finetune_once, given, keep_job, predict
+    from scalepred.devices import pick_device, pick_dtype
     from scalepred.predictor import load
     from scalepred.sources import load_source
     from scalepred.tasks import read_task
 
     notes = out.notes()
     chooser = load(options.predictor_path(predictor)) if scale is None else scale
-    where, dtype = pick_device(device)
+    where = pick_device(device)
     network = load_source(source, weights=weights)
+    dtype = pick_dtype(network, settings, where)
     started = time.perf_counter()
     task = render.read(
         read_task,

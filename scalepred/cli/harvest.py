@@ -1,4 +1,4 @@
-"""`scalepred harvest`: run what is missing of the grid, task by task."""
+"""`scalepred harvest`: run what is missing of the grid, task by task, on all cores or a cluster."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scalepred.cli import options
+from scalepred.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from scalepred.harvest import Plan
+    from scalepred.harvest import Harvest, Plan
+
+ENGINES = ("local", "ray")
 
 
 def harvest(
@@ -28,75 +31,121 @@ def harvest(
     warehouse: options.WarehouseFile = None,
     lock_timeout: options.LockTimeout = 60.0,
     device: options.DeviceName = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Finetunes at a time. Default: one for each core that has memory; on GPUs as many as fit.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    memory: Annotated[
+        float, typer.Option(help="Gigabytes that each worker keeps pictures and activations in.", min=0.01)
+    ] = 1.0,
+    engine: Annotated[str, typer.Option(help="local: processes of this machine; ray: actors of a Ray cluster.")] = (
+        "local"
+    ),
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of the Ray cluster. Default: one that is started here.", show_default=False),
+    ] = None,
+    gpus_per_worker: Annotated[float, typer.Option(help="Share of a GPU that Ray gives each worker.", min=0)] = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and stop.")] = False,
-    json: options.Json = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print a line of JSON for each run, and one at the end.")
+    ] = False,
 ) -> None:
     """Finetune every task at the eleven scales, and the baseline, and store features and accuracies.
 
-    Runs what the warehouse lacks: run again, it does nothing. Stopped at any moment, it loses the run in hand at most.
+    Runs what the warehouse lacks: run again, it does nothing. Stopped at any moment, it loses the runs in hand at most.
     """
     options.check_device(device)
+    if engine not in ENGINES:
+        raise UsageError(f"--engine is {' or '.join(ENGINES)}, not {engine!r}.")
+    if engine == "local" and (address or gpus_per_worker):
+        raise UsageError("--address and --gpus-per-worker belong to --engine ray.")
     path = options.warehouse_path(warehouse)
-    from scalepred.auto import pick_device
-    from scalepred.cli import output as out
     from scalepred.cli import render
-    from scalepred.config import baseline_of, load_recipe
-    from scalepred.errors import DataError, UsageError
-    from scalepred.harvest import make_plan, run_plan
-    from scalepred.sources import DEFAULT_SOURCE, load_source
+    from scalepred.config import load_recipe
+    from scalepred.engines import LocalEngine, WorkerSettings, default_workers
+    from scalepred.harvest import Harvest, Wanted
     from scalepred.tasks import find_tasks
 
-    names = source or [DEFAULT_SOURCE]
+    names = source or ["efficientnet_lite0"]
     if weights is not None and len(names) > 1:
         raise UsageError("--weights belongs to one source: give one --source with it.")
-    recipes = {name: load_recipe(name) for name in recipe or ["graduated"]}
-    found = find_tasks(tasks)
-    with render.progress("reading tasks") as bar:
-        plan = make_plan(
-            found,
-            [load_source(name, weights=weights) for name in names],
-            list(recipes.values()),
-            n_seeds=seeds,
-            warehouse=path,
-            lock_timeout_seconds=lock_timeout,
-            on_task=bar.update,
-        )
-    render.show_plan(out.notes(), plan, warehouse=path)
-    if len(plan.refused) == len(found):
-        raise DataError(f"None of the {len(found)} tasks can be harvested.")
-    known = {member.recipe_id: name for name, member in recipes.items()}
-    known |= {baseline_of(member).recipe_id: _baseline_name(name) for name, member in recipes.items()}
-    where, dtype = pick_device(device)
-    counts = {"done": 0, "diverged": 0}
-    if not dry_run:
-        with render.progress("harvesting", total=plan.n_runs) as bar:
-            running = run_plan(
-                plan, warehouse=path, recipe_names=known, device=where, dtype=dtype, lock_timeout_seconds=lock_timeout
-            )
-            for n, run in enumerate(running, start=1):
-                counts[run.status] += 1
-                bar.update(n, plan.n_runs, f"{counts['diverged']} diverged")
+    n_workers, n_threads = default_workers(workers)
+    wanted = Wanted(
+        data=find_tasks(tasks),
+        recipes={Path(name).stem: load_recipe(name) for name in recipe or ["graduated"]},
+        n_seeds=seeds,
+        warehouse=path,
+        max_workers=n_workers,
+        grows=workers is None and engine == "local",
+        lock_timeout_seconds=lock_timeout,
+    )
+    settings = WorkerSettings(
+        sources=tuple((name, weights) for name in names),
+        device=device,
+        n_threads=n_threads,
+        max_bytes=int(memory * 1e9),
+    )
+    if engine == "ray":
+        from scalepred.ray_engine import RayEngine
+
+        work = Harvest(wanted, RayEngine(settings, address=address, gpus_per_worker=gpus_per_worker))
+    else:
+        work = Harvest(wanted, LocalEngine(settings))
+    with work.held():
+        try:
+            plan = work.plan()
+        except BaseException:
+            work.stop()
+            raise
+        render.show_plan(plan, warehouse=path)
+        if len(plan.refused) == len(wanted.data):
+            raise DataError(f"None of the {len(wanted.data)} tasks can be harvested.")
+        if not dry_run:
+            _run(work, plan, json=json)
+    _conclude(work, plan, json=json, dry_run=dry_run)
+
+
+def _run(work: "Harvest", plan: "Plan", *, json: bool) -> None:
+    from scalepred.cli import output as out
+    from scalepred.cli import render
+
+    try:
+        with render.harvesting(plan.n_runs) as shown:
+            for progress in work.run():
+                shown.update(progress)
+                if json and progress.run:
+                    out.print_json(render.run_as_json(progress.run), indent=None)
+    except KeyboardInterrupt:
+        for note in work.stop():
+            out.note(note)
+        out.note(f"interrupted: {work.n_done} runs done, {work.n_left} left; the same command goes on from here")
+        raise
+
+
+def _conclude(work: "Harvest", plan: "Plan", *, json: bool, dry_run: bool) -> None:
+    from scalepred.cli import output as out
+
     if json:
-        out.print_json(_summary(plan, counts, path, dry_run=dry_run))
+        summary = {
+            "schema": 1,
+            "dry_run": dry_run,
+            "warehouse": str(work.wanted.warehouse),
+            "planned": plan.n_runs,
+            "stored_before": plan.n_stored,
+            "done": work.n_done - work.n_diverged,
+            "diverged": work.n_diverged,
+            "failed": [{"run_id": run_id, "reason": reason} for run_id, reason in work.failed.items()],
+            "refused": [{"task": name, "reason": reason} for name, reason in work.refused.items()],
+        }
+        out.print_json(summary, indent=None)
     elif not dry_run:
-        notes = out.notes()
-        notes.print(f"{counts['done']} runs done, {counts['diverged']} diverged, {plan.n_stored} were stored before")
-        notes.print(f"next: scalepred train-predictor --warehouse {path}")
-    if plan.refused:
+        counts = f"{work.n_done - work.n_diverged} runs done, {work.n_diverged} diverged, {len(work.failed)} failed"
+        out.note(f"{counts}, {plan.n_stored} were stored before")
+        out.note(f"next: scalepred train-predictor --warehouse {work.wanted.warehouse}")
+    if work.refused or work.failed:
         raise typer.Exit(6)
-
-
-def _baseline_name(recipe: str) -> str:
-    return "baseline" if recipe == "graduated" else f"baseline of {recipe}"
-
-
-def _summary(plan: "Plan", counts: dict[str, int], path: Path, *, dry_run: bool) -> dict[str, object]:
-    return {
-        "schema": 1,
-        "dry_run": dry_run,
-        "warehouse": str(path),
-        "planned": plan.n_runs,
-        "stored_before": plan.n_stored,
-        **counts,
-        "refused": [{"task": name, "reason": reason} for name, reason in plan.refused.items()],
-    }

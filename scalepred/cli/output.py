@@ -17,20 +17,21 @@ _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode's categories of control and format characters, lone surrogates, and separators of lines and paragraphs."""
 
 
-def print_json(document: Any) -> None:
-    """Print one document on stdout, with names as they are where stdout can hold them.
+def print_json(document: Any, *, indent: int | None = 1) -> None:
+    """Print one document on stdout, with names as they are where stdout can hold them; on one line without indent.
 
     Lone surrogates, as in undecodable file names, are escaped, and so is all else that stdout's encoding lacks.
 
     Raises:
         ValueError: if a number is not finite; nothing has been printed then.
     """
-    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
-        text = json.dumps(document, indent=1, ensure_ascii=True, allow_nan=False)
+        text = json.dumps(document, indent=indent, ensure_ascii=True, allow_nan=False)
     sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def console() -> "Console":
@@ -41,6 +42,11 @@ def console() -> "Console":
 def notes() -> "Console":
     """Return the console of stderr, for notes and progress."""
     return _console(stderr=True)
+
+
+def note(words: str) -> None:
+    """Print a note on stderr, on a line of its own, whatever it holds."""
+    notes().print(safe(words), soft_wrap=True)
 
 
 def _console(*, stderr: bool) -> "Console":

@@ -21,6 +21,7 @@ def predict(
     from scalepred.cli import output as out
     from scalepred.cli import render
     from scalepred.config import load_recipe
+    from scalepred.devices import pick_device, pick_dtype
     from scalepred.predictor import load
     from scalepred.sources import check_takes, load_source
     from scalepred.tasks import read_task
@@ -32,7 +33,8 @@ def predict(
     )
     network = load_source(source, weights=weights)
     check_takes(network.architecture, image_px=settings.image_px)
-    where, dtype = auto.pick_device(device)
+    where = pick_device(device)
+    dtype = pick_dtype(network, settings, where)
     predicted = auto.predict(task, network, loaded, recipe=settings, device=where, dtype=dtype)
     if json:
         out.print_json(predicted.to_json())

@@ -6,21 +6,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from scalepred.cli.output import notes, safe, table
+from scalepred.cli.output import note, notes, safe, table
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.live import Live
     from rich.progress import Progress, TaskID
+    from rich.table import Table
 
     from scalepred.auto import Job, Prediction
     from scalepred.config import Recipe
     from scalepred.evaluate import Evaluation
     from scalepred.harvest import Plan
+    from scalepred.harvest import Progress as HarvestProgress
     from scalepred.modelfolder import Classified
     from scalepred.predictor import Choice, Predictor
+    from scalepred.records import RunRecord
     from scalepred.tasks import Inspection
 
 SHOWN = 8
+SECONDS_BETWEEN_LINES = 60.0
 Read = TypeVar("Read")
 
 
@@ -165,18 +170,85 @@ def show_job(console: "Console", job: "Job") -> None:
     console.print(f"classify a picture: scalepred classify {_shell(job.output)} PICTURE", soft_wrap=True)
 
 
-def show_plan(console: "Console", plan: "Plan", *, warehouse: Path) -> None:
+def show_plan(plan: "Plan", *, warehouse: Path) -> None:
     """Show what a harvest will do before it does it."""
-    lacking = sum(bundle.lacks_features for bundle in plan.bundles)
-    console.print(f"warehouse: {safe(str(warehouse))}", soft_wrap=True)
-    console.print(
-        f"plan: {plan.n_runs} runs and features of {lacking} tasks to do; {plan.n_stored} runs are stored already"
+    note(f"warehouse: {warehouse}")
+    unread = sum(not bundle.is_read for bundle in plan.bundles)
+    words = (
+        f"plan: {plan.n_runs} runs of {len(plan.bundles)} tasks and sources to do; {plan.n_stored} are stored already"
     )
-    for bundle in plan.bundles:
-        size = f"{bundle.task.record.n_train} train, {bundle.task.record.n_val} val, {bundle.task.record.n_test} test"
-        console.print(f"  {safe(bundle.task.record.name)} on {bundle.source.name}: {len(bundle.runs)} runs ({size})")
-    for name, reason in plan.refused.items():
-        console.print(f"refused: {safe(name)}: {safe(reason)}")
+    note(words + (f" ({unread} have not been read before, and count in full)" if unread else ""))
+    for bundle in plan.bundles[:SHOWN]:
+        note(f"  {Path(bundle.data).name} on {bundle.source}: {bundle.n_runs} runs")
+    if len(plan.bundles) > SHOWN:
+        note(f"  … and {len(plan.bundles) - SHOWN} more")
+
+
+def run_as_json(run: "RunRecord") -> dict[str, object]:
+    """Return the line of a finished run."""
+    names = ("run_id", "task_id", "source_id", "recipe_id", "scale", "seed", "role", "status")
+    numbers = ("val_accuracy", "test_accuracy", "seconds")
+    return {"schema": 1, **{name: getattr(run, name) for name in (*names, *numbers)}}
+
+
+@contextmanager
+def harvesting(n_runs: int) -> Iterator["_Harvesting"]:
+    """Show a harvest on stderr: a bar and what each worker does on a terminal, else a line now and then."""
+    from rich.live import Live
+
+    console = notes()
+    if not console.is_terminal:
+        yield _Harvesting(n_runs, None)
+        return
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        yield _Harvesting(n_runs, live)
+
+
+class _Harvesting:
+    def __init__(self, n_runs: int, live: "Live | None") -> None:
+        self.n_runs, self.live, self.told, self.n_told = n_runs, live, time.monotonic(), 0
+
+    def update(self, progress: "HarvestProgress") -> None:
+        """Show how far it is."""
+        for words in progress.notes:
+            self.live.console.print(safe(words), soft_wrap=True) if self.live else note(words)
+        if self.live:
+            self.live.update(_harvest_table(progress), refresh=False)
+        elif self._is_due(progress):
+            note(_harvest_words(progress))
+            self.told, self.n_told = time.monotonic(), progress.n_done
+
+    def _is_due(self, progress: "HarvestProgress") -> bool:
+        """Tell every tenth of all runs, and every minute; at the end in any case."""
+        done = progress.n_done - self.n_told
+        late = time.monotonic() - self.told >= SECONDS_BETWEEN_LINES
+        return done > 0 and (late or 10 * done >= self.n_runs or progress.n_left == 0)
+
+
+def _harvest_words(progress: "HarvestProgress") -> str:
+    left = "" if progress.seconds_left is None else f", {_clock(progress.seconds_left)} left"
+    return (
+        f"{progress.n_done} runs done, {progress.n_left} left, {progress.n_diverged} diverged, "
+        f"{progress.pictures_per_second:.0f} pictures/s{left}"
+    )
+
+
+def _harvest_table(progress: "HarvestProgress") -> "Table":
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    shown = Table.grid(padding=(0, 1))
+    bar = ProgressBar(total=max(1, progress.n_done + progress.n_left), completed=progress.n_done, width=30)
+    shown.add_row(bar, _harvest_words(progress))
+    for number, words in progress.workers.items():
+        shown.add_row(f"worker {number}", safe(words))
+    return shown
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
 
 
 def show_stages(console: "Console", name: str, stages: Sequence[dict[str, object]]) -> None:

@@ -1,0 +1,69 @@
+"""Devices: which one to use, what a person calls it, and whether bfloat16 pays there."""
+
+import platform
+import time
+
+import torch
+from torch.nn import functional
+
+from scalepred.config import Recipe
+from scalepred.errors import UsageError
+from scalepred.sources import Source, new_network, normalise, on_device
+
+PAYS = 1.1
+"""bfloat16 is used from this speed-up on, for it costs digits."""
+
+_STEPS = 3
+
+
+def pick_device(name: str, *, index: int = 0) -> torch.device:
+    """Return the device for "auto", "cpu" or "cuda", and of several of CUDA the one with this index.
+
+    Raises:
+        UsageError: if CUDA is wanted and there is none.
+    """
+    has_cuda = torch.cuda.is_available()
+    if name == "cuda" and not has_cuda:
+        raise UsageError("There is no CUDA device here: use --device cpu, or auto.")
+    return torch.device("cuda", index) if has_cuda and name != "cpu" else torch.device("cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """Return the device as a person would name it, such as "cpu (x86_64, 2 threads)"."""
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Say whether a device computes in bfloat16 by itself rather than through float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def pick_dtype(source: Source, recipe: Recipe, device: torch.device) -> torch.dtype:
+    """Return bfloat16 where three steps of training a source are clearly faster in it, else float32."""
+    if not has_bfloat16(device):
+        return torch.float32
+    plain, short = (_step_seconds(source, recipe, device, dtype) for dtype in (torch.float32, torch.bfloat16))
+    return torch.bfloat16 if plain >= PAYS * short else torch.float32
+
+
+def _step_seconds(source: Source, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> float:
+    """Return the least seconds of three steps on random pictures, after one that warms up."""
+    generator = torch.Generator().manual_seed(0)
+    network = on_device(new_network(source, n_classes=2, generator=generator), device).train()
+    shape = (min(8, recipe.batch_size) if device.type == "cpu" else recipe.batch_size, 3, *(recipe.image_px,) * 2)
+    images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8).to(device)
+    seconds = []
+    for _ in range(1 + _STEPS):
+        started = time.perf_counter()
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+            logits = network(normalise(images, source.architecture))
+            loss = functional.cross_entropy(logits, torch.zeros(len(images), dtype=torch.int64, device=device))
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has left it untyped
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds[1:])

@@ -1,0 +1,197 @@
+"""Where a harvest's workers run: processes of this machine."""
+
+import contextlib
+import dataclasses
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from scalepred.errors import ScalepredError
+
+WORKER_BYTES = 3 << 29
+"""What a worker takes at most for tasks of a few thousand small pictures; see the log of 2026-11-24."""
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings:
+    """All that a worker needs to know when it starts.
+
+    Attributes:
+        sources: name and weights file, or None, of every network.
+        device: "auto", "cpu" or "cuda".
+        n_threads: that torch may use on a CPU.
+        device_index: which of several CUDA devices.
+        max_bytes: of decoded pictures and of what frozen fronts give, together, in memory.
+    """
+
+    sources: tuple[tuple[str, Path | None], ...]
+    device: str = "auto"
+    n_threads: int = 1
+    device_index: int = 0
+    max_bytes: int = 1 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """An error of a worker: its words, and whether scalepred raised it on purpose; else its traceback."""
+
+    words: str
+    on_purpose: bool
+    traceback: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """What became of a worker's call: its answer, a Failure, or None if the worker has died."""
+
+    worker: int
+    value: Any
+    died: bool = False
+
+
+class Engine(Protocol):
+    """Runs ``worker.Worker`` objects somewhere; each has a number, and does one call at a time."""
+
+    def start(self, worker: int, *, device_index: int = 0) -> None:
+        """Start a worker."""
+
+    def call(self, worker: int, method: str, *arguments: object) -> None:
+        """Ask a worker for something; what comes of it is an event."""
+
+    def wait(self, timeout_seconds: float) -> list[Event]:
+        """Return what has happened, waiting for something if nothing has."""
+
+    def stop(self) -> None:
+        """End all workers at once, whatever they do."""
+
+
+def default_workers(n_workers: int | None) -> tuple[int, int]:
+    """Return how many workers to start on this machine, and how many threads each may use, so that cores are busy once.
+
+    Args:
+        n_workers: what the user asks for; None for one for each core, as far as there is memory.
+    """
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if n_workers is None:
+        n_workers = max(1, min(n_cores, _free_bytes() // WORKER_BYTES))
+    return n_workers, max(1, n_cores // n_workers)
+
+
+def _free_bytes() -> int:
+    """Return the memory that is free, or very much where the system doesn't say."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 60
+
+
+def answer(worker: Any, method: str, arguments: tuple[object, ...]) -> Any:
+    """Call a worker, and return its answer or a Failure."""
+    try:
+        return getattr(worker, method)(*arguments)
+    except ScalepredError as error:
+        return Failure(words=str(error), on_purpose=True)
+    except Exception as error:  # the parent decides what an error means for the harvest
+        words = f"{type(error).__name__}: {error}"
+        return Failure(words=words, on_purpose=False, traceback=traceback.format_exc())
+
+
+class LocalEngine:
+    """Workers that are processes of this machine; they end when the parent does, however that ends."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self.settings = settings
+        self._context = _context()
+        self._workers: dict[int, tuple[BaseProcess, Connection]] = {}
+
+    def start(self, worker: int, *, device_index: int = 0) -> None:
+        """Start a process."""
+        ours, theirs = self._context.Pipe()
+        settings = dataclasses.replace(self.settings, device_index=device_index)
+        process = self._context.Process(target=_serve, args=(theirs, settings), name=f"scalepred-worker-{worker}")
+        with _environment(dict.fromkeys(_THREAD_VARIABLES, str(settings.n_threads))):
+            process.start()
+        theirs.close()
+        self._workers[worker] = (process, ours)
+
+    def call(self, worker: int, method: str, *arguments: object) -> None:
+        """Send a call; if the process has died, that is the next event."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._workers[worker][1].send((method, arguments))
+
+    def wait(self, timeout_seconds: float) -> list[Event]:
+        """Return the answers that have come and the processes that have died."""
+        workers = {pipe: worker for worker, (_, pipe) in self._workers.items()}
+        events = []
+        for pipe in wait(list(workers), timeout_seconds):  # the end of a process closes its pipe
+            worker = workers[cast("Connection", pipe)]
+            try:
+                events.append(Event(worker=worker, value=cast("Connection", pipe).recv()))
+            except (EOFError, ConnectionResetError):
+                self._workers.pop(worker)[0].join()
+                events.append(Event(worker=worker, value=None, died=True))
+        return events
+
+    def stop(self) -> None:
+        """Kill the processes: they hold nothing that could be lost but the run in hand."""
+        for process, _ in self._workers.values():
+            process.kill()
+        for process, pipe in self._workers.values():
+            process.join()
+            pipe.close()
+        self._workers.clear()
+
+
+def _context() -> Any:
+    """Return how processes are started: on Linux as copies of one that has imported torch once, and runs no threads."""
+    if not sys.platform.startswith("linux"):
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["scalepred.worker"])
+    return context
+
+
+@contextlib.contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for processes that are started within."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _serve(pipe: Connection, settings: WorkerSettings) -> None:
+    """Be a worker: answer the parent's calls until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent too, and that decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    from scalepred.worker import Worker  # noqa: PLC0415 - torch takes seconds, and the parent needs none of it
+
+    worker = Worker(settings)
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            method, arguments = pipe.recv()
+            pipe.send(answer(worker, method, arguments))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,128 @@
+"""Keeps what a harvest finds: in the journal at once, and from there, in batches, in the warehouse."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scalepred.errors import DamagedError, WarehouseBusyError
+from scalepred.journal import KINDS, Journal, Record, key_of
+from scalepred.plan import Outcome
+from scalepred.warehouse import Warehouse, open_warehouse, set_aside
+
+BATCH = 5_000
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What is done already: the outcomes of runs by id, and (task, source, feature set) of features."""
+
+    outcomes: dict[str, Outcome]
+    features: set[tuple[str, str, str]]
+
+
+class Keeper:
+    """The only writer of a warehouse during a harvest.
+
+    What ``add`` has returned from is in the journal and can't be lost. It reaches the warehouse by ``flush``, or, if
+    there is none any more, by the next ``catch_up``.
+    """
+
+    def __init__(self, warehouse: Path, journal: Journal, *, lock_timeout_seconds: float) -> None:
+        self.warehouse, self.journal, self.lock_timeout_seconds = warehouse, journal, lock_timeout_seconds
+        self._pending: list[Record] = []
+        self._flushed = time.monotonic()
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Journal records.
+
+        Raises:
+            UsageError: if the journal can't be written.
+        """
+        for record in records:
+            self.journal.add(record)
+            self._pending.append(record)
+
+    def flush_if_due(self, *, every_seconds: float) -> list[str]:
+        """Store what is pending once in a while, unless another process reads the warehouse; returns warnings."""
+        if not self._pending or time.monotonic() - self._flushed < every_seconds:
+            return []
+        self._flushed = time.monotonic()
+        try:
+            return self.flush(lock_timeout_seconds=0)
+        except WarehouseBusyError:  # it is in the journal, and will be tried again
+            return []
+
+    def flush(self, *, lock_timeout_seconds: float | None = None) -> list[str]:
+        """Store what is pending, in one transaction; returns warnings.
+
+        Raises:
+            WarehouseBusyError: if another process holds the warehouse for longer than the timeout.
+        """
+        timeout = self.lock_timeout_seconds if lock_timeout_seconds is None else lock_timeout_seconds
+        try:
+            with open_warehouse(self.warehouse, lock_timeout_seconds=timeout) as store:
+                store.add_all(self._pending)
+            self._pending.clear()
+        except DamagedError as error:
+            return self._replace(error)
+        return []
+
+    def catch_up(self) -> list[str]:
+        """Store what the journal holds and the warehouse lacks, as after a harvest that was killed; returns warnings.
+
+        A warehouse that is damaged is set aside, and another is made from the journal.
+        """
+        if not self.warehouse.exists() and not self.journal.folder.is_dir():
+            return []
+        try:
+            with open_warehouse(self.warehouse, lock_timeout_seconds=self.lock_timeout_seconds) as store:
+                return self._add_journal(store)
+        except DamagedError as error:
+            return self._replace(error)
+
+    def _replace(self, error: DamagedError) -> list[str]:
+        if not self.journal.keys("runs"):
+            raise error  # it may be anything, and there is nothing to make it again from
+        aside = set_aside(self.warehouse)
+        with open_warehouse(self.warehouse, lock_timeout_seconds=self.lock_timeout_seconds) as store:
+            warnings = self._add_journal(store)
+        self._pending.clear()
+        return [
+            f"THE WAREHOUSE WAS DAMAGED: {error}",
+            f"It was set aside as {aside} and made again from {self.journal.folder}. "
+            "Rows that came from a snapshot must be imported again.",
+            *warnings,
+        ]
+
+    def _add_journal(self, store: Warehouse) -> list[str]:
+        """Add what a warehouse lacks, kind by kind, so that what is referred to comes first."""
+        warnings = []
+        for kind in KINDS:
+            lacking = self.journal.keys(kind) - _keys(store, kind)
+            batch: list[Record] = []
+            n = 0
+            for record in self.journal.records(kind, lacking):
+                batch.append(record)
+                n += 1
+                if len(batch) == BATCH:
+                    store.add_all(batch)
+                    batch = []
+            store.add_all(batch)
+            if n < len(lacking):
+                warnings.append(f"{len(lacking) - n} damaged files of {kind} in the journal were set aside (.corrupt)")
+        return warnings
+
+    def stored(self, source_ids: Sequence[str]) -> Stored:
+        """Return what the warehouse holds of these sources."""
+        if not self.warehouse.exists():
+            return Stored({}, set())
+        with open_warehouse(self.warehouse, read_only=True, lock_timeout_seconds=self.lock_timeout_seconds) as store:
+            found = store.outcomes(source_ids)
+            outcomes = {run_id: Outcome(status, accuracy, loss) for run_id, status, accuracy, loss in found}
+            return Stored(outcomes, store.feature_sets(source_ids))
+
+
+def _keys(store: Warehouse, kind: str) -> set[str]:
+    """Return the keys under which a journal would hold what a warehouse does."""
+    return set(map(key_of, store.features())) if kind == "features" else store.keys(kind)

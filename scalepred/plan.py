@@ -1,0 +1,129 @@
+"""Which finetunes a task and source need: the grid, its baseline, and scales beyond an edge that is best."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from scalepred.config import GRID, Recipe, baseline_of, run_id
+from scalepred.records import DIVERGED, EXTENSION, GRID_RUN
+
+MAX_EXTENSIONS = 4
+"""So many scales are tried beyond each edge of the grid, each double or half of the one before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """One finetune of a task and source; ``scale`` is None for the baseline, ``role`` one of ``records.ROLES``."""
+
+    run_id: str
+    recipe: Recipe
+    scale: float | None
+    seed: int
+    role: str = GRID_RUN
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What of a finished run decides whether the grid is extended: validation only, since test is never chosen on."""
+
+    status: str
+    val_accuracy: float | None
+    val_loss: float | None
+
+
+def feature_set(image_px: int) -> str:
+    """Return the name under which the warehouse keeps this set of features, taken of pictures of this size."""
+    return f"basic-1@{image_px}px"
+
+
+def planned_run(
+    task_id: str, source_id: str, *, recipe: Recipe, scale: float | None, seed: int, role: str = GRID_RUN
+) -> PlannedRun:
+    """Return one finetune of a task and source, with its identity."""
+    own = run_id(task_id=task_id, source_id=source_id, recipe_id=recipe.recipe_id, scale=scale, seed=seed)
+    return PlannedRun(run_id=own, recipe=recipe, scale=scale, seed=seed, role=role)
+
+
+def wanted_runs(task_id: str, source_id: str, recipes: Sequence[Recipe], *, n_seeds: int) -> list[PlannedRun]:
+    """Return the whole grid of one task and source: for every seed and recipe the eleven scales and the baseline."""
+    runs = [
+        planned_run(task_id, source_id, recipe=member, scale=scale, seed=seed)
+        for seed in range(n_seeds)
+        for recipe in recipes
+        for member, scale in [(baseline_of(recipe), None), *((recipe, scale) for scale in GRID)]
+    ]
+    return list({run.run_id: run for run in runs}.values())  # recipes that differ in multipliers share a baseline
+
+
+def missing_runs(
+    task_id: str,
+    source_id: str,
+    recipes: Sequence[Recipe],
+    *,
+    n_seeds: int,
+    outcomes: Mapping[str, Outcome],
+    given_up: Collection[str] = (),
+) -> list[PlannedRun]:
+    """Return what is missing of the grid or, where that is whole, the next runs beyond its edges.
+
+    Args:
+        task_id: of the task.
+        source_id: of the source.
+        recipes: graduated recipes; the baseline belongs to each.
+        n_seeds: seeds 0..n_seeds-1.
+        outcomes: run_id -> what came out, of all runs that are done.
+        given_up: ids of runs that failed, which are not tried again, nor is their grid extended.
+    """
+    wanted = wanted_runs(task_id, source_id, recipes, n_seeds=n_seeds)
+    lacking = [run for run in wanted if run.run_id not in outcomes]
+    if lacking:
+        return [run for run in lacking if run.run_id not in given_up]
+    beyond = [
+        run for recipe in recipes for run in _extension(task_id, source_id, recipe, n_seeds=n_seeds, outcomes=outcomes)
+    ]
+    return [run for run in beyond if run.run_id not in given_up]
+
+
+def _extension(
+    task_id: str, source_id: str, recipe: Recipe, *, n_seeds: int, outcomes: Mapping[str, Outcome]
+) -> list[PlannedRun]:
+    scores = {s: _score(task_id, source_id, recipe, s, n_seeds=n_seeds, outcomes=outcomes) for s in GRID}
+    while (beyond := next_scale(scores)) is not None:
+        runs = _seeds(task_id, source_id, recipe, beyond, n_seeds=n_seeds)
+        lacking = [run for run in runs if run.run_id not in outcomes]
+        if lacking:
+            return lacking
+        scores[beyond] = _score(task_id, source_id, recipe, beyond, n_seeds=n_seeds, outcomes=outcomes)
+    return []
+
+
+def next_scale(scores: Mapping[float, tuple[float, float]]) -> float | None:
+    """Return the scale to try beyond the grid: the double or half of the best one if that lies at an end, else None.
+
+    Args:
+        scores: scale -> what is compared, higher is better; holds the grid and the scales beyond it so far.
+    """
+    best = max(scores, key=lambda scale: scores[scale])
+    n_above, n_below = sum(scale > GRID[-1] for scale in scores), sum(scale < GRID[0] for scale in scores)
+    if best == max(scores) and n_above < MAX_EXTENSIONS:
+        return 2 * best
+    if best == min(scores) and n_below < MAX_EXTENSIONS:
+        return best / 2
+    return None
+
+
+def _score(
+    task_id: str, source_id: str, recipe: Recipe, scale: float, *, n_seeds: int, outcomes: Mapping[str, Outcome]
+) -> tuple[float, float]:
+    """Return mean validation accuracy and, for ties, minus the mean loss; a diverged run is worse than all others."""
+    found = [outcomes[run.run_id] for run in _seeds(task_id, source_id, recipe, scale, n_seeds=n_seeds)]
+    if any(each.status == DIVERGED for each in found):
+        return (-1.0, 0.0)
+    accuracy = sum(each.val_accuracy or 0.0 for each in found) / len(found)
+    return (round(accuracy, 9), -sum(each.val_loss or 0.0 for each in found) / len(found))
+
+
+def _seeds(task_id: str, source_id: str, recipe: Recipe, scale: float, *, n_seeds: int) -> list[PlannedRun]:
+    role = GRID_RUN if scale in GRID else EXTENSION
+    return [
+        planned_run(task_id, source_id, recipe=recipe, scale=scale, seed=seed, role=role) for seed in range(n_seeds)
+    ]

@@ -1,0 +1,94 @@
+"""What a harvest's worker does, wherever it runs: hold sources and one bundle, and answer the parent's calls."""
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+from scalepred.bundle import Bundle
+from scalepred.config import Recipe
+from scalepred.devices import device_name, pick_device, pick_dtype
+from scalepred.engines import WorkerSettings
+from scalepred.plan import PlannedRun
+from scalepred.records import FeatureRecord, RunRecord, SourceRecord, TaskRecord
+from scalepred.sources import Source, check_takes, load_source
+from scalepred.tasks import Task, read_task, survey
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hello:
+    """What a worker says once it has started: its sources' rows, its device, how many there are, and their memory."""
+
+    process: int
+    sources: tuple[SourceRecord, ...]
+    device: str
+    n_devices: int = 1
+    device_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What a worker found when it opened a bundle: the task, and the fingerprint of the files that it read."""
+
+    task: TaskRecord
+    fingerprint: str | None
+
+
+class Worker:
+    """Holds the sources of a harvest, and the bundle in hand."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self.settings = settings
+        self.device = pick_device(settings.device, index=settings.device_index)
+        if self.device.type == "cpu":
+            torch.set_num_threads(settings.n_threads)
+        self.sources: list[Source] = []
+        self.task: tuple[str, int, Task] | None = None
+        self.bundle: Bundle | None = None
+
+    def hello(self) -> Hello:
+        """Load the sources, and say what there is to work with."""
+        self.sources = [load_source(name, weights=weights) for name, weights in self.settings.sources]
+        on_cuda = self.device.type == "cuda"
+        return Hello(
+            process=os.getpid(),
+            sources=tuple(source.record for source in self.sources),
+            device=device_name(self.device),
+            n_devices=torch.cuda.device_count() if on_cuda else 1,
+            device_bytes=torch.cuda.get_device_properties(self.device).total_memory if on_cuda else None,
+        )
+
+    def pick_dtype(self, source: int, recipe: Recipe) -> str:
+        """Return the dtype that pays for a source, and check that it takes pictures of the recipe's size."""
+        check_takes(self.sources[source].architecture, image_px=recipe.image_px)
+        return str(pick_dtype(self.sources[source], recipe, self.device)).removeprefix("torch.")
+
+    def open(self, data: str, source: int, image_px: int, dtype: str) -> Opened:
+        """Decode a task's pictures, unless it is the one in hand, and make a bundle of it and a source."""
+        self.bundle = None
+        before = survey(data).fingerprint
+        if self.task is None or self.task[:2] != (data, image_px):
+            self.task = None  # never two in memory
+            self.task = (data, image_px, read_task(data, image_px=image_px, max_bytes=self.settings.max_bytes // 2))
+        task = self.task[2]
+        self.bundle = Bundle(
+            task=task,
+            source=self.sources[source],
+            device=self.device,
+            dtype=getattr(torch, dtype),
+            max_bytes=self.settings.max_bytes // 2,
+        )
+        return Opened(task=task.record, fingerprint=before)
+
+    def features(self) -> list[FeatureRecord]:
+        """Compute the features of the bundle in hand."""
+        return self._bundle().features()
+
+    def run(self, planned: PlannedRun) -> RunRecord:
+        """Finetune the bundle in hand once."""
+        return self._bundle().run(planned)[0]
+
+    def _bundle(self) -> Bundle:
+        if self.bundle is None:
+            raise RuntimeError("the parent must open a bundle first")
+        return self.bundle

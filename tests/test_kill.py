@@ -1,0 +1,202 @@
+"""A real harvest by the real command, killed at random moments, stopped by signals, and out of room."""
+
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from fakes import TINY, named_source, write_task
+from safetensors.torch import save_file
+
+from scalepred.journal import journal_of
+from scalepred.warehouse import open_warehouse
+
+pytestmark = pytest.mark.slow
+
+N_KILLS = 15  # of each kind
+N_RUNS = 36
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory):
+    """The arguments of a harvest of three tasks with a tiny network, but for its warehouse."""
+    folder = tmp_path_factory.mktemp("wanted")
+    for seed, name in enumerate(("birds", "fish", "flowers")):
+        write_task(folder / "tasks" / name, seed=seed, n=24)
+    weights = folder / "tiny.safetensors"
+    save_file(named_source().architecture.network.state_dict(), weights)
+    recipe = folder / "quick.json"
+    recipe.write_text(json.dumps({"epochs": 6, "image_px": 24, "batch_size": 8}))
+    return [folder / "tasks", "--source", TINY, "--weights", weights, "--recipe", recipe, "--workers", "2"]
+
+
+def command(wanted, warehouse, *more):
+    return [sys.executable, "-m", "scalepred", "harvest", *wanted, "--warehouse", warehouse, *more]
+
+
+def start(wanted, warehouse, *more):
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command(wanted, warehouse, *more), stdout=quiet, stderr=quiet, start_new_session=True)
+
+
+def finish(wanted, warehouse, *more):
+    done = subprocess.run(command(wanted, warehouse, *more), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def numbers(warehouse):
+    """Return all that a harvest must reproduce."""
+    with open_warehouse(warehouse, read_only=True) as store:
+        assert store.verify() == []
+        runs = [
+            (run.run_id, run.status, run.role, run.val_correct, run.test_correct, run.epoch_losses, run.val_loss)
+            for run in store.runs()
+        ]
+        features = [(f.task_id, f.source_id, f.name, f.value) for f in store.features()]
+        return runs, features, store.tasks(), store.sources(), store.recipes()
+
+
+def n_journalled(warehouse):
+    return len(journal_of(warehouse).keys("runs"))
+
+
+def wait_for(condition, *, seconds=120.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def worker_pids(warehouse):
+    with contextlib.suppress(FileNotFoundError):
+        log = (journal_of(warehouse).folder / "harvest.log").read_text()
+        return [int(pid) for pid in re.findall(r"worker \d+: process (\d+)", log)]
+    return []
+
+
+def is_alive(pid):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(wanted, tmp_path_factory):
+    warehouse = tmp_path_factory.mktemp("whole") / "w.duckdb"
+    finish(wanted, warehouse)
+    found = numbers(warehouse)
+    assert len(found[0]) >= N_RUNS
+    return found
+
+
+def test_a_harvest_whose_parent_is_killed_at_random_moments_ends_with_the_numbers_of_one_that_is_not(
+    wanted, uninterrupted, tmp_path
+):
+    draw, warehouse = random.Random(0), tmp_path / "w.duckdb"
+    for kill in range(N_KILLS):
+        before = n_journalled(warehouse)
+        with start(wanted, warehouse) as process:
+            if kill % 5:  # among the runs
+                at_least = min(before + draw.randint(0, 2), N_RUNS - 1)
+                wait_for(lambda at=at_least: n_journalled(warehouse) >= at or process.poll() is not None)
+                time.sleep(draw.uniform(0, 0.6))
+            else:  # while it starts
+                time.sleep(draw.uniform(0, 6))
+            process.kill()
+        wait_for(lambda: not any(map(is_alive, worker_pids(warehouse))), seconds=20)  # workers end with their parent
+        assert n_journalled(warehouse) >= before
+    finish(wanted, warehouse)
+    assert numbers(warehouse) == uninterrupted
+
+
+def test_a_harvest_whose_workers_are_killed_at_random_moments_goes_on_to_the_same_numbers(
+    wanted, uninterrupted, tmp_path
+):
+    draw, warehouse = random.Random(1), tmp_path / "w.duckdb"
+    with start(wanted, warehouse) as process:
+        for _ in range(N_KILLS):
+            wait_for(lambda: any(map(is_alive, worker_pids(warehouse))) or process.poll() is not None)
+            time.sleep(draw.uniform(0, 0.5))
+            for pid in draw.sample(worker_pids(warehouse), len(worker_pids(warehouse))):
+                if is_alive(pid):
+                    os.kill(pid, signal.SIGKILL)
+                    break
+        process.wait(timeout=300)
+    finish(wanted, warehouse)  # what three workers died of is tried again
+    assert numbers(warehouse) == uninterrupted
+    assert len(worker_pids(warehouse)) >= 2 + N_KILLS // 2
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_harvest_with_130_its_runs_stored_and_none_of_its_workers_left(
+    wanted, uninterrupted, tmp_path, sent
+):
+    warehouse = tmp_path / "w.duckdb"
+    arguments = command(wanted, warehouse)
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: n_journalled(warehouse) >= 3)
+        process.send_signal(sent)
+        said = process.communicate(timeout=30)[1]
+    assert process.returncode == 130
+    found = re.search(r"interrupted: (\d+) runs done, (\d+) left; the same command goes on from here", said)
+    assert found, said
+    assert int(found[1]) == n_journalled(warehouse) >= 3
+    assert int(found[1]) + int(found[2]) == N_RUNS
+    assert not any(map(is_alive, worker_pids(warehouse)))
+    with open_warehouse(warehouse, read_only=True) as store:
+        assert len(store.runs()) == int(found[1])
+    finish(wanted, warehouse)
+    assert numbers(warehouse) == uninterrupted
+
+
+def test_a_full_disk_ends_a_harvest_cleanly_and_with_room_the_same_command_goes_on(wanted, uninterrupted, tmp_path):
+    warehouse = tmp_path / "w.duckdb"
+    code = f"""
+        import signal, sys
+        from pathlib import Path
+        import scalepred.journal as journal
+        real = journal.write_text
+        def write_text(file, text):
+            if file.parent.parent.name == "runs" and len(list(file.parent.parent.rglob("*.json"))) >= 5:
+                raise OSError(28, "No space left on device")
+            real(file, text)
+        journal.write_text = write_text
+        from scalepred.cli import main
+        sys.argv = ["scalepred", *{[str(each) for each in command(wanted, warehouse)[3:]]!r}]
+        if __name__ == "__main__":
+            main()
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert f"The journal {journal_of(warehouse).folder} can't be written: No space left on device." in done.stderr
+    assert n_journalled(warehouse) == 5
+    finish(wanted, warehouse)
+    assert numbers(warehouse) == uninterrupted
+
+
+def test_a_second_harvest_of_a_warehouse_waits_and_then_names_the_first(wanted, tmp_path):
+    warehouse = tmp_path / "w.duckdb"
+    with start(wanted, warehouse) as process:
+        wait_for((journal_of(warehouse).folder / "holder").is_file)
+        second = command(wanted, warehouse, "--lock-timeout", "0.5")
+        done = subprocess.run(second, capture_output=True, text=True, check=False)
+        process.kill()
+    assert done.returncode == 4
+    assert f"A harvest is filling {journal_of(warehouse).folder} already: process {process.pid}" in done.stderr
+
+
+def test_json_gives_a_line_for_every_run_and_one_at_the_end(wanted, tmp_path):
+    done = finish(wanted, tmp_path / "w.duckdb", "--json")
+    *runs, summary = map(json.loads, done.stdout.splitlines())
+    assert len(runs) == len({run["run_id"] for run in runs}) == summary["done"] + summary["diverged"] >= N_RUNS
+    assert {run["status"] for run in runs} <= {"done", "diverged"}
+    assert (summary["planned"], summary["stored_before"], summary["failed"], summary["refused"]) == (N_RUNS, 0, [], [])
