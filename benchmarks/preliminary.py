@@ -115,12 +115,17 @@ def main() -> None:
     parser.add_argument("tasks", type=Path)
     arguments = parser.parse_args()
     for cut in CUTS:
-        labelled = _emoji(arguments.packages, cut) if cut.package == EMOJI else _folders(arguments.packages, cut)
+        labelled = labelled_pictures(arguments.packages, cut)
         print(cut.name, write_task(labelled, arguments.tasks / cut.name, per_class=cut.per_class))
     rest = write_digits(arguments.tasks / ".digits", first=DEMO_PICTURES, last=None)
     for name, per_class, classes in (("digits-ten", 8, "0123456789"), ("digits-four", 25, "3589")):
         chosen = [(path, path.parent.name) for path in rest if path.parent.name in classes]
         print(name, write_task(chosen, arguments.tasks / name, per_class=per_class, origin="digits"))
+
+
+def labelled_pictures(packages: Path, cut: Cut) -> list[tuple[Path, str]]:
+    """Return every picture of a cut's classes with its class, from unpacked packages."""
+    return _emoji(packages, cut) if cut.package == EMOJI else _folders(packages, cut)
 
 
 def _folders(packages: Path, cut: Cut) -> list[tuple[Path, str]]:
@@ -145,7 +150,12 @@ def _emoji(packages: Path, cut: Cut) -> list[tuple[Path, str]]:
 
 
 def write_task(
-    labelled: list[tuple[Path, str]], folder: Path, *, per_class: int, origin: str | None = None
+    labelled: list[tuple[Path, str]],
+    folder: Path,
+    *,
+    per_class: int,
+    origin: str | None = None,
+    max_test: int = MAX_TEST,
 ) -> dict[str, int]:
     """Write a task's manifest; near duplicates stay on one side. Returns the pictures per split."""
     loaded = load_pictures([path for path, _ in labelled], image_px=16)
@@ -166,7 +176,7 @@ def write_task(
         if taken[label] + len(unit) <= per_class:
             taken[label] += len(unit)
             rows += [(path, label, "train") for path, _ in unit]
-        elif n_test + len(unit) <= MAX_TEST:
+        elif n_test + len(unit) <= max_test:
             n_test += len(unit)
             rows += [(path, label, "test") for path, _ in unit]
     folder.mkdir(parents=True, exist_ok=True)
