@@ -19,7 +19,8 @@ anew in every epoch, as their libraries do.
 plain and peer drop a picture's transparency, as their libraries do; with --on-white they put it on white, as scalepred
 does, which costs them time and makes accuracies comparable. "noise" is the mean absolute difference between a
 contender's own seeds 0 and 1. Memory is the resident memory of all processes of a contender at once, shared pages
-counted once.
+counted once. It comes from a run of its own before the first repeat, for looking takes time too; that run is not
+timed, and --no-memory leaves it out.
 
 Prints a table and ends in one line of JSON. --output holds the same JSON, and is written anew after every repeat, with
 all bundles that every contender has done.
@@ -72,6 +73,7 @@ class Settings:
         workers: for ``scalepred harvest --workers``, or None for its own default.
         on_white: as in ``bundle.Job``.
         roof_seconds: how long the roof counts.
+        memory: whether a run of its own, before the first repeat, tells a contender's memory.
         smoke: whether this only shows that all of it runs.
     """
 
@@ -83,6 +85,7 @@ class Settings:
     workers: int | None
     on_white: bool
     roof_seconds: float
+    memory: bool
     smoke: bool
 
 
@@ -124,6 +127,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, help="handed to scalepred harvest; default: nothing is handed over")
     parser.add_argument("--on-white", action="store_true", help="plain and peer put transparent pictures on white")
     parser.add_argument("--roof-seconds", type=float, default=10.0, help="how long the roof counts (default: 10)")
+    parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True, help="tell the memory too")
     parser.add_argument("--output", type=Path, metavar="FILE", help="the JSON, written anew after every repeat")
     parser.add_argument("--smoke", action="store_true", help="three tiny tasks of its own, a tiny network, one epoch")
     return parser
@@ -148,6 +152,7 @@ def read_settings(arguments: argparse.Namespace, scratch: Path) -> Settings:
         workers=arguments.workers,
         on_white=arguments.on_white,
         roof_seconds=roof_seconds,
+        memory=arguments.memory,
         smoke=arguments.smoke,
     )
 
@@ -175,22 +180,26 @@ def measure_all(settings: Settings, scratch: Path) -> Iterator[Found]:
             )
             bundle = found.bundles.setdefault((str(task), source), {name: [] for name in CONTENDERS})
             for name in CONTENDERS:
-                measured = measure(name, job, workers=settings.workers)
+                looked = None
+                if settings.memory and repeat == 0:
+                    looked = measure(name, job, workers=settings.workers, sample_memory=True).peak_bytes
+                timed_run = measure(name, job, workers=settings.workers)
+                measured = dataclasses.replace(timed_run, peak_bytes=looked)
                 note(f"repeat {repeat + 1}, {task.name}, {source}, {name}: {measured.wall_seconds:.1f} s")
                 bundle[name].append(measured)
             yield found
 
 
-def measure(name: str, job: Job, *, workers: int | None) -> Measured:
+def measure(name: str, job: Job, *, workers: int | None, sample_memory: bool = False) -> Measured:
     """Run one contender on one bundle.
 
     Raises:
         SystemExit: if it fails, or comes back without all the finetunes.
     """
     if name == "scalepred":
-        measured = measure_harvest(job, workers=workers)
+        measured = measure_harvest(job, workers=workers, sample_memory=sample_memory)
     else:
-        run = timed([sys.executable, "-m", MODULES[name], *job.arguments()])
+        run = timed([sys.executable, "-m", MODULES[name], *job.arguments()], sample_memory=sample_memory)
         outcomes = tuple(read_outcomes(run.printed))
         measured = Measured(wall_seconds=run.seconds, peak_bytes=run.peak_bytes, outcomes=outcomes)
     wanted = 12 * job.n_seeds
@@ -199,14 +208,14 @@ def measure(name: str, job: Job, *, workers: int | None) -> Measured:
     return measured
 
 
-def measure_harvest(job: Job, *, workers: int | None) -> Measured:
+def measure_harvest(job: Job, *, workers: int | None, sample_memory: bool) -> Measured:
     """Harvest one bundle into a new warehouse, and read the outcomes from there."""
     with tempfile.TemporaryDirectory() as scratch:
         warehouse = str(Path(scratch) / "warehouse.duckdb")
         own = dataclasses.replace(job, on_white=False).arguments()  # it always does
         more = [] if workers is None else ["--workers", str(workers)]
         scalepred = [sys.executable, "-m", "scalepred"]
-        run = timed([*scalepred, "harvest", *own, "--warehouse", warehouse, *more])
+        run = timed([*scalepred, "harvest", *own, "--warehouse", warehouse, *more], sample_memory=sample_memory)
         query = timed([*scalepred, "warehouse", "query", QUERY, "--warehouse", warehouse, "--json"])
     rows = json.loads(query.printed)["rows"]
     outcomes = tuple(

@@ -20,7 +20,7 @@ class Measured:
 
     Attributes:
         wall_seconds: from the command's start to its end.
-        peak_bytes: the most memory of all its processes at once, or None if unknown.
+        peak_bytes: the most memory of all its processes at once, None if not looked at.
         outcomes: its finetunes.
         n_processes: how many processes trained at once.
     """

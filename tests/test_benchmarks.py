@@ -16,6 +16,7 @@ from benchmarks.bench_tasks import cut_task
 from benchmarks.bundle import Outcome, check_recipe, check_task, points, put_on_white
 from benchmarks.peer_timm import make_optimizer, make_scheduler
 from benchmarks.plain_loop import stage_groups
+from benchmarks.timed import timed
 from scalepred.config import GRID, HEAD_ONLY, Recipe
 from scalepred.schedule import schedule_factor, stage_rates
 
@@ -121,6 +122,20 @@ def test_the_share_of_the_roof_counts_the_scaled_runs_alone():
     assert roof["share_of_roof"] == [0.5]
 
 
+def test_memory_counts_the_whole_process_tree_and_only_when_asked_for():
+    hold = "held = bytearray(b'x') * 40_000_000; import time; time.sleep(1.5)"
+    both = f"import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', {hold!r}]); {hold}; child.wait()"
+    command = [sys.executable, "-c", both]
+    looked = timed(command, sample_memory=True).peak_bytes
+    assert looked is None or looked > 80_000_000
+    assert timed([sys.executable, "-c", "pass"]).peak_bytes is None
+
+
+def test_a_command_that_fails_stops_the_benchmark_with_its_error():
+    with pytest.raises(SystemExit, match="no such luck"):
+        timed([sys.executable, "-c", "raise ValueError('no such luck')"])
+
+
 def test_geometric_means_are_told_for_each_source_and_for_all():
     four = numbers_of(bundle_of([measured(4)], [measured(1)], [measured(1)]))
     nine = numbers_of(bundle_of([measured(9)], [measured(1)], [measured(1)], source="other"))
@@ -133,7 +148,7 @@ def test_geometric_means_are_told_for_each_source_and_for_all():
 @pytest.mark.slow
 def test_the_benchmark_of_the_harvest_runs_all_contenders(tmp_path):
     output = tmp_path / "report.json"
-    command = [sys.executable, "-m", "benchmarks.bench_harvest", "--smoke", "--output", output]
+    command = [sys.executable, "-m", "benchmarks.bench_harvest", "--smoke", "--no-memory", "--output", output]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     found = json.loads(shown.stdout.splitlines()[-1])
     assert json.loads(output.read_text(encoding="utf-8")) == found
