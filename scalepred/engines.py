@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from scalepred.errors import ScalepredError
+from scalepred.records import SourceRecord, TaskRecord
 
 WORKER_BYTES = 3 << 29
 """What a worker takes at most for tasks of a few thousand small pictures; see the log of 2026-11-24."""
@@ -40,6 +41,25 @@ class WorkerSettings:
     n_threads: int = 1
     device_index: int = 0
     max_bytes: int = 1 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hello:
+    """What a worker says once it has started: its sources' rows, its device, how many there are, and their memory."""
+
+    process: int
+    sources: tuple[SourceRecord, ...]
+    device: str
+    n_devices: int = 1
+    device_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What a worker found when it opened a bundle: the task, and the fingerprint of the files that it read."""
+
+    task: TaskRecord
+    fingerprint: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scalepred.config import Recipe, baseline_of, content_id
-from scalepred.engines import Engine, Event, Failure
+from scalepred.engines import Engine, Event, Failure, Hello, Opened
 from scalepred.errors import DataError, ScalepredError
 from scalepred.journal import Journal, journal_of
 from scalepred.keeping import Keeper
@@ -403,10 +403,10 @@ class Harvest:
             return event.value  # type: ignore[no-any-return]  # run's answer
         return None
 
-    def _greet(self, number: int, hello: Any) -> None:
+    def _greet(self, number: int, hello: Hello) -> None:
         self.journal.log(f"{_now()} worker {number}: process {hello.process}, {hello.device}")
 
-    def _take_opened(self, hand: _Hand, bundle: _Bundle, opened: Any) -> None:
+    def _take_opened(self, hand: _Hand, bundle: _Bundle, opened: Opened) -> None:
         task = opened.task
         if opened.fingerprint:
             self.journal.note("scans", opened.fingerprint, {"task_id": task.task_id})

@@ -1,37 +1,17 @@
 """What a harvest's worker does, wherever it runs: hold sources and one bundle, and answer the parent's calls."""
 
 import os
-from dataclasses import dataclass
 
 import torch
 
 from scalepred.bundle import Bundle
 from scalepred.config import Recipe
 from scalepred.devices import device_name, pick_device, pick_dtype
-from scalepred.engines import WorkerSettings
+from scalepred.engines import Hello, Opened, WorkerSettings
 from scalepred.plan import PlannedRun
-from scalepred.records import FeatureRecord, RunRecord, SourceRecord, TaskRecord
+from scalepred.records import FeatureRecord, RunRecord
 from scalepred.sources import Source, check_takes, load_source
 from scalepred.tasks import Task, read_task, survey
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hello:
-    """What a worker says once it has started: its sources' rows, its device, how many there are, and their memory."""
-
-    process: int
-    sources: tuple[SourceRecord, ...]
-    device: str
-    n_devices: int = 1
-    device_bytes: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Opened:
-    """What a worker found when it opened a bundle: the task, and the fingerprint of the files that it read."""
-
-    task: TaskRecord
-    fingerprint: str | None
 
 
 class Worker:
