@@ -102,8 +102,8 @@ def finetune(
         dtype: torch.bfloat16 turns autocast on.
         micro_batch: pictures that go through the network at once, fewer than a batch where memory is short; gradients
             are accumulated, so a step stays a step, but batch normalisation sees the smaller batch.
-        prepared: what ``prepare`` has computed for this source, task and recipe; without it the numbers are the same
-            but for rounding.
+        prepared: what ``prepare`` has computed for this source, recipe and all these splits; without it the numbers
+            are the same but for rounding.
         on_epoch: called after every epoch with the number of epochs done and the epoch's mean loss.
 
     Source: Dube et al. 2018, sections 3 and 4.3.
@@ -149,10 +149,11 @@ def finetune(
             on_epoch(epoch + 1, epoch_losses[-1])
     trained = time.perf_counter()
     scores: dict[str, Scores] = {}
+    kept = prepared.activations
     if diverged_step is None:
         network.eval()
         scores = {
-            name: _score(forward, split, prepared.activations.get(name), architecture, device=device, dtype=dtype)
+            name: _score(forward, split, kept[name] if kept else None, architecture, device=device, dtype=dtype)
             for name, split in held_out.items()
             if len(split.labels)
         }
@@ -335,7 +336,7 @@ def set_mode(network: nn.Module, architecture: Architecture, recipe: Recipe) -> 
     """Put the network in training mode, but what a frozen stage or recipe must not change in evaluation mode."""
     network.train()
     for name, module in network.named_modules():
-        own = [f"{name}.{parameter}" for parameter, _ in module.named_parameters(recurse=False)]
+        own = [f"{name}.{own}".lstrip(".") for own, _ in module.named_parameters(recurse=False)]
         frozen = bool(own) and all(recipe.multipliers[architecture.stages[parameter]] == 0 for parameter in own)
         normalises = isinstance(module, nn.modules.batchnorm._BatchNorm)
         if normalises and (frozen or recipe.batchnorm == "frozen"):

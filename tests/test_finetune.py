@@ -10,7 +10,7 @@ from networks import separable, tiny_source
 from torch import nn
 
 from scalepred.config import RECIPES, Recipe, baseline_of
-from scalepred.finetune import augment, finetune, score
+from scalepred.finetune import augment, finetune, predict_logits, prepare
 from scalepred.schedule import epoch_rates, schedule_factor, stage_rates
 from scalepred.sources import new_network, normalise
 from scalepred.tasks import Split
@@ -184,10 +184,56 @@ def test_any_number_of_pictures_can_be_trained_on(n):
 
 
 def test_scoring_uses_all_pictures_however_many():
-    source = tiny_source()
-    split = separable(300, n_classes=4)
-    scores = score(source.architecture.network, source.architecture, split, device=CPU, dtype=torch.float32)
-    assert len(scores.correct) == 300
+    found = run(held_out={"val": separable(300)})
+    assert len(found.scores["val"].correct) == 300
+
+
+# --- what is computed once, and short memory ---
+
+
+def assert_same(found, expected):
+    """Compare runs whose steps round differently; the stated tolerance is a ten-thousandth of every loss."""
+    assert found.status == expected.status
+    assert found.epoch_losses == pytest.approx(expected.epoch_losses, rel=1e-4)
+    for name, scores in expected.scores.items():
+        assert found.scores[name].loss == pytest.approx(scores.loss, rel=1e-4)
+        assert (found.scores[name].correct == scores.correct).all()
+
+
+@pytest.mark.parametrize("augmentation", ["none", "flip", "crop", "crop-flip"])
+@pytest.mark.parametrize("base", [RECIPE, baseline_of(RECIPE)], ids=["graduated", "baseline"])
+@pytest.mark.parametrize("batchnorm", ["batch", "frozen"])
+def test_a_run_gives_the_same_whether_its_frozen_front_is_computed_once_or_not(base, augmentation, batchnorm):
+    recipe = dataclasses.replace(base, augmentation=augmentation, batchnorm=batchnorm)
+    source, splits = tiny_source(), {"train": separable(), "val": separable(10, seed=1), "test": separable(12, seed=2)}
+    prepared = prepare(source, splits, recipe, device=CPU, max_bytes=1 << 20)
+    kept = augmentation in ("none", "flip")
+    assert (set(prepared.activations), prepared.mirrored is not None) == (
+        set(splits if kept else ()),
+        kept and augmentation == "flip",
+    )
+    assert_same(run(recipe, source=source, prepared=prepared), run(recipe, source=source))
+
+
+def test_activations_that_would_take_too_much_memory_are_not_kept():
+    splits = {"train": separable(), "val": separable(10, seed=1)}
+    one = prepare(tiny_source(), splits, RECIPE, device=CPU, max_bytes=1 << 20).activations["train"][:1].nbytes
+    assert not prepare(tiny_source(), splits, RECIPE, device=CPU, max_bytes=34 * one - 1).activations
+    assert prepare(tiny_source(), splits, RECIPE, device=CPU, max_bytes=34 * one).activations
+
+
+def test_micro_batches_give_the_same_as_whole_ones_where_no_statistics_are_taken_of_a_batch():
+    recipe = dataclasses.replace(RECIPE, batchnorm="frozen")
+    for micro_batch in (1, 3, 8, 100):
+        assert_same(run(recipe, micro_batch=micro_batch), run(recipe))
+
+
+def test_a_trained_network_holds_what_its_parts_have_learnt():
+    source, splits = tiny_source(), {"train": separable(), "val": separable(10, seed=1)}
+    prepared = prepare(source, splits, RECIPE, device=CPU, max_bytes=1 << 20)
+    found = run(source=source, prepared=prepared, held_out={"val": splits["val"]})
+    logits = predict_logits(found.network, source.architecture, splits["val"].images, device=CPU, dtype=torch.float32)
+    assert ((logits.argmax(1).numpy() == splits["val"].labels) == found.scores["val"].correct).all()
 
 
 # --- augmentation ---
