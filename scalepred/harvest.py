@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scalepred.calls import Engine, Event, Failure, Hello, Opened
 from scalepred.config import Recipe, baseline_of, content_id
-from scalepred.engines import Engine, Event, Failure, Hello, Opened
 from scalepred.errors import DataError, ScalepredError
 from scalepred.journal import Journal, journal_of
 from scalepred.keeping import Keeper

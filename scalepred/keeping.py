@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scalepred.errors import DamagedError, WarehouseBusyError
+from scalepred.errors import DamagedError, UsageError, WarehouseBusyError
 from scalepred.journal import KINDS, Journal, Record, key_of
 from scalepred.plan import Outcome
 from scalepred.warehouse import Warehouse, open_warehouse, set_aside
@@ -112,6 +112,27 @@ class Keeper:
             if n < len(lacking):
                 warnings.append(f"{len(lacking) - n} damaged files of {kind} in the journal were set aside (.corrupt)")
         return warnings
+
+    def rebuild(self, snapshots: Sequence[Path]) -> tuple[Path | None, list[str]]:
+        """Set the warehouse aside, if there is one, and make another from the journal and from snapshots.
+
+        Returns where the old one lies now, and warnings.
+
+        Raises:
+            UsageError: if there is neither a journal nor a snapshot to make it from; nothing is touched then.
+            DataError: if a snapshot can't be imported; the new warehouse has what came before it.
+        """
+        if not self.journal.keys("runs") and not snapshots:
+            raise UsageError(
+                f"There is nothing to make {self.warehouse} again from: the journal {self.journal.folder} holds no "
+                "runs. Give a snapshot with --snapshot."
+            )
+        aside = set_aside(self.warehouse) if self.warehouse.exists() else None
+        with open_warehouse(self.warehouse, lock_timeout_seconds=self.lock_timeout_seconds) as store:
+            warnings = self._add_journal(store)
+            for folder in snapshots:
+                store.import_parquet(folder)
+        return aside, warnings
 
     def stored(self, source_ids: Sequence[str]) -> Stored:
         """Return what the warehouse holds of these sources."""

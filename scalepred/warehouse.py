@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import re
-import shlex
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +23,8 @@ from scalepred.files import appearing, sha256
 from scalepred.records import (
     DIVERGED,
     DONE,
+    EXTENSION,
+    ROLES,
     FeatureRecord,
     PredictionRecord,
     RecipeRecord,
@@ -50,6 +51,9 @@ KEYS = {
 }
 SNAPSHOT = "snapshot.json"
 _JSON_FIELDS = {"label_counts", "facts", "versions", "predicted", "execution"}
+_ADDED = {"runs": ("role", "execution")}
+"""Columns that snapshots of older schemas lack, and that take their defaults then."""
+
 _SETTINGS = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 _READS_ONLY_ITSELF = {"enable_external_access": "false", "lock_configuration": "true"}
 _DAMAGE = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
@@ -292,11 +296,12 @@ class Warehouse:
         # a folder named like origin=3 would otherwise overrule the column of that name
         rows = f"read_parquet({_quoted(file)}, hive_partitioning = false)"
         wanted, found = self._columns_and_types(table), self._columns_and_types(rows)
-        if wanted != found:
-            other = sorted(f"{name} {kind}" for name, kind in wanted.items() ^ found.items())
+        added = {name: kind for name, kind in wanted.items() if name in _ADDED.get(table, ()) and name not in found}
+        if wanted != found | added:
+            other = sorted(f"{name} {kind}" for name, kind in wanted.items() ^ (found | added).items())
             raise DataError(f"{file} has other columns than this version's {table}: {', '.join(other)}.")
         before = self._one(f"SELECT count(*) FROM {table}")
-        columns = _columns(table)
+        columns = ", ".join(f'"{name}"' for name in found)
         self.connection.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {rows} ON CONFLICT DO NOTHING")
         return int(self._one(f"SELECT count(*) FROM {table}") - before)
 
@@ -564,15 +569,12 @@ def _unusable(path: Path, error: Exception) -> ScalepredError:
             f"The warehouse {path} can't be read or written: {_reason(error)}. What is stored stays as it was; "
             "make room or mend the path, or give another with --warehouse, and run the same command again."
         )
+    left = "It was left as it is; move it away, or give another path with --warehouse."
     if "xtension" in str(error):  # DuckDB offers one for what it takes for a database of another kind
-        return VersionError(
-            f"{path} can't be used as a warehouse: It is a database of another kind. "
-            "It was left as it is; move it away, or give another path with --warehouse."
-        )
+        return VersionError(f"{path} can't be used as a warehouse: It is a database of another kind. {left}")
     return DamagedError(
-        f"{path} can't be used as a warehouse: {_first_line(error)} It was left as it is; "
-        f"`scalepred warehouse rebuild --warehouse {shlex.quote(str(path))}` sets it aside and makes another "
-        "from its journal or from a snapshot."
+        f"{path} can't be used as a warehouse: {_first_line(error)} {left} "
+        "If it was one, `scalepred warehouse rebuild` makes it again."
     )
 
 
@@ -726,6 +728,11 @@ _CHECKS = {
     "runs whose versions are no JSON object": _not_json("runs", "versions", own="run_id"),
     "predictions that are no JSON object": _not_json("predictions", "predicted", own="prediction_id"),
     "runs of unknown status": f"SELECT run_id FROM runs WHERE status NOT IN ('{DONE}', '{DIVERGED}')",
+    "runs of unknown role": f"SELECT run_id FROM runs WHERE role IS NULL OR role NOT IN {ROLES}",
+    "extension runs within the grid": (
+        f"SELECT run_id FROM runs WHERE role = '{EXTENSION}' AND coalesce(scale BETWEEN {GRID[0]} AND {GRID[-1]}, true)"
+    ),
+    "runs whose execution is no JSON object": _not_json("runs", "execution", own="run_id"),
     "runs whose scale is no finite number above 0": (
         "SELECT run_id FROM runs WHERE NOT coalesce(isfinite(scale) AND scale > 0, true)"
     ),

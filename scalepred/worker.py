@@ -5,9 +5,9 @@ import os
 import torch
 
 from scalepred.bundle import Bundle
+from scalepred.calls import Hello, Opened, WorkerSettings
 from scalepred.config import Recipe
 from scalepred.devices import device_name, pick_device, pick_dtype
-from scalepred.engines import Hello, Opened, WorkerSettings
 from scalepred.plan import PlannedRun
 from scalepred.records import FeatureRecord, RunRecord
 from scalepred.sources import Source, check_takes, load_source

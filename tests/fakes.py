@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from scalepred.calls import Event, answer
 from scalepred.config import GRID, Recipe, run_id
-from scalepred.engines import Event, answer
 from scalepred.finetune import Finetuned, Scores
 from scalepred.predictor import TrainingTable
 from scalepred.records import DIVERGED, DONE, RunRecord, SourceRecord, TaskRecord

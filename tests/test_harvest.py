@@ -12,8 +12,8 @@ from networks import tiny_source
 from PIL import Image
 
 import scalepred.harvest as module
+from scalepred.calls import WorkerSettings
 from scalepred.config import GRID, baseline_of
-from scalepred.engines import WorkerSettings
 from scalepred.errors import ScalepredError, UsageError, VersionError, WarehouseBusyError
 from scalepred.harvest import Harvest, Wanted, workers_that_fit
 from scalepred.journal import journal_of

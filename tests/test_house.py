@@ -15,10 +15,11 @@ PACKAGE = ROOT / "scalepred"
 
 LAYERS = [
     {"errors", "config", "records", "files"},
-    {"schedule", "targets", "model_text"},
-    {"images", "torchvision_sets", "digits", "tasks", "sources", "migrations", "warehouse", "predictor"},
-    {"finetune", "features", "table", "evaluate", "card"},
-    {"harvest", "modelfolder", "auto"},
+    {"schedule", "targets", "model_text", "plan"},
+    {"images", "torchvision_sets", "digits", "tasks", "sources", "devices", "depthwise", "cut"}
+    | {"migrations", "warehouse", "journal", "predictor"},
+    {"finetune", "features", "bundle", "keeping", "table", "evaluate", "card"},
+    {"calls", "worker", "engines", "harvest", "modelfolder", "auto"},
     {"cli"},
 ]
 """Modules may import from lower layers, and within their own; what lies on the left knows nothing of the right."""
@@ -26,6 +27,7 @@ LAYERS = [
 ONLY_THERE = {
     "duckdb": {"warehouse"},
     "lightgbm": {"predictor"},
+    "filelock": {"journal"},
     "PIL": {"images", "digits", "torchvision_sets"},
 }
 

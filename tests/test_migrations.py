@@ -13,9 +13,10 @@ from scalepred.errors import UsageError, VersionError
 from scalepred.warehouse import open_warehouse
 
 ASSETS = Path(__file__).parent / "assets"
-FIRST = "0001_initial"
-MORE = {"0002_more": "CREATE TABLE more (x INTEGER); ALTER TABLE tasks ADD COLUMN note VARCHAR"}
-BAD = {"0002_more": "CREATE TABLE more (x INTEGER)", "0003_bad": "INSERT INTO more SELECT 1; CREATE NONSENSE"}
+FIRST, LAST = "0001_initial", "0002_roles"
+ALL = [FIRST, LAST]
+MORE = {"0098_more": "CREATE TABLE more (x INTEGER); ALTER TABLE tasks ADD COLUMN note VARCHAR"}
+BAD = {"0098_more": "CREATE TABLE more (x INTEGER)", "0099_bad": "INSERT INTO more SELECT 1; CREATE NONSENSE"}
 
 
 @pytest.fixture(scope="module")
@@ -68,18 +69,37 @@ def _describe_view(database, view):
 
 
 def test_a_new_warehouse_has_the_schema_that_was_released(filled):
-    assert dump(filled) == (ASSETS / "schema_0001.sql").read_text(encoding="utf-8")
+    assert dump(filled) == (ASSETS / "schema_0002.sql").read_text(encoding="utf-8")
 
 
-def test_the_released_schema_can_be_brought_forward(tmp_path, newer):
-    with duckdb.connect(str(tmp_path / "w.duckdb")) as database:
-        database.execute((ASSETS / "schema_0001.sql").read_text(encoding="utf-8"))
-        database.execute("INSERT INTO schema_migrations VALUES (?, 'then')", [FIRST])
+def released(path, number):
+    """Make a warehouse as the release with this schema did."""
+    with duckdb.connect(str(path)) as database:
+        database.execute((ASSETS / f"schema_{number:04d}.sql").read_text(encoding="utf-8"))
+        rows = [[name, "then"] for name in ALL[:number]]
+        database.executemany("INSERT INTO schema_migrations VALUES (?, ?)", rows)
+
+
+@pytest.mark.parametrize("number", range(1, len(ALL) + 1))
+def test_every_released_schema_can_be_brought_forward(tmp_path, newer, number):
+    released(tmp_path / "w.duckdb", number)
     fill(tmp_path / "w.duckdb")
     newer(MORE)
     with open_warehouse(tmp_path / "w.duckdb", read_only=True) as store:
         assert store.tasks() == [TASK]
-        assert store.status().schema == "0002_more"
+        assert store.runs() == [make_run()]
+        assert store.status().schema == "0098_more"
+
+
+def test_runs_of_the_first_schema_were_made_for_the_grid(tmp_path, filled):
+    path = tmp_path / "w.duckdb"
+    released(path, 1)
+    with duckdb.connect(str(path)) as database:
+        database.execute(f"ATTACH '{filled}' AS other (READ_ONLY)")
+        database.execute("INSERT INTO runs SELECT * EXCLUDE (role, execution) FROM other.runs")
+    with open_warehouse(path) as store:
+        assert store.runs() == [make_run()]
+        assert (store.runs()[0].role, store.runs()[0].execution) == ("grid", {})
 
 
 def test_migrations_are_numbered_in_words():
@@ -90,9 +110,10 @@ def test_migrations_are_numbered_in_words():
 
 def test_a_new_warehouse_says_when_it_was_made(filled):
     with duckdb.connect(str(filled), read_only=True) as database:
-        ((name, when),) = database.execute("SELECT * FROM schema_migrations").fetchall()
-    assert name == FIRST
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", when)
+        rows = database.execute("SELECT * FROM schema_migrations ORDER BY name").fetchall()
+    assert [name for name, _ in rows] == ALL
+    for _, when in rows:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", when)
 
 
 @pytest.mark.parametrize("read_only", [True, False])
@@ -100,12 +121,12 @@ def test_an_older_schema_is_backed_up_and_brought_forward(path, newer, read_only
     before = path.read_bytes()
     newer(MORE)
     with open_warehouse(path, read_only=read_only) as store:
-        assert store.status().schema == "0002_more"
+        assert store.status().schema == "0098_more"
         assert store.runs() == [make_run()]
-    backup = path.with_name("w.before-0001_initial.duckdb")
+    backup = path.with_name("w.before-0002_roles.duckdb")
     assert backup.read_bytes() == before
     assert sorted(path.parent.iterdir()) == [backup, path]
-    assert applied(path) == [FIRST, "0002_more"]
+    assert applied(path) == [*ALL, "0098_more"]
 
 
 def test_a_schema_that_is_up_to_date_is_left_alone(path):
@@ -127,18 +148,18 @@ def test_a_backup_holds_what_a_killed_writer_left_in_its_log(path, newer):
     newer(MORE)
     with open_warehouse(path, read_only=True) as store:
         assert len(store.runs()) == 2
-    assert count(path.with_name("w.before-0001_initial.duckdb"), "runs") == 2
+    assert count(path.with_name("w.before-0002_roles.duckdb"), "runs") == 2
 
 
 def test_an_earlier_backup_is_never_overwritten(path, newer):
-    path.with_name("w.before-0001_initial.duckdb").write_text("mine")
-    path.with_name("w.before-0001_initial-2.duckdb").write_text("mine too")
+    path.with_name("w.before-0002_roles.duckdb").write_text("mine")
+    path.with_name("w.before-0002_roles-2.duckdb").write_text("mine too")
     newer(MORE)
     with open_warehouse(path):
         pass
-    assert path.with_name("w.before-0001_initial.duckdb").read_text() == "mine"
-    assert path.with_name("w.before-0001_initial-2.duckdb").read_text() == "mine too"
-    assert applied(path.with_name("w.before-0001_initial-3.duckdb")) == [FIRST]
+    assert path.with_name("w.before-0002_roles.duckdb").read_text() == "mine"
+    assert path.with_name("w.before-0002_roles-2.duckdb").read_text() == "mine too"
+    assert applied(path.with_name("w.before-0002_roles-3.duckdb")) == ALL
 
 
 @pytest.mark.parametrize("read_only", [True, False])
@@ -147,12 +168,12 @@ def test_a_migration_that_fails_leaves_the_old_schema_and_a_backup(path, newer, 
     with pytest.raises(duckdb.ParserException), open_warehouse(path, read_only=read_only):
         pass
     monkeypatch.undo()
-    assert applied(path) == [FIRST]
+    assert applied(path) == ALL
     with pytest.raises(duckdb.CatalogException):
         count(path, "more")
     with open_warehouse(path) as store:
         assert store.runs() == [make_run()]
-    assert count(path.with_name("w.before-0001_initial.duckdb"), "runs") == 1
+    assert count(path.with_name("w.before-0002_roles.duckdb"), "runs") == 1
 
 
 def test_no_migration_is_begun_when_the_backup_fails(path, newer, monkeypatch):
@@ -167,7 +188,7 @@ def test_no_migration_is_begun_when_the_backup_fails(path, newer, monkeypatch):
         f"The warehouse {path} can't be read or written: No space left on device. What is stored stays as it was; "
         "make room or mend the path, or give another with --warehouse, and run the same command again."
     )
-    assert applied(path) == [FIRST]
+    assert applied(path) == ALL
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -184,8 +205,8 @@ def test_a_warehouse_that_another_process_migrates_meanwhile_is_not_migrated_aga
     monkeypatch.setattr(migrations, "back_up", slowly)
     with open_warehouse(path) as store:
         assert store.runs() == [make_run()]
-    assert applied(path) == [FIRST, "0002_more"]
-    assert applied(path.with_name("w.before-0001_initial.duckdb")) == [FIRST]
+    assert applied(path) == [*ALL, "0098_more"]
+    assert applied(path.with_name("w.before-0002_roles.duckdb")) == ALL
 
 
 @pytest.mark.parametrize("read_only", [True, False])
@@ -198,7 +219,7 @@ def test_a_newer_schema_is_refused_and_left_alone(path, read_only):
     assert caught.value.exit_code == 5
     assert str(caught.value) == (
         f"The warehouse {path} was written by a newer scalepred "
-        "(schema 0999_future; this one knows up to 0001_initial). Upgrade scalepred to open it."
+        "(schema 0999_future; this one knows up to 0002_roles). Upgrade scalepred to open it."
     )
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]

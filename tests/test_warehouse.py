@@ -23,13 +23,17 @@ from rows import FEATURE, NASTY, PREDICTION, RECIPE, SOURCE, TASK, fill, make_ru
 
 from scalepred import warehouse as module
 from scalepred.config import GRID
-from scalepred.errors import DataError, ScalepredError, UsageError, VersionError, WarehouseBusyError
+from scalepred.errors import DamagedError, DataError, ScalepredError, UsageError, VersionError, WarehouseBusyError
 from scalepred.records import RecipeRecord
 from scalepred.warehouse import TABLES, open_warehouse, query
 
 pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
 
 ROWS = Path(__file__).parent
+
+
+LEFT = "It was left as it is; move it away, or give another path with --warehouse."
+REFUSED = f"{LEFT} If it was one, `scalepred warehouse rebuild` makes it again."
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +175,7 @@ def test_status_counts_whole_grids(path):
     assert status.tables == {"tasks": 1, "sources": 1, "recipes": 1, "features": 1, "runs": 13, "predictions": 1}
     assert (status.n_done, status.n_diverged, status.n_origins) == (13, 0, 1)
     assert status.grids == [("efficientnet_lite0", "graduated", 1, 1, 12)]
-    assert status.schema == "0001_initial"
+    assert status.schema == "0002_roles"
     assert status.last_finished_at == "2026-01-01T00:00:00+00:00"
     assert status.n_bytes == path.stat().st_size
 
@@ -253,6 +257,9 @@ DAMAGE = [
     ("UPDATE sources SET facts = '[]'", [f"sources whose facts are no JSON object: {SOURCE_ID}"]),
     ("UPDATE runs SET versions = ''", [f"runs whose versions are no JSON object: {RUN_ID}"]),
     ("UPDATE predictions SET predicted = '{'", ["predictions that are no JSON object: p"]),
+    ("UPDATE runs SET role = 'odd'", [f"runs of unknown role: {RUN_ID}"]),
+    ("UPDATE runs SET role = 'extension'", [f"extension runs within the grid: {RUN_ID}"]),
+    ("UPDATE runs SET execution = '7'", [f"runs whose execution is no JSON object: {RUN_ID}"]),
     ("UPDATE runs SET status = 'odd'", [f"runs of unknown status: {RUN_ID}"]),
     ("UPDATE runs SET scale = -1", [f"runs whose scale is no finite number above 0: {RUN_ID}", WRONG_RUN_ID]),
     ("UPDATE runs SET scale = 'nan'", [f"runs whose scale is no finite number above 0: {RUN_ID}", WRONG_RUN_ID]),
@@ -482,11 +489,11 @@ def test_a_file_that_is_no_parquet_is_refused(snapshot, copy):
 
 def test_a_newer_snapshot_is_refused(snapshot, copy):
     about = snapshot / "snapshot.json"
-    about.write_text(about.read_text().replace("0001_initial", "0999_future"))
+    about.write_text(about.read_text().replace("0002_roles", "0999_future"))
     with open_warehouse(copy) as store:
         assert refused(store, snapshot, VersionError) == (
             f"The snapshot at {snapshot} was written by a newer scalepred "
-            "(schema 0999_future; this one knows up to 0001_initial). Upgrade scalepred to open it."
+            "(schema 0999_future; this one knows up to 0002_roles). Upgrade scalepred to open it."
         )
 
 
@@ -546,7 +553,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path, content,
     assert isinstance(error, VersionError)
     assert str(error) == (
         f'{path} can\'t be used as a warehouse: IO Error: The file "{path}" exists, but it is not a valid DuckDB '
-        "database file! It was left as it is; move it away, or give another path with --warehouse."
+        f"database file! {REFUSED}"
     )
     assert path.read_bytes() == content
     assert list(tmp_path.iterdir()) == [path]
@@ -560,8 +567,7 @@ def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path, read_
     database.close()
     content = path.read_bytes()
     assert str(opening(path, read_only=read_only)) == (
-        f"{path} can't be used as a warehouse: It is a database of another kind. "
-        "It was left as it is; move it away, or give another path with --warehouse."
+        f"{path} can't be used as a warehouse: It is a database of another kind. {LEFT}"
     )
     assert path.read_bytes() == content
 
@@ -609,7 +615,8 @@ def test_a_damaged_database_is_refused_at_once_and_left_alone(tmp_path, filled, 
     assert time.monotonic() - begin < 30  # the "block" in DuckDB's message is no "lock" to be waited for
     assert isinstance(error, VersionError)
     assert str(error).startswith(f"{path} can't be used as a warehouse: ")
-    assert str(error).endswith("It was left as it is; move it away, or give another path with --warehouse.")
+    assert isinstance(error, DamagedError)
+    assert str(error).endswith(REFUSED)
     assert path.read_bytes() == content
 
 

@@ -1,4 +1,4 @@
-"""`scalepred harvest`: run what is missing of the grid, task by task, on all cores or a cluster."""
+"""`scalepred harvest`: run what is missing of the grid, task by task, on all cores."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,8 +10,6 @@ from scalepred.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from scalepred.harvest import Harvest, Plan
-
-ENGINES = ("local", "ray")
 
 
 def harvest(
@@ -42,14 +40,6 @@ def harvest(
     memory: Annotated[
         float, typer.Option(help="Gigabytes that each worker keeps pictures and activations in.", min=0.01)
     ] = 1.0,
-    engine: Annotated[str, typer.Option(help="local: processes of this machine; ray: actors of a Ray cluster.")] = (
-        "local"
-    ),
-    address: Annotated[
-        str | None,
-        typer.Option(help="Of the Ray cluster. Default: one that is started here.", show_default=False),
-    ] = None,
-    gpus_per_worker: Annotated[float, typer.Option(help="Share of a GPU that Ray gives each worker.", min=0)] = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and stop.")] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print a line of JSON for each run, and one at the end.")
@@ -60,14 +50,11 @@ def harvest(
     Runs what the warehouse lacks: run again, it does nothing. Stopped at any moment, it loses the runs in hand at most.
     """
     options.check_device(device)
-    if engine not in ENGINES:
-        raise UsageError(f"--engine is {' or '.join(ENGINES)}, not {engine!r}.")
-    if engine == "local" and (address or gpus_per_worker):
-        raise UsageError("--address and --gpus-per-worker belong to --engine ray.")
     path = options.warehouse_path(warehouse)
+    from scalepred.calls import WorkerSettings
     from scalepred.cli import render
     from scalepred.config import load_recipe
-    from scalepred.engines import LocalEngine, WorkerSettings, default_workers
+    from scalepred.engines import LocalEngine, default_workers
     from scalepred.harvest import Harvest, Wanted
     from scalepred.tasks import find_tasks
 
@@ -81,7 +68,7 @@ def harvest(
         n_seeds=seeds,
         warehouse=path,
         max_workers=n_workers,
-        grows=workers is None and engine == "local",
+        grows=workers is None,
         lock_timeout_seconds=lock_timeout,
     )
     settings = WorkerSettings(
@@ -90,12 +77,7 @@ def harvest(
         n_threads=n_threads,
         max_bytes=int(memory * 1e9),
     )
-    if engine == "ray":
-        from scalepred.ray_engine import RayEngine
-
-        work = Harvest(wanted, RayEngine(settings, address=address, gpus_per_worker=gpus_per_worker))
-    else:
-        work = Harvest(wanted, LocalEngine(settings))
+    work = Harvest(wanted, LocalEngine(settings))
     with work.held():
         try:
             plan = work.plan()

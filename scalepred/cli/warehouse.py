@@ -88,6 +88,30 @@ def import_(
     _show_counts("imported", counts, json=json)
 
 
+@app.command("rebuild")
+def rebuild(
+    snapshot: Annotated[
+        list[Path] | None,
+        typer.Option(help="A snapshot to import too; may be given several times.", show_default=False),
+    ] = None,
+    warehouse: options.WarehouseFile = None,
+    lock_timeout: options.LockTimeout = 10.0,
+) -> None:
+    """Make the warehouse again from its journal, and from snapshots; the old file is kept under another name."""
+    from scalepred.cli import output as out
+    from scalepred.journal import journal_of
+    from scalepred.keeping import Keeper
+
+    path = options.warehouse_path(warehouse)
+    journal = journal_of(path)
+    keeper = Keeper(path, journal, lock_timeout_seconds=lock_timeout)
+    with journal.held(lock_timeout_seconds=lock_timeout):
+        aside, warnings = keeper.rebuild(snapshot or [])
+    for words in [*([f"the old warehouse was kept as {aside}"] if aside else []), *warnings]:
+        out.note(words)
+    status(warehouse=path, lock_timeout=lock_timeout)
+
+
 @app.command("query")
 def query(
     sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT.", show_default=False)],

@@ -1,8 +1,8 @@
 -- Why a run was made, and how it was computed where that can move the last digits.
 
-DROP VIEW grid_progress;
-DROP VIEW best_scales;
-DROP VIEW curves;
+DROP VIEW IF EXISTS grid_progress;
+DROP VIEW IF EXISTS best_scales;
+DROP VIEW IF EXISTS curves;
 
 ALTER TABLE runs ADD COLUMN role VARCHAR DEFAULT 'grid';        -- grid, extension, job
 ALTER TABLE runs ADD COLUMN execution VARCHAR DEFAULT '{}';     -- JSON object

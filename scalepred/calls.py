@@ -1,0 +1,92 @@
+"""What a harvest's parent and its workers say to each other, and what an engine that carries it must do."""
+
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from scalepred.errors import ScalepredError
+from scalepred.records import SourceRecord, TaskRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings:
+    """All that a worker needs to know when it starts.
+
+    Attributes:
+        sources: name and weights file, or None, of every network.
+        device: "auto", "cpu" or "cuda".
+        n_threads: that torch may use on a CPU.
+        device_index: which of several CUDA devices.
+        max_bytes: of decoded pictures and of what frozen fronts give, together, in memory.
+    """
+
+    sources: tuple[tuple[str, Path | None], ...]
+    device: str = "auto"
+    n_threads: int = 1
+    device_index: int = 0
+    max_bytes: int = 1 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hello:
+    """What a worker says once it has started: its sources' rows, its device, how many there are, and their memory."""
+
+    process: int
+    sources: tuple[SourceRecord, ...]
+    device: str
+    n_devices: int = 1
+    device_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What a worker found when it opened a bundle: the task, and the fingerprint of the files that it read."""
+
+    task: TaskRecord
+    fingerprint: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """An error of a worker: its words, and whether scalepred raised it on purpose; else its traceback."""
+
+    words: str
+    on_purpose: bool
+    traceback: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """What became of a worker's call: its answer, a Failure, or None if the worker has died."""
+
+    worker: int
+    value: Any
+    died: bool = False
+
+
+class Engine(Protocol):
+    """Runs ``worker.Worker`` objects somewhere; each has a number, and does one call at a time."""
+
+    def start(self, worker: int, *, device_index: int = 0) -> None:
+        """Start a worker."""
+
+    def call(self, worker: int, method: str, *arguments: object) -> None:
+        """Ask a worker for something; what comes of it is an event."""
+
+    def wait(self, timeout_seconds: float) -> list[Event]:
+        """Return what has happened, waiting for something if nothing has."""
+
+    def stop(self) -> None:
+        """End all workers at once, whatever they do."""
+
+
+def answer(worker: Any, method: str, arguments: tuple[object, ...]) -> Any:
+    """Call a worker, and return its answer or a Failure."""
+    try:
+        return getattr(worker, method)(*arguments)
+    except ScalepredError as error:
+        return Failure(words=str(error), on_purpose=True)
+    except Exception as error:  # the parent decides what an error means for the harvest
+        words = f"{type(error).__name__}: {error}"
+        return Failure(words=words, on_purpose=False, traceback=traceback.format_exc())
