@@ -96,8 +96,10 @@ class Journal:
 
     def log(self, line: str) -> None:
         """Add a line to the log file."""
-        with _understood(self.folder), (self.folder / "harvest.log").open("a", encoding="utf-8") as file:
-            file.write(line.encode("utf-8", "backslashreplace").decode() + "\n")
+        with _understood(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / "harvest.log").open("a", encoding="utf-8") as file:
+                file.write(line.encode("utf-8", "backslashreplace").decode() + "\n")
 
     @contextmanager
     def held(self, *, lock_timeout_seconds: float) -> Iterator[None]:
