@@ -49,11 +49,15 @@ class Opened:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """An error of a worker: its words, and whether scalepred raised it on purpose; else its traceback."""
+    """An error of a worker: the one that scalepred raised on purpose, or else an unexpected one's traceback."""
 
     words: str
-    on_purpose: bool
+    on_purpose: ScalepredError | None = None
     traceback: str = ""
+
+    def as_error(self) -> Exception:
+        """Return the error to raise where the harvest can't go on."""
+        return self.on_purpose or RuntimeError(self.traceback)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +90,6 @@ def answer(worker: Any, method: str, arguments: tuple[object, ...]) -> Any:
     try:
         return getattr(worker, method)(*arguments)
     except ScalepredError as error:
-        return Failure(words=str(error), on_purpose=True)
+        return Failure(words=str(error), on_purpose=error)
     except Exception as error:  # the parent decides what an error means for the harvest
-        words = f"{type(error).__name__}: {error}"
-        return Failure(words=words, on_purpose=False, traceback=traceback.format_exc())
+        return Failure(words=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())

@@ -28,7 +28,7 @@ class SmallMapConv(nn.Module):
         small = pixels <= TINY_PIXELS or (pixels <= SMALL_PIXELS and large_kernel)
         if small and maps.device.type == "cpu" and maps.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
             return _TapByTap.apply(maps, self.conv.weight, self.conv.padding)  # type: ignore[no-any-return]  # torch has left it untyped
-        return self.conv(maps)  # type: ignore[no-any-return]
+        return self.conv(maps)  # type: ignore[no-any-return]  # modules are typed to return Any
 
 
 def takes(module: nn.Module) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, cast
 from scalepred.calls import Event, WorkerSettings, answer
 
 WORKER_BYTES = 3 << 29
-"""What a worker takes at most for tasks of a few thousand small pictures; see the log of 2026-11-24."""
+"""What a worker is given room for; a round guess until peaks are measured."""
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -72,7 +72,9 @@ class LocalEngine:
             try:
                 events.append(Event(worker=worker, value=cast("Connection", pipe).recv()))
             except (EOFError, ConnectionResetError):
-                self._workers.pop(worker)[0].join()
+                process, ours = self._workers.pop(worker)
+                process.join()
+                ours.close()
                 events.append(Event(worker=worker, value=None, died=True))
         return events
 

@@ -121,7 +121,7 @@ class _Bundle:
     wants_features: bool = False
     n_train: int = 0
     n_running: int = 0
-    n_deaths: int = 0
+    is_given_up: bool = False
 
     @property
     def n_left(self) -> int:
@@ -224,7 +224,7 @@ class Harvest:
     def _meet_first_worker(self) -> None:
         """Start a worker, and learn the sources' ids, and the dtype that pays for each."""
         number = self._start_worker()
-        self._hello = self._ask(number, "hello")
+        self._hello = self._first_answer()
         self._greet(number, self._hello)
         self._sources = self._hello.sources
         if self._hello.device_bytes and self.wanted.grows:
@@ -234,23 +234,22 @@ class Harvest:
             facts = [self._sources[index].source_id, image_px, recipe.batch_size, self._hello.device]
             key = content_id("dtype", facts)
             noted = self.journal.noted("dtypes", key)
-            dtype = noted["dtype"] if noted else self._ask(number, "pick_dtype", index, recipe)
-            if not noted:
-                self.journal.note("dtypes", key, {"dtype": dtype})
-            self._dtypes[index, image_px] = dtype
+            if noted is None:
+                self.engine.call(number, "pick_dtype", index, recipe)
+                noted = {"dtype": self._first_answer()}
+                self.journal.note("dtypes", key, noted)
+            self._dtypes[index, image_px] = noted["dtype"]
         self._hands[number].call = None
 
-    def _ask(self, number: int, method: str, *arguments: object) -> Any:
-        """Have a worker do something at once, before the harvest proper."""
-        if method != "hello":
-            self.engine.call(number, method, *arguments)
-        while True:
-            for event in self.engine.wait(1.0):
-                if event.died:
-                    raise ScalepredError("A worker died while it started: is there memory enough? Try fewer --workers.")
-                if isinstance(event.value, Failure):
-                    raise _as_error(event.value)
-                return event.value
+    def _first_answer(self) -> Any:
+        """Wait for what the first worker says, before the harvest proper."""
+        while not (events := self.engine.wait(1.0)):
+            pass
+        if events[0].died:
+            raise ScalepredError("A worker died while it started: is there memory enough? Try fewer --workers.")
+        if isinstance(events[0].value, Failure):
+            raise events[0].value.as_error()
+        return events[0].value
 
     def _look_at(self, data: str) -> tuple[list[_Bundle], int]:
         """Return what is missing of a task on all sources and picture sizes, and how many of its runs are there."""
@@ -314,10 +313,9 @@ class Harvest:
             self._start_workers()
             self._assign()
             while any(hand.call for hand in self._hands.values()):
-                for event in self.engine.wait(1.0):
-                    run = self._take(event)
-                    if run:
-                        yield self._progress(run=run)
+                # all at once, so that nothing that has come is lost if nobody asks for more
+                for run in list(filter(None, map(self._take, self.engine.wait(1.0)))):
+                    yield self._progress(run=run)
                 self._assign()
                 self._notes.extend(self.keeper.flush_if_due(every_seconds=FLUSH_SECONDS))
                 yield self._progress()
@@ -437,7 +435,7 @@ class Harvest:
 
     def _finish_if_done(self, bundle: _Bundle) -> None:
         """See whether a bundle whose runs are done needs more, beyond the grid's edges; else it is finished."""
-        if not bundle.todo and not bundle.n_running:
+        if not bundle.todo and not bundle.n_running and not bundle.is_given_up:
             bundle.todo.extend(self._missing(bundle))
             if not bundle.todo and not bundle.wants_features and bundle in self._open:
                 self._open.remove(bundle)
@@ -478,7 +476,7 @@ class Harvest:
         self, hand: _Hand, call: str | None, failure: Failure, bundle: _Bundle | None, run: PlannedRun | None
     ) -> None:
         if bundle is None:
-            raise _as_error(failure)
+            raise failure.as_error()
         self.journal.log(f"{_now()} failed: {call} {bundle.data}: {failure.words}\n{failure.traceback}".rstrip())
         if not failure.on_purpose:
             self._n_errors += 1
@@ -500,7 +498,7 @@ class Harvest:
             return
         self._refuse(bundle.data, reason)
         bundle.todo.clear()
-        bundle.n_guessed, bundle.wants_features = 0, False
+        bundle.n_guessed, bundle.wants_features, bundle.is_given_up = 0, False, True
         if bundle in self._open:
             self._open.remove(bundle)
 
@@ -554,10 +552,6 @@ def _balanced(bundles: Sequence[_Bundle]) -> list[_Bundle]:
 
 def _baseline_name(recipe: str) -> str:
     return "baseline" if recipe == "graduated" else f"baseline of {recipe}"
-
-
-def _as_error(failure: Failure) -> Exception:
-    return ScalepredError(failure.words) if failure.on_purpose else RuntimeError(failure.traceback)
 
 
 def _line(run: RunRecord, bundle: _Bundle) -> str:

@@ -16,6 +16,7 @@ from scalepred.config import content_id
 from scalepred.errors import UsageError, WarehouseBusyError
 from scalepred.files import write_text
 from scalepred.records import (
+    KINDS,
     FeatureRecord,
     PredictionRecord,
     RecipeRecord,
@@ -23,16 +24,6 @@ from scalepred.records import (
     SourceRecord,
     TaskRecord,
 )
-
-KINDS: dict[str, type] = {
-    "tasks": TaskRecord,
-    "sources": SourceRecord,
-    "recipes": RecipeRecord,
-    "features": FeatureRecord,
-    "runs": RunRecord,
-    "predictions": PredictionRecord,
-}
-"""Folder -> what its files hold, in the order in which a warehouse takes them: what is referred to comes first."""
 
 _BITS = ("val_correct", "test_correct")
 _KEYS: dict[str, Callable[[Any], str]] = {

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from scalepred.errors import DamagedError, UsageError, WarehouseBusyError
-from scalepred.journal import KINDS, Journal, Record, key_of
+from scalepred.journal import Journal, Record, key_of
 from scalepred.plan import Outcome
+from scalepred.records import KINDS
 from scalepred.warehouse import Warehouse, open_warehouse, set_aside
 
 BATCH = 5_000
@@ -73,7 +75,7 @@ class Keeper:
 
         A warehouse that is damaged is set aside, and another is made from the journal.
         """
-        if not self.warehouse.exists() and not self.journal.folder.is_dir():
+        if not self.warehouse.exists() and not any(map(self.journal.keys, KINDS)):
             return []
         try:
             with open_warehouse(self.warehouse, lock_timeout_seconds=self.lock_timeout_seconds) as store:
@@ -120,6 +122,8 @@ class Keeper:
 
         Raises:
             UsageError: if there is neither a journal nor a snapshot to make it from; nothing is touched then.
+            WarehouseBusyError: if another process has the warehouse open; nothing is touched then.
+            VersionError: if it is a newer one, or another program's; nothing is touched then.
             DataError: if a snapshot can't be imported; the new warehouse has what came before it.
         """
         if not self.journal.keys("runs") and not snapshots:
@@ -127,7 +131,11 @@ class Keeper:
                 f"There is nothing to make {self.warehouse} again from: the journal {self.journal.folder} holds no "
                 "runs. Give a snapshot with --snapshot."
             )
-        aside = set_aside(self.warehouse) if self.warehouse.exists() else None
+        aside = None
+        if self.warehouse.exists():
+            with suppress(DamagedError), open_warehouse(self.warehouse, lock_timeout_seconds=self.lock_timeout_seconds):
+                pass  # nobody else has it open, and it is one of ours
+            aside = set_aside(self.warehouse)
         with open_warehouse(self.warehouse, lock_timeout_seconds=self.lock_timeout_seconds) as store:
             warnings = self._add_journal(store)
             for folder in snapshots:

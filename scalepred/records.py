@@ -108,3 +108,14 @@ class PredictionRecord:
     predicted: dict[str, object] = field(default_factory=dict)
     val_accuracy: float | None = None
     test_accuracy: float | None = None
+
+
+KINDS: dict[str, type] = {
+    "tasks": TaskRecord,
+    "sources": SourceRecord,
+    "recipes": RecipeRecord,
+    "features": FeatureRecord,
+    "runs": RunRecord,
+    "predictions": PredictionRecord,
+}
+"""Table of the warehouse, and folder of the journal -> what it holds; what is referred to comes first."""

@@ -24,6 +24,7 @@ from scalepred.records import (
     DIVERGED,
     DONE,
     EXTENSION,
+    KINDS,
     ROLES,
     FeatureRecord,
     PredictionRecord,
@@ -33,14 +34,6 @@ from scalepred.records import (
     TaskRecord,
 )
 
-TABLES: dict[str, type] = {
-    "tasks": TaskRecord,
-    "sources": SourceRecord,
-    "recipes": RecipeRecord,
-    "features": FeatureRecord,
-    "runs": RunRecord,
-    "predictions": PredictionRecord,
-}
 KEYS = {
     "tasks": "task_id",
     "sources": "source_id",
@@ -128,7 +121,7 @@ class Warehouse:
     def add_all(self, records: Sequence[Any]) -> None:
         """Add records of any kinds, all or none, those that others refer to first."""
         with self._transaction():
-            for table, kind in TABLES.items():
+            for table, kind in KINDS.items():
                 self._insert(table, [record for record in records if isinstance(record, kind)])
 
     def _add(self, table: str, records: Sequence[Any]) -> None:
@@ -199,13 +192,13 @@ class Warehouse:
         return set(self.connection.execute(query, [list(source_ids)]).fetchall())
 
     def _all(self, table: str, kind: Callable[..., _Record]) -> list[_Record]:
-        names = [field.name for field in fields(TABLES[table])]
+        names = [field.name for field in fields(KINDS[table])]
         rows = self.connection.execute(f"SELECT {_columns(table)} FROM {table} ORDER BY {KEYS[table]}").fetchall()
         return [_from_row(kind, names, row) for row in rows]
 
     def status(self) -> Status:
         """Count what is there."""
-        tables = {table: self._one(f"SELECT count(*) FROM {table}") for table in TABLES}
+        tables = {table: self._one(f"SELECT count(*) FROM {table}") for table in KINDS}
         grids = self.connection.execute(_GRIDS, {"grid": list(GRID)}).fetchall()
         return Status(
             path=str(self.path),
@@ -286,7 +279,7 @@ class Warehouse:
         _check_snapshot(folder)
         try:
             with self._transaction():
-                return {table: self._import_table(table, folder / f"{table}.parquet") for table in TABLES}
+                return {table: self._import_table(table, folder / f"{table}.parquet") for table in KINDS}
         except duckdb.Error as error:
             if _of_the_system(error):
                 raise _unusable(self.path, error) from error
@@ -606,12 +599,12 @@ def _check_snapshot(folder: Path) -> None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{folder} is no snapshot: {SNAPSHOT} is missing or can't be read ({error}).") from error
     migrations.check_known(names, where=f"The snapshot at {folder}", known=migrations.packaged())
-    missing = [f"{table}.parquet" for table in TABLES if not (folder / f"{table}.parquet").is_file()]
+    missing = [f"{table}.parquet" for table in KINDS if not (folder / f"{table}.parquet").is_file()]
     if missing:
         raise DataError(f"The snapshot at {folder} lacks {', '.join(missing)}: copy it again as a whole.")
     if _LONE_SURROGATE.search(str(folder)):
         raise UsageError(f"{_storable(str(folder))} is not valid UTF-8, so DuckDB can't read it: rename the folder.")
-    changed = [f"{table}.parquet" for table in TABLES if _sha256(folder / f"{table}.parquet") != hashes.get(table)]
+    changed = [f"{table}.parquet" for table in KINDS if _sha256(folder / f"{table}.parquet") != hashes.get(table)]
     if changed:
         raise DataError(
             f"The snapshot at {folder} is damaged or half written: {', '.join(changed)} is not what {SNAPSHOT} says. "
@@ -630,7 +623,7 @@ def _sha256(file: Path) -> str:
 
 
 def _columns(table: str) -> str:
-    return ", ".join(f'"{field.name}"' for field in fields(TABLES[table]))
+    return ", ".join(f'"{field.name}"' for field in fields(KINDS[table]))
 
 
 def _as_row(record: Any) -> list[Any]:

@@ -19,15 +19,21 @@ class Worker:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self.settings = settings
-        self.device = pick_device(settings.device, index=settings.device_index)
-        if self.device.type == "cpu":
-            torch.set_num_threads(settings.n_threads)
+        self.device = torch.device("cpu")
         self.sources: list[Source] = []
         self.task: tuple[str, int, Task] | None = None
         self.bundle: Bundle | None = None
 
     def hello(self) -> Hello:
-        """Load the sources, and say what there is to work with."""
+        """Take the device, load the sources, and say what there is to work with.
+
+        Raises:
+            UsageError: if there is no such device or network.
+            WeightsError: if a network's weights can't be had.
+        """
+        self.device = pick_device(self.settings.device, index=self.settings.device_index)
+        if self.device.type == "cpu":
+            torch.set_num_threads(self.settings.n_threads)
         self.sources = [load_source(name, weights=weights) for name, weights in self.settings.sources]
         on_cuda = self.device.type == "cuda"
         return Hello(

@@ -9,10 +9,12 @@ import sys
 
 import duckdb
 import pytest
-from rows import NASTY, TASK, fill, make_run
+from rows import NASTY, RECIPE, SOURCE, TASK, fill, make_run
 
 from scalepred.cli import main, output
 from scalepred.cli import warehouse as module
+from scalepred.journal import journal_of
+from scalepred.records import RecipeRecord
 from scalepred.warehouse import open_warehouse
 
 
@@ -283,3 +285,68 @@ def test_a_table_has_its_numbers_on_the_right(capsys):
 def test_a_table_may_be_empty(capsys):
     output.console().print(output.table(["name"], []))
     assert capsys.readouterr().out.strip() == "name"
+
+
+# --- rebuild ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def journalled(tmp_path):
+    """A warehouse whose journal holds a task and a run."""
+    path = tmp_path / "w.duckdb"
+    recipe = RecipeRecord(recipe_id=RECIPE.recipe_id, name="graduated", json=RECIPE.to_json())
+    for record in (TASK, SOURCE, recipe, make_run()):
+        journal_of(path).add(record)
+    return path
+
+
+def rows(path):
+    with open_warehouse(path, read_only=True) as store:
+        assert store.verify() == []
+        return store.tasks(), store.runs()
+
+
+def test_a_damaged_warehouse_is_made_again_from_its_journal_and_kept(run, journalled):
+    journalled.write_bytes(b"damaged")
+    code, out, err = run("rebuild", "--warehouse", journalled, "--json")
+    (aside,) = journalled.parent.glob("*.corrupt-*")
+    assert (code, err) == (0, f"the old warehouse was kept as {aside}\n")
+    assert json.loads(out)["tables"]["runs"] == 1
+    assert aside.read_bytes() == b"damaged"
+    assert rows(journalled) == ([TASK], [make_run()])
+
+
+def test_snapshots_are_imported_into_a_warehouse_that_is_made_again(run, journalled, filled, tmp_path):
+    run("export", tmp_path / "snapshot", "--warehouse", filled)
+    code, _, err = run("rebuild", "--snapshot", tmp_path / "snapshot", "--warehouse", journalled)
+    assert (code, err) == (0, "")
+    assert len(rows(journalled)[1]) == 2  # one of them lies in the journal too
+
+
+def test_without_journal_and_snapshot_nothing_is_touched(run, tmp_path):
+    path = tmp_path / "w.duckdb"
+    path.write_bytes(b"damaged")
+    code, out, err = run("rebuild", "--warehouse", path)
+    assert (code, out) == (2, "")
+    assert f"There is nothing to make {path} again from" in err
+    assert path.read_bytes() == b"damaged"
+
+
+def test_a_warehouse_that_another_process_has_open_is_not_pulled_from_under_it(run, journalled):
+    fill(journalled)
+    code = f"import duckdb; c = duckdb.connect({str(journalled)!r}); print('open', flush=True); input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as other:
+        assert other.stdout.readline() == "open\n"
+        found = run("rebuild", "--warehouse", journalled, "--lock-timeout", "0.1")
+        other.communicate("\n")
+    assert found[0] == 4
+    assert list(journalled.parent.glob("*.corrupt-*")) == []
+
+
+def test_another_programs_database_is_never_set_aside(run, journalled):
+    with duckdb.connect(str(journalled)) as database:
+        database.execute("CREATE TABLE mine (x INTEGER)")
+    before = journalled.read_bytes()
+    assert run("rebuild", "--warehouse", journalled)[0] == 5
+    assert journalled.read_bytes() == before

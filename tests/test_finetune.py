@@ -10,7 +10,7 @@ from networks import separable, tiny_source
 from torch import nn
 
 from scalepred.config import RECIPES, Recipe, baseline_of
-from scalepred.finetune import augment, finetune, predict_logits, prepare
+from scalepred.finetune import augment, finetune, predict_logits, prepare, set_mode
 from scalepred.schedule import epoch_rates, schedule_factor, stage_rates
 from scalepred.sources import new_network, normalise
 from scalepred.tasks import Split
@@ -186,6 +186,16 @@ def test_any_number_of_pictures_can_be_trained_on(n):
 def test_scoring_uses_all_pictures_however_many():
     found = run(held_out={"val": separable(300)})
     assert len(found.scores["val"].correct) == 300
+
+
+def test_parameters_of_the_network_itself_have_a_stage_too():
+    source = tiny_source()
+    network = source.architecture.network
+    network.token = nn.Parameter(torch.zeros(1))
+    architecture = dataclasses.replace(source.architecture, stages={**source.architecture.stages, "token": 0})
+    set_mode(network, architecture, RECIPE)
+    assert not network.stages[0][1].training
+    assert network.stages[1][1].training
 
 
 # --- what is computed once, and short memory ---

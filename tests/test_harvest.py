@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 import scalepred.harvest as module
 from scalepred.calls import WorkerSettings
 from scalepred.config import GRID, baseline_of
-from scalepred.errors import ScalepredError, UsageError, VersionError, WarehouseBusyError
+from scalepred.errors import DataError, ScalepredError, UsageError, VersionError, WarehouseBusyError, WeightsError
 from scalepred.harvest import Harvest, Wanted, workers_that_fit
 from scalepred.journal import journal_of
 from scalepred.predictor import train
@@ -126,6 +127,28 @@ def test_pictures_that_a_network_cannot_take_are_refused_before_any_task_is_read
     assert opened(harvest) == []
 
 
+@pytest.mark.parametrize(
+    ("error", "code"), [(UsageError("no such network"), 2), (WeightsError("no weights"), 3), (DataError("no data"), 3)]
+)
+def test_an_error_on_purpose_keeps_its_kind_and_exit_code_on_its_way_from_a_worker(
+    tasks, warehouse, monkeypatch, error, code
+):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("scalepred.worker.load_source", fail)
+    with pytest.raises(type(error), match=str(error)) as caught:
+        harvest_of(tasks, warehouse).plan()
+    assert caught.value.exit_code == code
+
+
+def test_a_plan_alone_makes_no_warehouse(tasks, warehouse):
+    harvest = harvest_of(tasks, warehouse)
+    with harvest.held():
+        harvest.plan()
+    assert not warehouse.exists()
+
+
 def test_every_origin_and_source_has_its_first_task_before_any_has_its_second(tmp_path, warehouse):
     tasks = []
     for index, origin in enumerate(("a", "a", "a", "b", "b", "c")):
@@ -182,16 +205,17 @@ def test_pictures_that_change_while_they_are_harvested_give_no_run_of_another_ta
         Image.new("RGB", (24, 24), (9, 200, 9)).save(tmp_path / "birds" / "dark" / "0.png")
         list(harvest.run())
     found = stored(warehouse)
-    assert sorted((run.task_id == found["tasks"][0].task_id) for run in found["runs"]).count(True) in (12, 24)
+    assert sorted(Counter(run.task_id for run in found["runs"]).values()) == [12, 24]
     assert len(found["runs"]) == 36
 
 
 def test_features_are_computed_once_for_each_task_source_and_size(tasks, warehouse):
-    for recipes in ({"quick": QUICK}, {"quick": QUICK}, {"quick": QUICK, "frozen": FROZEN, "larger": LARGER}):
+    everything = {"quick": QUICK, "frozen": FROZEN, "larger": LARGER}
+    for recipes, n_asked in (({"quick": QUICK}, 2), ({"quick": QUICK}, 0), (everything, 2)):
         harvest = harvest_of(tasks[:1], warehouse, sources=("tiny", "other"), recipes=recipes)
         go(harvest)
         asked = [method for _, method, _ in harvest.engine.asked]
-        assert asked.count("features") == (0 if stored(warehouse)["runs"] == [] else asked.count("features"))
+        assert asked.count("features") == n_asked
     features = stored(warehouse)["features"]
     assert {f.feature_set for f in features} == {"basic-1@16px", "basic-1@24px"}
     assert len({(f.source_id, f.feature_set, f.name) for f in features}) == len(features)

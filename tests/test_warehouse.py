@@ -24,8 +24,8 @@ from rows import FEATURE, NASTY, PREDICTION, RECIPE, SOURCE, TASK, fill, make_ru
 from scalepred import warehouse as module
 from scalepred.config import GRID
 from scalepred.errors import DamagedError, DataError, ScalepredError, UsageError, VersionError, WarehouseBusyError
-from scalepred.records import RecipeRecord
-from scalepred.warehouse import TABLES, open_warehouse, query
+from scalepred.records import KINDS, RecipeRecord
+from scalepred.warehouse import open_warehouse, query
 
 pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
 
@@ -56,7 +56,7 @@ def empty(tmp_path_factory):
 
 def read(path, **settings):
     with open_warehouse(path, **settings) as store:
-        return {table: getattr(store, table)() for table in TABLES}
+        return {table: getattr(store, table)() for table in KINDS}
 
 
 def everything(path):
@@ -159,10 +159,10 @@ def test_a_name_that_utf_8_cannot_hold_is_stored_as_it_is_shown(path):
 
 def test_every_table_has_the_fields_of_its_record(empty):
     with open_warehouse(empty, read_only=True) as store:
-        for table, kind in TABLES.items():
+        for table, kind in KINDS.items():
             columns = [row[0] for row in store.connection.execute(f"DESCRIBE {table}").fetchall()]
             assert columns == [field.name for field in dataclasses.fields(kind)]
-    assert set(module.KEYS) == set(TABLES)
+    assert set(module.KEYS) == set(KINDS)
 
 
 # --- status and views -------------------------------------------------------------------------------------------------
@@ -363,7 +363,7 @@ def copy(tmp_path, empty):
 
 def raw(path):
     with duckdb.connect(str(path), read_only=True) as database:
-        return {table: database.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall() for table in TABLES}
+        return {table: database.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall() for table in KINDS}
 
 
 @pytest.mark.parametrize("name", ["snapshot", "origin=3", "it's [a] {b} *?", "%41 🐈"])
@@ -377,7 +377,7 @@ def test_a_snapshot_round_trips_exactly_and_twice_adds_nothing(path, copy, tmp_p
         assert store.import_parquet(tmp_path / name) == counts
         assert set(store.import_parquet(tmp_path / name).values()) == {0}
     assert repr(raw(copy)) == repr(raw(path))
-    files = [*(f"{table}.parquet" for table in TABLES), "snapshot.json"]
+    files = [*(f"{table}.parquet" for table in KINDS), "snapshot.json"]
     assert sorted(file.name for file in (tmp_path / name).iterdir()) == sorted(files)
 
 
@@ -406,7 +406,7 @@ def refused(store, folder, error):
     """Import, expect this error, and that nothing was added; return the message."""
     with pytest.raises(error) as caught:
         store.import_parquet(folder)
-    assert [getattr(store, table)() for table in TABLES] == [[]] * len(TABLES)
+    assert [getattr(store, table)() for table in KINDS] == [[]] * len(KINDS)
     return str(caught.value)
 
 

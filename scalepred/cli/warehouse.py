@@ -96,6 +96,7 @@ def rebuild(
     ] = None,
     warehouse: options.WarehouseFile = None,
     lock_timeout: options.LockTimeout = 10.0,
+    json: options.Json = False,
 ) -> None:
     """Make the warehouse again from its journal, and from snapshots; the old file is kept under another name."""
     from scalepred.cli import output as out
@@ -109,7 +110,7 @@ def rebuild(
         aside, warnings = keeper.rebuild(snapshot or [])
     for words in [*([f"the old warehouse was kept as {aside}"] if aside else []), *warnings]:
         out.note(words)
-    status(warehouse=path, lock_timeout=lock_timeout)
+    status(warehouse=path, lock_timeout=lock_timeout, json=json)
 
 
 @app.command("query")
