@@ -16,7 +16,7 @@ demo: $(READY)  ## the whole way on 600 handwritten digits
 	$(BIN)/scalepred demo demo
 
 test: $(READY)  ## all tests, the slow ones too
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest -m "" -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
