@@ -25,6 +25,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.bench_help
+	$(BIN)/python -m benchmarks.bench_harvest --smoke
 
 clean:
 	rm -rf $(VENV) demo build dist

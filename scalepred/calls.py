@@ -62,11 +62,12 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """What became of a worker's call: its answer, a Failure, or None if the worker has died."""
+    """What became of a worker's call: its answer, a Failure, or None if the worker has died, and why, where known."""
 
     worker: int
     value: Any
     died: bool = False
+    words: str = ""
 
 
 class Engine(Protocol):

@@ -20,7 +20,7 @@ WORKER_BYTES = 3 << 29
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def default_workers(n_workers: int | None) -> tuple[int, int]:
+def room(n_workers: int | None) -> tuple[int, int]:
     """Return how many workers to start on this machine, and how many threads each may use, so that cores are busy once.
 
     Args:
@@ -41,10 +41,16 @@ def _free_bytes() -> int:
 
 
 class LocalEngine:
-    """Workers that are processes of this machine; they end when the parent does, however that ends."""
+    """Workers that are processes of this machine; they end when the parent does, however that ends.
 
-    def __init__(self, settings: WorkerSettings) -> None:
-        self.settings = settings
+    Attributes:
+        n_workers: as many as were asked for, or as the machine has room for.
+        settings: with the threads of each worker.
+    """
+
+    def __init__(self, settings: WorkerSettings, *, n_workers: int | None = None) -> None:
+        self.n_workers, n_threads = room(n_workers)
+        self.settings = dataclasses.replace(settings, n_threads=n_threads)
         self._context = _context()
         self._workers: dict[int, tuple[BaseProcess, Connection]] = {}
 

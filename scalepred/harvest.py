@@ -40,6 +40,7 @@ class Wanted:
         n_seeds: seeds 0..n_seeds-1.
         warehouse: a DuckDB file, which need not exist.
         max_workers: workers at a time.
+        extends: go beyond the edges of the grid where the best scale lies there.
         grows: on CUDA devices, begin with one worker on each, and start more as they fit.
         lock_timeout_seconds: how long to wait while another process holds the warehouse.
     """
@@ -49,6 +50,7 @@ class Wanted:
     n_seeds: int
     warehouse: Path
     max_workers: int
+    extends: bool = True
     grows: bool = False
     lock_timeout_seconds: float = 60.0
 
@@ -246,7 +248,8 @@ class Harvest:
         while not (events := self.engine.wait(1.0)):
             pass
         if events[0].died:
-            raise ScalepredError("A worker died while it started: is there memory enough? Try fewer --workers.")
+            why = events[0].words or "is there memory enough? Try fewer --workers."
+            raise ScalepredError(f"A worker died while it started: {why}")
         if isinstance(events[0].value, Failure):
             raise events[0].value.as_error()
         return events[0].value
@@ -296,6 +299,7 @@ class Harvest:
             n_seeds=self.wanted.n_seeds,
             outcomes=self._outcomes,
             given_up=self.failed,
+            extends=self.wanted.extends,
         )
 
     # --- the work ---
@@ -387,7 +391,7 @@ class Harvest:
             bundle.n_running -= 1
         if event.died:
             del self._hands[event.worker]
-            self._take_death(call, bundle, run)
+            self._take_death(call, bundle, run, event.words)
         elif isinstance(event.value, Failure):
             self._take_failure(hand, call, event.value, bundle, run)
         elif call == "starting":
@@ -450,14 +454,16 @@ class Harvest:
             for _ in range(len(self._hands), min(self._max_workers, self.n_left)):
                 self._start_worker()
 
-    def _take_death(self, call: str | None, bundle: _Bundle | None, run: PlannedRun | None) -> None:
+    def _take_death(self, call: str | None, bundle: _Bundle | None, run: PlannedRun | None, words: str) -> None:
         """Put what a worker had in hand back, and start another in its place."""
         what = run.run_id if run else f"{call} {bundle.data}" if bundle else "starting"
         self._deaths[what] += 1
         gave_up = self._deaths[what] >= MAX_DEATHS
-        self._note(f"a worker died ({call or 'waiting'}{f' {bundle.data}' if bundle else ''})")
+        why = f": {words}" if words else ""
+        self._note(f"a worker died ({call or 'waiting'}{f' {bundle.data}' if bundle else ''}){why}")
         if gave_up and bundle is None:
-            raise ScalepredError(f"{MAX_DEATHS} workers died while they started. Is there memory enough for so many?")
+            question = words or "Is there memory enough for so many?"
+            raise ScalepredError(f"{MAX_DEATHS} workers died while they started. {question}")
         if bundle and gave_up:
             self._give_up(bundle, run, f"{MAX_DEATHS} workers died of it")
         elif bundle and run:

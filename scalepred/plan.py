@@ -62,6 +62,7 @@ def missing_runs(
     n_seeds: int,
     outcomes: Mapping[str, Outcome],
     given_up: Collection[str] = (),
+    extends: bool = True,
 ) -> list[PlannedRun]:
     """Return what is missing of the grid or, where that is whole, the next runs beyond its edges.
 
@@ -72,10 +73,11 @@ def missing_runs(
         n_seeds: seeds 0..n_seeds-1.
         outcomes: run_id -> what came out, of all runs that are done.
         given_up: ids of runs that failed, which are not tried again, nor is their grid extended.
+        extends: go beyond the edges of the grid.
     """
     wanted = wanted_runs(task_id, source_id, recipes, n_seeds=n_seeds)
     lacking = [run for run in wanted if run.run_id not in outcomes]
-    if lacking:
+    if lacking or not extends:
         return [run for run in lacking if run.run_id not in given_up]
     beyond = [
         run for recipe in recipes for run in _extension(task_id, source_id, recipe, n_seeds=n_seeds, outcomes=outcomes)

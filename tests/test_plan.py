@@ -12,8 +12,8 @@ from scalepred.records import DIVERGED, DONE, EXTENSION, GRID_RUN
 FROZEN = dataclasses.replace(QUICK, batchnorm="frozen")
 
 
-def missing(outcomes, *, recipes=(QUICK,), n_seeds=1, given_up=()):
-    return missing_runs("task", "source", recipes, n_seeds=n_seeds, outcomes=outcomes, given_up=given_up)
+def missing(outcomes, *, recipes=(QUICK,), n_seeds=1, **settings):
+    return missing_runs("task", "source", recipes, n_seeds=n_seeds, outcomes=outcomes, **settings)
 
 
 def grow(curve, *, n_seeds=1, at_most=20):
@@ -68,6 +68,12 @@ def test_an_edge_that_is_best_is_extended_until_accuracy_falls():
 def test_an_edge_is_extended_four_times_at_most():
     assert grow(rising) == [20.0, 40.0, 80.0, 160.0]
     assert grow(lambda run: Outcome(DONE, 1 / (1 + (run.scale or 9)), 0.5)) == [0.125, 0.0625, 0.03125, 0.015625]
+
+
+def test_a_harvest_that_does_not_extend_wants_the_grid_alone():
+    done = {run.run_id: rising(run) for run in missing({})}
+    assert missing(done)
+    assert missing(done, extends=False) == []
 
 
 def test_a_grid_whose_best_scale_lies_within_is_not_extended():

@@ -8,8 +8,12 @@ import typer
 from scalepred.cli import options
 from scalepred.errors import DataError, UsageError
 
+ENGINES = ("local", "ray")
+
 if TYPE_CHECKING:
+    from scalepred.calls import WorkerSettings
     from scalepred.harvest import Harvest, Plan
+    from scalepred.ray_engine import RayEngine
 
 
 def harvest(
@@ -40,6 +44,20 @@ def harvest(
     memory: Annotated[
         float, typer.Option(help="Gigabytes that each worker keeps pictures and activations in.", min=0.01)
     ] = 1.0,
+    extend: Annotated[
+        bool, typer.Option(help="Go on beyond an end of the eleven scales where that end is the best.")
+    ] = True,
+    engine: Annotated[
+        str, typer.Option(help="local: processes of this machine; ray: actors of a Ray cluster.", metavar="local|ray")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of the Ray cluster. Default: one of this machine, started here.", show_default=False),
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None,
+        typer.Option(help="Share of a GPU that Ray gives each worker. Default: 1 where it has any.", min=0),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and stop.")] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print a line of JSON for each run, and one at the end.")
@@ -50,34 +68,42 @@ def harvest(
     Runs what the warehouse lacks: run again, it does nothing. Stopped at any moment, it loses the runs in hand at most.
     """
     options.check_device(device)
+    if engine not in ENGINES:
+        raise UsageError(f"--engine is {' or '.join(ENGINES)}, not {engine!r}.")
+    if engine == "local" and (address is not None or gpus_per_worker is not None):
+        raise UsageError("--address and --gpus-per-worker belong to --engine ray.")
     path = options.warehouse_path(warehouse)
     from scalepred.calls import WorkerSettings
     from scalepred.cli import render
     from scalepred.config import load_recipe
-    from scalepred.engines import LocalEngine, default_workers
+    from scalepred.engines import LocalEngine
     from scalepred.harvest import Harvest, Wanted
     from scalepred.tasks import find_tasks
 
     names = source or ["efficientnet_lite0"]
     if weights is not None and len(names) > 1:
         raise UsageError("--weights belongs to one source: give one --source with it.")
-    n_workers, n_threads = default_workers(workers)
+    data = find_tasks(tasks)
+    recipes = {Path(name).stem: load_recipe(name) for name in recipe or ["graduated"]}
+    settings = WorkerSettings(
+        sources=tuple((name, weights) for name in names), device=device, max_bytes=int(memory * 1e9)
+    )
+    carrier: LocalEngine | RayEngine
+    if engine == "ray":
+        carrier = _ray(settings, address=address, n_workers=workers, gpus_per_worker=gpus_per_worker)
+    else:
+        carrier = LocalEngine(settings, n_workers=workers)
     wanted = Wanted(
-        data=find_tasks(tasks),
-        recipes={Path(name).stem: load_recipe(name) for name in recipe or ["graduated"]},
+        data=data,
+        recipes=recipes,
         n_seeds=seeds,
         warehouse=path,
-        max_workers=n_workers,
-        grows=workers is None,
+        max_workers=carrier.n_workers,
+        extends=extend,
+        grows=workers is None and engine == "local",
         lock_timeout_seconds=lock_timeout,
     )
-    settings = WorkerSettings(
-        sources=tuple((name, weights) for name in names),
-        device=device,
-        n_threads=n_threads,
-        max_bytes=int(memory * 1e9),
-    )
-    work = Harvest(wanted, LocalEngine(settings))
+    work = Harvest(wanted, carrier)
     with work.held():
         try:
             plan = work.plan()
@@ -90,6 +116,18 @@ def harvest(
         if not dry_run:
             _run(work, plan, json=json)
     _conclude(work, plan, json=json, dry_run=dry_run)
+
+
+def _ray(
+    settings: "WorkerSettings", *, address: str | None, n_workers: int | None, gpus_per_worker: float | None
+) -> "RayEngine":
+    from scalepred.cli import output as out
+    from scalepred.ray_engine import RayEngine
+
+    engine = RayEngine(settings, address=address, n_workers=n_workers, gpus_per_worker=gpus_per_worker)
+    if engine.warning:
+        out.note(f"warning: {engine.warning}")
+    return engine
 
 
 def _run(work: "Harvest", plan: "Plan", *, json: bool) -> None:

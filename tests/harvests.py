@@ -1,0 +1,79 @@
+"""A small real harvest by the real command, for the tests that kill it or carry it elsewhere."""
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from fakes import TINY, named_source, write_task
+from safetensors.torch import save_file
+
+from scalepred.journal import journal_of
+from scalepred.warehouse import open_warehouse
+
+N_RUNS = 36
+
+
+def wanted_of(folder):
+    """Return the arguments of a harvest of three tasks with a tiny network, but for its warehouse."""
+    for seed, name in enumerate(("birds", "fish", "flowers")):
+        write_task(folder / "tasks" / name, seed=seed, n=24)
+    weights = folder / "tiny.safetensors"
+    save_file(named_source().architecture.network.state_dict(), weights)
+    recipe = folder / "quick.json"
+    recipe.write_text(json.dumps({"epochs": 6, "image_px": 24, "batch_size": 8}))
+    return [folder / "tasks", "--source", TINY, "--weights", weights, "--recipe", recipe, "--workers", "2"]
+
+
+def command(wanted, warehouse, *more):
+    return [sys.executable, "-m", "scalepred", "harvest", *wanted, "--warehouse", warehouse, *more]
+
+
+def start(wanted, warehouse, *more):
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command(wanted, warehouse, *more), stdout=quiet, stderr=quiet, start_new_session=True)
+
+
+def finish(wanted, warehouse, *more):
+    done = subprocess.run(command(wanted, warehouse, *more), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def numbers(warehouse):
+    """Return all that a harvest must reproduce."""
+    with open_warehouse(warehouse, read_only=True) as store:
+        assert store.verify() == []
+        runs = [
+            (run.run_id, run.status, run.role, run.val_correct, run.test_correct, run.epoch_losses, run.val_loss)
+            for run in store.runs()
+        ]
+        features = [(f.task_id, f.source_id, f.name, f.value) for f in store.features()]
+        return runs, features, store.tasks(), store.sources(), store.recipes()
+
+
+def n_journalled(warehouse):
+    return len(journal_of(warehouse).keys("runs"))
+
+
+def wait_for(condition, *, seconds=120.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def worker_pids(warehouse):
+    with contextlib.suppress(FileNotFoundError):
+        log = (journal_of(warehouse).folder / "harvest.log").read_text()
+        return [int(pid) for pid in re.findall(r"worker \d+: process (\d+)", log)]
+    return []
+
+
+def is_alive(pid):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False

@@ -1,0 +1,164 @@
+"""The benchmarks run, and the rivals of a harvest do the work that a recipe asks for."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from networks import tiny_source
+from pictures import make_classes
+from PIL import Image
+
+from benchmarks import harvest_report as report
+from benchmarks.bench_tasks import cut_task
+from benchmarks.bundle import Outcome, check_recipe, check_task, points, put_on_white
+from benchmarks.peer_timm import make_optimizer, make_scheduler
+from benchmarks.plain_loop import stage_groups
+from benchmarks.timed import timed
+from scalepred.config import GRID, HEAD_ONLY, Recipe
+from scalepred.schedule import schedule_factor, stage_rates
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def measured(seconds, *, tests=(0.5, 0.75)):
+    outcomes = [
+        Outcome(scale=scale, seed=0, val_accuracy=0.5, test_accuracy=test, seconds=2.0)
+        for scale, test in zip((None, 1.0), tests, strict=True)
+    ]
+    return report.Measured(wall_seconds=seconds, peak_bytes=2**20, outcomes=tuple(outcomes))
+
+
+def bundle_of(plain, peer, scalepred, **changes):
+    repeats = {"plain": plain, "peer": peer, "scalepred": scalepred}
+    facts = {"task": "t", "source": "s", "n_classes": 2, "n_train": 100, "repeats": repeats}
+    return report.Measurements(**facts | changes)
+
+
+def numbers_of(bundle, roofs=()):
+    return report.bundle_numbers(bundle, epochs=3, roofs=dict(roofs), n_cores=2)
+
+
+def test_a_bundle_is_the_baseline_and_the_eleven_scales_for_every_seed():
+    found = points(Recipe(), n_seeds=2)
+    assert [(point.seed, point.scale) for point in found] == [(seed, s) for seed in (0, 1) for s in (None, *GRID)]
+    assert {point.recipe.multipliers for point in found if point.scale is None} == {HEAD_ONLY}
+
+
+def test_the_peers_rates_are_the_recipes_at_every_step():
+    recipe, n_steps = Recipe(), 10
+    source = tiny_source()
+    optimizer = make_optimizer(source.architecture.network, source.architecture.stages, recipe, scale=2.5)
+    scheduler = make_scheduler(optimizer, n_steps=n_steps)
+    learning = [rate for rate in stage_rates(recipe, 2.5) if rate > 0]
+    for step in range(n_steps):
+        factor = schedule_factor("step", step=step, n_steps=n_steps)
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([rate * factor for rate in learning])
+        scheduler.step_update(step + 1)
+    assert not any(group["nesterov"] for group in optimizer.param_groups)
+
+
+def test_the_plain_loops_groups_hold_what_learns_once():
+    architecture = tiny_source().architecture
+    groups = stage_groups(architecture.network, architecture.stages, Recipe().multipliers, rate=0.001)
+    assert [group["lr"] for group in groups] == pytest.approx([0.001, 0.002, 0.004, 0.008, 0.016])
+    assert sum(p.numel() for group in groups for p in group["params"]) == sum(architecture.stage_sizes[1:])
+
+
+def test_a_recipe_that_a_rival_cannot_express_is_refused(tmp_path):
+    file = tmp_path / "recipe.json"
+    file.write_text('{"schedule": "cosine"}', encoding="utf-8")
+    with pytest.raises(SystemExit, match="the rivals know the schedule step"):
+        check_recipe(str(file))
+
+
+def test_a_task_whose_splits_have_other_classes_is_refused(tmp_path):
+    for split, names in (("train", "ab"), ("val", "ab"), ("test", "a")):
+        make_classes(tmp_path / split, names=tuple(names), n=1)
+    with pytest.raises(SystemExit, match="must have the same class folders"):
+        check_task(tmp_path)
+
+
+def test_transparent_parts_become_white():
+    image = Image.new("RGBA", (2, 1), (255, 0, 0, 255))
+    image.putpixel((1, 0), (0, 0, 0, 0))
+    assert np.asarray(put_on_white(image)).tolist() == [[[255, 0, 0], [255, 255, 255]]]
+
+
+def test_a_cut_task_has_every_class_in_every_split(tmp_path):
+    make_classes(tmp_path / "package", names=("a", "b"), n=20)
+    labelled = [(path, path.parent.name) for path in sorted((tmp_path / "package").rglob("*.png"))]
+    task = cut_task(labelled, tmp_path / "task", per_class=10)
+    check_task(tmp_path / "task")
+    assert (task.record.n_train, task.record.n_val, task.record.n_test) == (16, 4, 20)
+
+
+def test_ratios_are_those_of_neighbouring_repeats():
+    bundle = bundle_of([measured(30), measured(40)], [measured(20), measured(20)], [measured(10), measured(20)])
+    ratios = numbers_of(bundle)["ratios"]
+    assert ratios["plain/scalepred"]["values"] == [3.0, 2.0]
+    assert ratios["peer/scalepred"]["median"] == 1.5
+
+
+def test_accuracies_are_compared_run_by_run():
+    diverged = measured(1, tests=(0.25, None))
+    found = numbers_of(bundle_of([measured(1)], [diverged], [measured(1, tests=(0.75, 0.5))]))
+    assert found["mean_absolute_differences"] == {"plain-peer": 0.25, "plain-scalepred": 0.25, "peer-scalepred": 0.5}
+    assert found["contenders"]["peer"]["n_diverged"] == 1
+    assert found["contenders"]["peer"]["mean_test_accuracy"] == 0.25
+
+
+def test_seed_noise_needs_a_second_seed():
+    assert report.seed_noise({(1.0, 0): 0.5}) is None
+    assert report.seed_noise({(1.0, 0): 0.5, (1.0, 1): 0.25, (2.0, 0): 0.5, (2.0, 1): 0.5}) == 0.125
+
+
+def test_the_share_of_the_roof_counts_the_scaled_runs_alone():
+    bundle = bundle_of([measured(1)], [measured(1)], [measured(1)])
+    roof = numbers_of(bundle, {("s", 1, 2): [300.0]}.items())["roof"]
+    assert roof["harvest_pictures_per_second"] == [150.0]  # one scaled run: 3 epochs x 100 pictures in 2 s
+    assert roof["share_of_roof"] == [0.5]
+
+
+def test_memory_counts_the_whole_process_tree_and_only_when_asked_for():
+    hold = "held = bytearray(b'x') * 40_000_000; import time; time.sleep(1.5)"
+    both = f"import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', {hold!r}]); {hold}; child.wait()"
+    command = [sys.executable, "-c", both]
+    looked = timed(command, sample_memory=True).peak_bytes
+    assert looked is None or looked > 80_000_000
+    assert timed([sys.executable, "-c", "pass"]).peak_bytes is None
+
+
+def test_a_command_that_fails_stops_the_benchmark_with_its_error():
+    with pytest.raises(SystemExit, match="no such luck"):
+        timed([sys.executable, "-c", "raise ValueError('no such luck')"])
+
+
+def test_geometric_means_are_told_for_each_source_and_for_all():
+    four = numbers_of(bundle_of([measured(4)], [measured(1)], [measured(1)]))
+    nine = numbers_of(bundle_of([measured(9)], [measured(1)], [measured(1)], source="other"))
+    found = report.geometric_means([four, nine])
+    assert {name: ratios["plain/scalepred"] for name, ratios in found.items()} == pytest.approx(
+        {"s": 4.0, "other": 9.0, "all": 6.0}
+    )
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_the_harvest_runs_all_contenders(tmp_path):
+    output = tmp_path / "report.json"
+    command = [sys.executable, "-m", "benchmarks.bench_harvest", "--smoke", "--no-memory", "--output", output]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    found = json.loads(shown.stdout.splitlines()[-1])
+    assert json.loads(output.read_text(encoding="utf-8")) == found
+    assert [bundle["task"] for bundle in found["bundles"]] == ["tiny"]
+    for bundle in found["bundles"]:
+        assert {name: each["n_runs"] for name, each in bundle["contenders"].items()} == dict.fromkeys(
+            ("plain", "peer", "scalepred"), 12
+        )
+        assert all(each["wall_seconds"]["median"] > 0 for each in bundle["contenders"].values())
+        assert set(bundle["ratios"]) == {"plain/scalepred", "peer/scalepred"}
+        assert bundle["roof"]["median_share_of_roof"] > 0
+    assert set(found["geometric_means"]) == {"timm/test_efficientnet", "all"}
+    assert all(ratio > 0 for ratios in found["geometric_means"].values() for ratio in ratios.values())
