@@ -25,6 +25,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.bench_help
+	$(BIN)/python -m benchmarks.bench_store
 	$(BIN)/python -m benchmarks.bench_harvest --smoke
 
 clean:

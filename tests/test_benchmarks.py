@@ -162,3 +162,12 @@ def test_the_benchmark_of_the_harvest_runs_all_contenders(tmp_path):
         assert bundle["roof"]["median_share_of_roof"] > 0
     assert set(found["geometric_means"]) == {"timm/test_efficientnet", "all"}
     assert all(ratio > 0 for ratios in found["geometric_means"].values() for ratio in ratios.values())
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_the_store_runs_all_steps():
+    command = [sys.executable, "-m", "benchmarks.bench_store", "--smoke"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    found = json.loads(shown.stdout.splitlines()[-1])
+    assert (found["benchmark"], found["runs"]) == ("store", 2_000)
+    assert set(found["steps"]) == {"export", "import", "status", "verify", "keys", "add"}

@@ -56,7 +56,8 @@ def test_status_counts_what_is_there(run, filled):
     code, out, _ = run("status", "--warehouse", filled, "--json")
     assert code == 0
     assert json.loads(out) == {
-        "schema": "0002_roles",
+        "schema": 1,
+        "migration": "0002_roles",
         "path": str(filled),
         "n_bytes": filled.stat().st_size,
         "tables": {"tasks": 1, "sources": 1, "recipes": 1, "features": 1, "runs": 2, "predictions": 1},

@@ -88,7 +88,7 @@ def test_every_released_schema_can_be_brought_forward(tmp_path, newer, number):
     with open_warehouse(tmp_path / "w.duckdb", read_only=True) as store:
         assert store.tasks() == [TASK]
         assert store.runs() == [make_run()]
-        assert store.status().schema == "0098_more"
+        assert store.status().migration == "0098_more"
 
 
 def test_runs_of_the_first_schema_were_made_for_the_grid(tmp_path, filled):
@@ -121,7 +121,7 @@ def test_an_older_schema_is_backed_up_and_brought_forward(path, newer, read_only
     before = path.read_bytes()
     newer(MORE)
     with open_warehouse(path, read_only=read_only) as store:
-        assert store.status().schema == "0098_more"
+        assert store.status().migration == "0098_more"
         assert store.runs() == [make_run()]
     backup = path.with_name("w.before-0002_roles.duckdb")
     assert backup.read_bytes() == before

@@ -1,8 +1,10 @@
 """The store's guarantees, on real DuckDB files."""
 
 import dataclasses
+import datetime
 import hashlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -25,7 +27,7 @@ from scalepred import warehouse as module
 from scalepred.config import GRID
 from scalepred.errors import DamagedError, DataError, ScalepredError, UsageError, VersionError, WarehouseBusyError
 from scalepred.records import KINDS, RecipeRecord
-from scalepred.warehouse import open_warehouse, query
+from scalepred.warehouse import open_warehouse, query, set_aside
 
 pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
 
@@ -142,6 +144,18 @@ def test_many_runs_are_added_all_or_none(path):
     assert [run.scale for run in sorted(everything(path)["runs"], key=lambda run: run.scale)] == [1.0, 4.0]
 
 
+def test_many_runs_come_back_as_they_were_and_once_each(path, monkeypatch):
+    monkeypatch.setattr(module, "_BATCH", 7)
+    odd = {"val_correct": None, "epoch_losses": [], "rates": [], "execution": {"cached": ["x", NASTY]}}
+    losses = [2.0**-1074, -1e-310, 1.7976931348623157e308, 0.1 + 0.2, math.inf]
+    runs = [make_run(2.0, seed=seed, epoch_losses=losses[: seed % 6], val_loss=seed / 7) for seed in range(20)]
+    runs += [make_run(None, **odd), make_run(3.0, test_correct=bytes(range(256)), rates=[(0.1,) * 6, ()])]
+    with open_warehouse(path) as store:
+        store.add_runs([*runs, *runs[:3], make_run(seconds=99.0)])
+    found = {run.run_id: run for run in everything(path)["runs"]}
+    assert repr(found) == repr({run.run_id: run for run in sorted([*runs, make_run()], key=lambda run: run.run_id)})
+
+
 def test_a_name_that_utf_8_cannot_hold_is_stored_as_it_is_shown(path):
     name = "caf\udce9"
     task = dataclasses.replace(TASK, task_id="odd", name=name, label_counts={name: 18, "b": 18})
@@ -175,7 +189,7 @@ def test_status_counts_whole_grids(path):
     assert status.tables == {"tasks": 1, "sources": 1, "recipes": 1, "features": 1, "runs": 13, "predictions": 1}
     assert (status.n_done, status.n_diverged, status.n_origins) == (13, 0, 1)
     assert status.grids == [("efficientnet_lite0", "graduated", 1, 1, 12)]
-    assert status.schema == "0002_roles"
+    assert status.migration == "0002_roles"
     assert status.last_finished_at == "2026-01-01T00:00:00+00:00"
     assert status.n_bytes == path.stat().st_size
 
@@ -477,6 +491,14 @@ def test_an_import_that_fails_at_its_last_table_adds_nothing(snapshot, copy):
         )
 
 
+def test_a_snapshot_with_one_id_twice_is_refused(snapshot, copy):
+    rewrite(snapshot / "tasks.parquet", "FROM '{0}' UNION ALL FROM '{0}'")
+    with open_warehouse(copy) as store:
+        assert refused(store, snapshot, DataError).startswith(
+            f"The snapshot at {snapshot} can't be imported: Constraint Error: "
+        )
+
+
 def test_a_file_that_is_no_parquet_is_refused(snapshot, copy):
     rewrite(snapshot / "tasks.parquet", "SELECT 1")
     (snapshot / "tasks.parquet").write_bytes(b"no parquet" * 9)
@@ -720,9 +742,9 @@ PROGRAM = f"""
 """
 
 
-def start(code, path):
+def start(code, path, *arguments):
     program = textwrap.dedent(PROGRAM) + textwrap.dedent(code)
-    command = [sys.executable, "-c", program, str(path)]
+    command = [sys.executable, "-c", program, str(path), *arguments]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
@@ -974,3 +996,114 @@ def test_duckdb_never_reaches_for_the_network(path):
     with open_warehouse(path, read_only=True) as store:
         for name in ("autoinstall_known_extensions", "autoload_known_extensions"):
             assert store.connection.execute(f"SELECT current_setting('{name}')").fetchone() == (False,)
+
+
+# --- damage and what is set aside ---
+
+
+RANDOM_DAMAGE = """
+    import random
+    from scalepred.errors import DamagedError
+    rng = random.Random(sys.argv[2])
+    whole, log = (path.with_name(name).read_bytes() for name in ("whole", "log"))
+    added = {run.run_id: run for run in [*(make_run(1.5, seed) for seed in range(60)), make_run(1.0)]}
+
+    def harm(content, how):
+        content, begin = bytearray(content), rng.randrange(len(content))
+        if how == "cut":
+            return content[:begin]
+        if how == "bits":
+            for _ in range(rng.choice([1, 10, 1000])):
+                content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        if how == "pages":
+            n = min(rng.choice([1, 4096, 2**18]), len(content) - begin)
+            content[begin : begin + n] = rng.choice([bytes(n), rng.randbytes(n)])
+        return content
+
+    def use(read_only):
+        try:
+            with open_warehouse(path, read_only=read_only) as store:
+                runs, problems = store.runs(), store.verify()
+                store.status()
+                if not read_only:
+                    store.add_run(make_run(5.0))
+                    store.connection.execute("CHECKPOINT")
+        except DamagedError:
+            return "damaged"
+        assert problems == [] and all(added[run.run_id] == run for run in runs)
+        return f"sound {len(runs)}"
+
+    for number in range(int(sys.argv[4])):
+        in_log = sys.argv[3] == "log"
+        how = rng.choice(["cut", "bits", "pages"]) if in_log else sys.argv[3]
+        path.write_bytes(whole if in_log else harm(whole, how))
+        path.with_name("w.duckdb.wal").write_bytes(harm(log, how) if in_log else log)
+        print(use(number % 2 == 0), flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["cut", "bits", "pages", "log"])
+def test_random_damage_gives_a_typed_error_or_sound_rows_and_never_a_crash(path, how):
+    with open_warehouse(path) as store:
+        for seeds in (range(20), range(20, 60)):
+            store.add_runs([make_run(1.5, seed) for seed in seeds])
+        path.with_name("log").write_bytes(path.with_name("w.duckdb.wal").read_bytes())
+        path.with_name("whole").write_bytes(path.read_bytes())
+    with start(RANDOM_DAMAGE, path, str(len(how)), how, "30") as program:
+        said = program.stdout.read().splitlines()
+    assert program.returncode == 0
+    assert len(said) == 30
+    assert "damaged" in said
+    assert set(said) <= {"damaged", "sound 1", "sound 21", "sound 61"}  # what was added at once is there, or is not
+
+
+def now_is(monkeypatch, *, hour):
+    class Clock(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2026, 1, 2, hour, 4, 5, tzinfo=tz)
+
+    monkeypatch.setattr(module.datetime, "datetime", Clock)
+
+
+def test_a_damaged_database_is_set_aside_with_its_log_and_every_byte(tmp_path, monkeypatch):
+    now_is(monkeypatch, hour=3)
+    path = tmp_path / "w.duckdb"
+    path.write_bytes(b"damaged")
+    path.with_name("w.duckdb.wal").write_bytes(b"log")
+    assert set_aside(path) == tmp_path / "w.duckdb.corrupt-20260102T030405Z"
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {
+        "w.duckdb.corrupt-20260102T030405Z": b"damaged",
+        "w.duckdb.corrupt-20260102T030405Z.wal": b"log",
+    }
+    assert fill(path)
+    assert everything(path)["runs"] == [make_run()]
+
+
+def test_setting_aside_never_overwrites(tmp_path, monkeypatch):
+    now_is(monkeypatch, hour=3)
+    path = tmp_path / "w.duckdb"
+    first, second, third = (tmp_path / f"w.duckdb.corrupt-20260102T030405Z{n}" for n in ("", "-2", "-3"))
+    second.with_name(f"{second.name}.wal").write_bytes(b"a log")
+    for content, aside in ((b"first", first), (b"second", third)):
+        path.write_bytes(content)
+        assert set_aside(path) == aside
+        assert aside.read_bytes() == content
+    assert second.with_name(f"{second.name}.wal").read_bytes() == b"a log"
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_what_is_not_there_cannot_be_set_aside(tmp_path):
+    with pytest.raises(UsageError) as caught:
+        set_aside(tmp_path / "w.duckdb")
+    assert str(caught.value) == refusal(tmp_path / "w.duckdb", "No such file or directory")
+
+
+def test_a_link_to_a_damaged_database_stays_and_the_database_is_set_aside(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "real.duckdb")
+    (tmp_path / "real.duckdb").write_bytes(b"damaged")
+    aside = set_aside(tmp_path / "link")
+    assert aside.name.startswith("real.duckdb.corrupt-")
+    assert aside.read_bytes() == b"damaged"
+    assert fill(tmp_path / "link").is_symlink()

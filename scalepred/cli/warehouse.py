@@ -144,7 +144,7 @@ def _show_status(found: "Status") -> None:
 
     console = out.console()
     console.print(
-        f"{out.safe(found.path)}: {found.n_bytes / 1e6:.1f} MB, schema {out.safe(found.schema)}", soft_wrap=True
+        f"{out.safe(found.path)}: {found.n_bytes / 1e6:.1f} MB, schema {out.safe(found.migration)}", soft_wrap=True
     )
     console.print(", ".join(f"{n} {table}" for table, n in found.tables.items()) + f"; {found.n_origins} origins")
     last = out.safe(found.last_finished_at or "never")
