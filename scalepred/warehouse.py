@@ -658,7 +658,7 @@ def _sent(kind: str) -> str:
 
 
 def _as_column(kind: str, cells: Sequence[Any]) -> list[Any]:
-    return [str(cell) for cell in cells] if _sent(kind) != kind else list(cells)
+    return [json.dumps(cell) for cell in cells] if _sent(kind) != kind else list(cells)
 
 
 def _as_row(record: Any) -> list[Any]:
