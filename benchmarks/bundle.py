@@ -117,6 +117,7 @@ def put_on_white(image: Image.Image) -> Image.Image:
 def open_on_white(path: str) -> Image.Image:
     """Open a picture file as ``put_on_white`` returns it; a loader for torchvision's ImageFolder."""
     with Image.open(path) as image:
+        image.load()  # one that is RGB already is returned as it is, and its file closes here
         return put_on_white(image)
 
 

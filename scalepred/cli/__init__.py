@@ -7,7 +7,18 @@ from typing import Annotated, NoReturn
 import typer
 
 import scalepred
-from scalepred.cli import classify, demo, finetune, harvest, inspect, predict, sources, train_predictor, warehouse
+from scalepred.cli import (
+    classify,
+    demo,
+    finetune,
+    harvest,
+    inspect,
+    predict,
+    pretrain,
+    sources,
+    train_predictor,
+    warehouse,
+)
 from scalepred.cli.output import visible
 from scalepred.errors import ScalepredError
 
@@ -27,6 +38,7 @@ app.command("sources")(sources.sources)
 app.command("harvest")(harvest.harvest)
 app.command("train-predictor")(train_predictor.train_predictor)
 app.add_typer(warehouse.app, name="warehouse", help="Look into the warehouse, check it, copy it.")
+app.command("pretrain")(pretrain.pretrain)
 app.command("demo")(demo.demo)
 
 

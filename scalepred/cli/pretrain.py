@@ -1,0 +1,76 @@
+"""`scalepred pretrain`: a source of the paper's family, trained from scratch on a domain."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scalepred.cli import options
+from scalepred.errors import UsageError
+
+
+def pretrain(
+    data: options.Data,
+    name: Annotated[str, typer.Option(help="What to call the source.", show_default=False)],
+    output: Annotated[Path | None, typer.Option(help="Folder for it. Default: NAME.", show_default=False)] = None,
+    width: Annotated[int, typer.Option(help="Channels of the first stages, a multiple of 8.", min=8)] = 16,
+    epochs: Annotated[int, typer.Option(help="Passes over the pictures.", min=1)] = 30,
+    batch_size: Annotated[int, typer.Option(help="Pictures in a step, at most.", min=2)] = 64,
+    image_px: Annotated[int, typer.Option(help="Side that pictures are resized to.", min=16)] = 64,
+    augmentation: Annotated[str, typer.Option(help="none, flip, crop or crop-flip.")] = "crop",
+    seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.", min=0)] = 0,
+    device: options.DeviceName = "auto",
+    json: options.Json = False,
+) -> None:
+    """Train a ResNet-27 from scratch on DATA, as a source for finetunes of tasks that look like it.
+
+    Give the folder that it writes as --source to finetune, predict and harvest.
+    """
+    options.check_device(device)
+    if not name.strip():
+        raise UsageError("Give the source a --name.")
+    folder = output or Path(name)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is there already: give another --output.")
+    from scalepred.cli import output as out
+    from scalepred.cli import render
+    from scalepred.devices import pick_device, pick_dtype
+    from scalepred.pretrain import pretrain as train
+    from scalepred.pretrain import recipe_from_scratch, save_source
+    from scalepred.sources import build, check_takes, source_of
+    from scalepred.tasks import read_task
+
+    recipe = recipe_from_scratch(epochs=epochs, batch_size=batch_size, image_px=image_px, augmentation=augmentation)
+    architecture = build(f"resnet27/{width}")
+    check_takes(architecture, image_px=image_px)
+    where = pick_device(device)
+    task = render.read(read_task, data, image_px=image_px)
+    render.show_inspection(out.notes(), task.inspection)
+    with render.progress("training", total=epochs) as bar:
+        pretrained = train(
+            task,
+            name=name,
+            width=width,
+            recipe=recipe,
+            seed=seed,
+            device=where,
+            dtype=pick_dtype(source_of(architecture), recipe, where),
+            on_epoch=lambda epoch, loss: bar.update(epoch, epochs, f"loss {loss:.3f}"),
+        )
+    save_source(folder, pretrained)
+    if json:
+        out.print_json(
+            {
+                "schema": 1,
+                "name": name,
+                "folder": str(folder),
+                "source_id": pretrained.source.source_id,
+                "accuracies": pretrained.accuracies,
+                "epoch_losses": pretrained.epoch_losses,
+                "seconds": pretrained.seconds,
+            }
+        )
+    else:
+        scores = ", ".join(f"{split} {100 * value:.1f} %" for split, value in pretrained.accuracies.items())
+        out.note(f"{name}: {scores} after {epochs} epochs, {pretrained.seconds:.0f} s; in {folder}")
+        out.note(f"next: scalepred harvest TASKS --source {folder}")

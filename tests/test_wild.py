@@ -1,0 +1,323 @@
+"""The suite's builder: what it finds in packages, how it splits pictures, and which tasks it cuts."""
+
+import json
+import subprocess
+from collections import Counter
+
+import numpy as np
+import pytest
+from pictures import noise, save
+from PIL import Image, ImageFont
+
+from benchmarks.wild import __main__ as wild
+from benchmarks.wild import counts, cut, gather, glyphs
+from benchmarks.wild.contact import write_sheets
+from benchmarks.wild.cut import Picture, Sides, plans, split_sides
+from benchmarks.wild.origins import DIGITS, DOMAINS, ORIGINS, Origin
+from benchmarks.wild.packages import FetchError, Package, licences, unpacked
+from scalepred.tasks import read_task
+
+
+def pictures(sizes, *, group_of=lambda label, index: f"{label}{index}"):
+    return [
+        Picture(f"pictures/o/{label}/{index}.png", label, group_of(label, index))
+        for label, n in sizes.items()
+        for index in range(n)
+    ]
+
+
+def package(root, name="some-data"):
+    return Package(name, root, "1.0", "MIT")
+
+
+def found_by(origin, root, name="some-data"):
+    return sorted((f.label, f.name, f.group) for f in gather.FINDERS[origin.how](origin, [package(root, name)]))
+
+
+# --- origins ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_origin_has_its_own_name_and_a_finder():
+    everything = [*ORIGINS, *DOMAINS]
+    assert [name for name, n in Counter(each.name for each in everything).items() if n > 1] == []
+    assert {each.how for each in everything} <= set(gather.FINDERS)
+    assert all(len(each.classes) >= 2 for each in everything)
+    assert all(each.is_domain for each in DOMAINS)
+    assert len(ORIGINS) >= 40
+
+
+# --- splitting --------------------------------------------------------------------------------------------------------
+
+
+def test_two_fifths_are_test_and_a_group_is_never_on_both_sides():
+    found = pictures({"a": 100, "b": 50}, group_of=lambda _, index: f"g{index // 4}")
+    sides = split_sides(found)
+    for label, n in (("a", 100), ("b", 50)):
+        assert len(sides.learn[label]) + len(sides.test[label]) == n
+    assert 40 <= len(sides.test["a"]) <= 48
+    learn, test = ({p.group for some in side.values() for p in some} for side in (sides.learn, sides.test))
+    assert not learn & test
+
+
+def test_the_split_depends_on_names_alone():
+    found = pictures({"a": 30, "b": 30})
+    assert split_sides(found) == split_sides(found[::-1])
+
+
+def test_a_label_that_is_too_small_is_left_out():
+    assert set(split_sides(pictures({"a": 40, "b": 40, "rare": 4})).learn) == {"a", "b"}
+
+
+def test_a_large_label_gives_test_no_more_than_its_share():
+    assert len(split_sides(pictures({"a": 2000, "b": 30})).test["a"]) == cut.MAX_LABEL_TEST
+
+
+# --- plans ------------------------------------------------------------------------------------------------------------
+
+
+def sides_of(learn, test):
+    def side(n):
+        return {label: pictures({label: n}) for label in "abcdefgh"}
+
+    return Sides(side(learn), side(test))
+
+
+def test_a_ladder_has_the_same_classes_on_every_rung():
+    ladder = [plan for plan in plans("o", sides_of(170, 20)) if plan.rung]
+    assert [plan.rung for plan in ladder] == [10, 20, 40, 80, 160]
+    assert {plan.classes for plan in ladder} == {("a", "b", "c", "d", "e")}
+    assert all(plan.per_label == plan.rung for plan in ladder)
+
+
+def test_a_ladder_ends_where_a_class_has_no_more():
+    assert [plan.rung for plan in plans("o", sides_of(79, 20)) if plan.rung] == [10, 20, 40]
+    assert [plan.rung for plan in plans("o", sides_of(19, 20)) if plan.rung] == []
+
+
+def test_many_pictures_give_a_large_task():
+    assert [plan.per_label for plan in plans("o", sides_of(300, 20)) if plan.name == "o-large"] == [400]
+    assert not [plan for plan in plans("o", sides_of(100, 20)) if plan.name == "o-large"]
+
+
+def test_too_few_test_pictures_give_no_task():
+    assert plans("o", sides_of(100, 6)) == [] or all(
+        len(plan.classes) * 6 >= 50 for plan in plans("o", sides_of(100, 6))
+    )
+    assert plans("o", sides_of(100, 2)) == []
+
+
+def test_no_two_tasks_of_an_origin_learn_from_the_same_pictures():
+    found = plans("o", sides_of(10, 20))
+    learned = [(plan.classes, min(plan.per_label, 10)) for plan in found]
+    assert len(learned) == len(set(learned))
+
+
+def test_plans_are_the_same_every_time():
+    assert plans("o", sides_of(60, 20)) == plans("o", sides_of(60, 20))
+    assert plans("o", sides_of(60, 20)) != plans("p", sides_of(60, 20))
+
+
+# --- finders ----------------------------------------------------------------------------------------------------------
+
+
+def test_folders_give_each_file_once_and_few_frames_of_an_animation(tmp_path):
+    for index in range(9):
+        save(tmp_path / "images" / "tux" / f"walk-{index}.png")
+    save(tmp_path / "images" / "tux" / "jump.png")
+    save(tmp_path / "images" / "other.jpg")
+    classes = {"tux": ("tux",), "all": ("*",)}
+    origin = Origin("o", ("some-data",), "images", classes, is_animated=True)
+    found = found_by(origin, tmp_path)
+    assert [(label, name) for label, name, _ in found] == [
+        ("all", "other.jpg"),
+        ("tux", "tux/jump.png"),
+        *(("tux", f"tux/walk-{index}.png") for index in range(gather.MAX_FRAMES)),
+    ]
+    assert {group for _, name, group in found if "walk" in name} == {"tux/walk"}
+
+
+def test_an_icon_is_found_once_in_its_largest_size_up_to_256(tmp_path):
+    for size in ("16x16", "32x32", "64x64", "512x512"):
+        save(tmp_path / size / "apps" / "mail.png")
+    for size in ("22", "96"):
+        save(tmp_path / "apps" / size / "clock.png")
+    origin = Origin("o", ("some-data",), "", {"apps": ("apps",)}, "icons")
+    found = list(gather.FINDERS["icons"](origin, [package(tmp_path)]))
+    assert sorted(f.item.relative_to(tmp_path).as_posix() for f in found) == [
+        "64x64/apps/mail.png",
+        "apps/96/clock.png",
+    ]
+
+
+def test_a_flag_and_its_shield_share_a_group(tmp_path):
+    for name in ("wales-large.png", "wales-shield-large.png", "wales.png"):
+        save(tmp_path / "flags" / name)
+    classes = {"shield": ("flags/*-shield-large.png",), "flag": ("flags/*-large.png",)}
+    origin = Origin("o", ("some-data",), "", classes, "flags")
+    assert found_by(origin, tmp_path) == [
+        ("flag", "flags/wales-large.png", "flags/wales"),
+        ("shield", "flags/wales-shield-large.png", "flags/wales"),
+    ]
+
+
+def test_frames_are_cut_from_the_largest_sheet(tmp_path):
+    worker = tmp_path / "miner"
+    frames = [np.full((5, 4, 3), 20 * number, np.uint8) for number in range(6)]
+    sheet = np.concatenate([np.concatenate(frames[3 * row : 3 * row + 3], axis=1) for row in range(2)])
+    save(worker / "walk_ne_1.png", sheet[::2])
+    save(worker / "walk_ne_4.png", sheet)
+    save(worker / "walk_ne_4_pc.png", sheet)
+    (worker / "init.lua").write_text(
+        "wl.X { name = 'x', spritesheets = { walk = { fps = 10, frames = 6, columns = 3, rows = 2, "
+        "hotspot = { 1, 2 } }, idle = { frames = 5, hotspot = { 3, 4 } } } }"
+    )
+    origin = Origin("o", ("some-data",), "", {"miner": ("miner",)}, "workers")
+    found = list(gather.FINDERS["workers"](origin, [package(tmp_path)]))
+    assert [int(f.name.split()[-1]) for f in found] == [0, 1, 3, 4]
+    assert [np.asarray(f.item().convert("RGB"))[0, 0, 0] for f in found] == [0, 20, 60, 80]
+    assert {np.asarray(f.item()).shape for f in found} == {(5, 4, 4)}
+
+
+def test_emoji_are_found_by_subcategory_and_by_tone(tmp_path):
+    tones = {
+        "1F3FB": {"image": "a-light.png", "has_img_google": True},
+        "1F3FF": {"image": "a-dark.png", "has_img_google": True},
+    }
+    entries = [
+        {"image": "a.png", "has_img_google": True, "subcategory": "hand", "skin_variations": tones},
+        {"image": "b.png", "has_img_google": False, "subcategory": "hand"},
+        {"image": "c.png", "has_img_google": True, "subcategory": "food"},
+    ]
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "emoji.json").write_text(json.dumps(entries))
+    by_kind = Origin("o", ("emoji",), "", {"hands": ("hand",)}, "emoji")
+    assert found_by(by_kind, tmp_path) == [("hands", f"a{tone}.png", "a.png") for tone in ("-dark", "-light", "")]
+    by_tone = Origin("o", ("emoji",), "", {"light": ("1F3FB",), "dark": ("1F3FF",)}, "tones")
+    assert found_by(by_tone, tmp_path) == [("dark", "a-dark.png", "a.png"), ("light", "a-light.png", "a.png")]
+
+
+def test_a_class_without_a_picture_is_an_error(tmp_path):
+    save(tmp_path / "a" / "1.png")
+    origin = Origin("some", ("some-data",), "", {"a": ("a",), "b": ("b",)})
+    with pytest.raises(SystemExit, match=r"some: nothing for b in some-data 1\.0"):
+        gather.gather(origin, [package(tmp_path)], tmp_path / "out")
+
+
+def test_gathered_pictures_are_small_and_what_is_none_is_counted(tmp_path):
+    save(tmp_path / "a" / "wide.png", noise(300, 600))
+    (tmp_path / "a" / "broken.png").write_bytes(b"no picture")
+    origin = Origin("some", ("some-data",), "", {"a": ("a",)})
+    found = gather.gather(origin, [package(tmp_path)], tmp_path / "out")
+    assert (len(found.pictures), found.n_unreadable) == (1, 1)
+    with Image.open(tmp_path / "out" / found.pictures[0].path) as image:
+        assert image.size == (256, 128)
+
+
+# --- glyphs -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def font(tmp_path):
+    """The font that Pillow carries, as a file."""
+    path = tmp_path / "Some-Regular.ttf"
+    path.write_bytes(ImageFont.load_default(size=20).font_bytes)
+    return path
+
+
+def test_a_glyph_is_whole_and_in_the_middle(font):
+    ink = np.asarray(glyphs.render(font, "H")) < 128
+    rows, columns = np.where(ink)
+    assert ink.shape == (glyphs.SIDE_PX, glyphs.SIDE_PX)
+    assert abs(rows.min() - (glyphs.SIDE_PX - 1 - rows.max())) <= 2
+    assert abs(columns.min() - (glyphs.SIDE_PX - 1 - columns.max())) <= 2
+
+
+def test_an_empty_glyph_is_refused(font):
+    with pytest.raises(ValueError, match="nothing to show"):
+        glyphs.render(font, " ")
+
+
+def test_letters_are_found_in_fonts_that_have_them(font):
+    assert "A" in glyphs.characters(font)
+    assert "ก" not in glyphs.characters(font)
+
+
+# --- packages ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_package_in_the_cache_is_unpacked_without_a_network(tmp_path):
+    content = tmp_path / "content"
+    save(content / "usr" / "share" / "some" / "a.png")
+    copyright_file = content / "usr" / "share" / "doc" / "some-data" / "copyright"
+    copyright_file.parent.mkdir(parents=True)
+    copyright_file.write_text("Files: *\nLicense: CC0-1.0\n\nLicense: GPL-2+\n text\n")
+    (content / "DEBIAN").mkdir()
+    (content / "DEBIAN" / "control").write_text(
+        "Package: some-data\nVersion: 2:1.5-1\nArchitecture: all\nMaintainer: a <a@b.c>\nDescription: d\n"
+    )
+    (tmp_path / "debs").mkdir()
+    archive = tmp_path / "debs" / "some-data_2%3a1.5-1_all.deb"
+    subprocess.run(["dpkg-deb", "-b", str(content), str(archive)], check=True, capture_output=True)
+    found = unpacked("some-data", tmp_path)
+    assert (found.version, found.licence) == ("2:1.5-1", "CC0-1.0; GPL-2+")
+    assert (found.root / "usr/share/some/a.png").is_file()
+
+
+def test_a_package_that_cannot_be_had_is_named_with_the_next_step(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(FetchError, match=r"some-data.*apt-get update"):
+        unpacked("some-data", tmp_path)
+
+
+def test_a_copyright_file_of_another_form_is_pointed_at(tmp_path):
+    assert licences(tmp_path / "none") == "see the package's copyright file"
+
+
+# --- the whole way ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory):
+    """The digits' part of the suite: it needs no package."""
+    out = tmp_path_factory.mktemp("suite")
+    wild.build_all(out, cache=out / "cache", only=["digits"])
+    return out
+
+
+def test_the_digits_become_tasks_that_scalepred_reads(suite):
+    (origin,) = json.loads((suite / "manifest.json").read_text(encoding="utf-8"))["origins"]
+    assert origin["packages"][0]["name"] == DIGITS
+    assert origin["packages"][0]["licence"] == "BSD-3-Clause"
+    ladder = [task for task in origin["tasks"] if task["rung"]]
+    assert [task["n_train"] + task["n_val"] for task in ladder] == [5 * rung for rung in (10, 20, 40, 80)]
+    task = read_task(str(suite / "tasks" / "digits-040"), image_px=16)
+    assert task.record.task_id == ladder[2]["task_id"]
+    assert task.record.origin == "digits"
+    assert len({each["n_test"] for each in ladder}) == 1
+
+
+def test_a_second_build_gives_the_same_tasks(suite, tmp_path):
+    wild.build_all(tmp_path, cache=tmp_path / "cache", only=["digits"])
+    first, again = (json.loads((out / "manifest.json").read_text(encoding="utf-8")) for out in (suite, tmp_path))
+    assert first == again
+
+
+def test_what_is_built_is_not_built_again(suite, capsys):
+    wild.build_all(suite, cache=suite / "cache", only=["digits"])
+    assert capsys.readouterr().out == ""
+
+
+def test_an_unknown_origin_is_refused(tmp_path):
+    with pytest.raises(SystemExit, match="No origin nothing; known are clipart-animals"):
+        wild.build_all(tmp_path, cache=tmp_path, only=["nothing"])
+
+
+def test_a_contact_sheet_shows_every_class(suite):
+    (sheet,) = write_sheets(suite)
+    with Image.open(sheet) as image:
+        assert image.height == 10 * 64
+
+
+def test_counts_are_those_of_the_manifest(suite, capsys):
+    counts.print_counts(json.loads((suite / "manifest.json").read_text(encoding="utf-8")))
+    assert "tasks of 1 origins; 1 ladders, 0 of them whole" in capsys.readouterr().out
