@@ -16,9 +16,9 @@ PACKAGE = ROOT / "scalepred"
 LAYERS = [
     {"errors", "config", "records", "files"},
     {"schedule", "targets", "model_text", "plan"},
-    {"images", "torchvision_sets", "digits", "tasks", "sources", "devices", "depthwise", "cut"}
+    {"images", "torchvision_sets", "digits", "tasks", "resnet27", "sources", "devices", "depthwise", "cut"}
     | {"migrations", "warehouse", "journal", "predictor"},
-    {"finetune", "features", "bundle", "keeping", "table", "evaluate", "card"},
+    {"finetune", "features", "bundle", "keeping", "table", "evaluate", "card", "pretrain"},
     {"calls", "worker", "engines", "ray_engine", "harvest", "modelfolder", "auto"},
     {"cli"},
 ]
