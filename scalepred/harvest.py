@@ -546,9 +546,14 @@ def workers_that_fit(peak_bytes: int, *, device_bytes: int, at_most: int) -> int
 
 
 def _balanced(bundles: Sequence[_Bundle]) -> list[_Bundle]:
-    """Order bundles so that every origin and source has its first before any has its second, and so on."""
+    """Order bundles so that every origin and source has its first before any has its second, and so on.
+
+    An origin's tasks come in the order of a hash of their names, the same for every source: names are often numbered by
+    size, and then what is done at any moment would be the small ones.
+    """
     seen: Counter[tuple[str, int, int]] = Counter()
     turns = []
+    bundles = sorted(bundles, key=lambda bundle: content_id("turn", Path(bundle.data).name))
     for bundle in bundles:
         key = (bundle.origin, bundle.source, bundle.image_px)
         turns.append(seen[key])

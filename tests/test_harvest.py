@@ -157,7 +157,25 @@ def test_every_origin_and_source_has_its_first_task_before_any_has_its_second(tm
         tasks.append(str(folder))
     plan = harvest_of(tasks, warehouse, sources=("tiny", "other")).plan()
     names = [Path(bundle.data).name for bundle in plan.bundles]
-    assert names == [name for name in ("a0", "b3", "c5", "a1", "b4", "a2") for _ in range(2)]
+    assert names[::2] == names[1::2]
+    assert ["".join(sorted(name[0] for name in names[low:high:2])) for low, high in ((0, 6), (6, 10), (10, 12))] == [
+        "abc",
+        "ab",
+        "a",
+    ]
+
+
+def test_an_origins_tasks_come_in_no_order_of_their_names(tmp_path, warehouse):
+    tasks = []
+    for size in (10, 20, 40, 80):
+        folder = write_task(tmp_path / f"o-{size}", seed=size)
+        (folder / "task.json").write_text(json.dumps({"name": folder.name, "origin": "o"}))
+        tasks.append(str(folder))
+    first, again = (
+        [bundle.data for bundle in harvest_of(some, warehouse).plan().bundles] for some in (tasks, tasks[::-1])
+    )
+    assert first == again
+    assert sorted(first) == tasks != first
 
 
 # --- running ----------------------------------------------------------------------------------------------------------
