@@ -8,11 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import ot
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
 from torch import nn
 
 from scalepred.finetune import predict_logits
@@ -145,6 +141,10 @@ def probe_accuracy(embedded: np.ndarray, labels: np.ndarray) -> float | None:
         embedded: (n, d) float32.
         labels: (n,) int64.
     """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold
+
     counts = np.bincount(labels)
     kept = counts[labels] >= 2
     if len(np.unique(labels[kept])) < 2:
@@ -182,6 +182,8 @@ def emd_similarity(embedded: np.ndarray, labels: np.ndarray, prototypes: np.ndar
     section 4.1. Departs: prototypes that are rows of a classifier have no length in feature space, so they are
     brought to the mean length of the task's class means.
     """
+    import ot
+
     classes, counts = np.unique(labels, return_counts=True)
     means = np.stack([embedded[labels == label].mean(axis=0) for label in classes]).astype(np.float64)
     rows = prototypes.astype(np.float64)

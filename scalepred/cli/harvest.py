@@ -80,7 +80,8 @@ def harvest(
     from scalepred.harvest import Harvest, Wanted
     from scalepred.tasks import find_tasks
 
-    names = source or ["efficientnet_lite0"]
+    # workers may run in another folder than this process
+    names = [str(Path(name).resolve()) if Path(name).is_dir() else name for name in source or ["efficientnet_lite0"]]
     if weights is not None and len(names) > 1:
         raise UsageError("--weights belongs to one source: give one --source with it.")
     data = find_tasks(tasks)
