@@ -1,0 +1,94 @@
+"""What the report on a snapshot says of harvests whose answer is known."""
+
+import dataclasses
+import math
+import sys
+
+import numpy as np
+import pytest
+from rows import FEATURE, RECIPE, SOURCE, TASK, make_run
+
+from benchmarks import snapshot
+from scalepred.config import GRID, HEAD_ONLY, run_id
+from scalepred.records import RecipeRecord
+from scalepred.warehouse import open_warehouse
+
+BASELINE = dataclasses.replace(RECIPE, multipliers=HEAD_ONLY)
+BEST = (0.5, 1.5, 3.0, 10.0)
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory):
+    """Four tasks of four origins: the more images per label, the higher the best scale."""
+    path = tmp_path_factory.mktemp("warehouse") / "warehouse.duckdb"
+    rows = [SOURCE, *(RecipeRecord(recipe_id=r.recipe_id, name=n, json=r.to_json()) for n, r in recipes().items())]
+    for index, best in enumerate(BEST):
+        task = dataclasses.replace(TASK, task_id=str(index) * 32, name=f"task {index}", origin=f"origin {index}")
+        rows += [task, feature(task, "images_per_label", 5.0 * 2**index), feature(task, "emd_similarity", 0.5)]
+        for scale in (None, *GRID):
+            right = 5 if scale is None else 10 if scale == best else 6
+            recipe = BASELINE if scale is None else RECIPE
+            parts = {"task_id": task.task_id, "source_id": SOURCE.source_id, "recipe_id": recipe.recipe_id}
+            rows.append(make_run(scale, n_right=right, run_id=run_id(**parts, scale=scale, seed=0), **parts))
+    with open_warehouse(path) as store:
+        store.add_all(rows)
+    return path
+
+
+def recipes():
+    return {"graduated": RECIPE, "baseline": BASELINE}
+
+
+def feature(task, name, value):
+    return dataclasses.replace(FEATURE, task_id=task.task_id, feature_set="basic-1@64px", name=name, value=value)
+
+
+def report(monkeypatch, warehouse, out):
+    monkeypatch.setattr(sys, "argv", ["snapshot", str(warehouse), str(out)])
+    snapshot.main()
+    return (out / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_report_tells_what_was_put_in(warehouse, tmp_path, monkeypatch):
+    found = report(monkeypatch, warehouse, tmp_path / "out")
+    assert "48 runs; 4 tasks of 4 origins have a whole grid." in found
+    assert "## efficientnet_lite0, graduated" in found
+    right, best = 100 * 6 / 11, 100 * 10 / 11
+    share = dict(zip(GRID, ("25 %" if scale in BEST else "0 %" for scale in GRID), strict=True))
+    for scale in GRID:
+        (line,) = (line for line in found.splitlines() if line.startswith(f"| {scale:g} |"))
+        assert f"| {(3 * right + best) / 4 if scale in BEST else right:.1f} (" in line
+        assert line.endswith(f"| {share[scale]} |")
+    assert f"| naive best, chosen on test | {best:.1f} ({best:.1f} to {best:.1f})" in found
+    assert "| images_per_label | +1.00 (" in found
+    assert "| emd_similarity | none: one of the two never changes |" in found
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"README.md", "tasks.png", "source-0.png"}
+
+
+def test_an_exported_snapshot_gives_the_same_report(warehouse, tmp_path, monkeypatch):
+    with open_warehouse(warehouse, read_only=True) as store:
+        store.export_parquet(tmp_path / "snapshot")
+    exported = report(monkeypatch, tmp_path / "snapshot", tmp_path / "a")
+    assert exported == report(monkeypatch, warehouse, tmp_path / "b")
+    assert (tmp_path / "a" / "source-0.png").read_bytes() == (tmp_path / "b" / "source-0.png").read_bytes()
+
+
+def test_a_warehouse_without_a_whole_grid_is_refused(tmp_path, monkeypatch):
+    with open_warehouse(tmp_path / "empty.duckdb") as store:
+        store.add_all([TASK, SOURCE])
+    with pytest.raises(SystemExit, match="has no task with a whole grid"):
+        report(monkeypatch, tmp_path / "empty.duckdb", tmp_path / "out")
+
+
+def test_scales_that_tie_share_a_task():
+    assert snapshot.best_shares(np.array([[0.5, 0.7, 0.7], [0.9, 0.1, 0.1]])).tolist() == [0.5, 0.25, 0.25]
+
+
+def test_a_feature_that_never_changes_has_no_correlation():
+    found, low, high = snapshot.rank_correlation(np.ones(4), np.arange(4.0), ["a", "b", "c", "d"])
+    assert all(map(math.isnan, (found, low, high)))
+
+
+def test_bundles_without_a_value_are_left_out_of_a_mean():
+    assert snapshot.mean_and_interval(np.array([0.5, math.nan]), ["a", "b"])[0] == 0.5
+    assert math.isnan(snapshot.mean_and_interval(np.array([math.nan]), ["a"])[0])
