@@ -215,7 +215,9 @@ def _section(group: Group, number: int) -> list[str]:
     lines += ["", "| best scale against | rank correlation |", "|---|---|"]
     for feature, values in group.features.items():
         found, low, high = rank_correlation(values, group.optimum, group.origins)
-        shown = "none: one of the two never changes" if math.isnan(found) else f"{found:+.2f} ({low:+.2f} to {high:+.2f})"
+        shown = (
+            "none: one of the two never changes" if math.isnan(found) else f"{found:+.2f} ({low:+.2f} to {high:+.2f})"
+        )
         lines.append(f"| {feature} | {shown} |")
     return lines
 
