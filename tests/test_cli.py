@@ -196,6 +196,17 @@ def test_a_model_is_not_overwritten_unless_asked(run, tmp_path, quick):
 
 
 @pytest.mark.slow
+def test_a_harvest_takes_several_folders_and_each_task_once(run, tmp_path, quick):
+    for number, place in enumerate(("tasks/a", "tasks/b", "other")):
+        make_task(tmp_path / place, seed=number)
+    places = (tmp_path / "tasks", tmp_path / "other", tmp_path / "tasks" / "a")
+    code, out, err = run(
+        "harvest", *places, "--recipe", quick, "--warehouse", tmp_path / "wh.duckdb", "--dry-run", "--json"
+    )
+    assert (code, json.loads(out)["planned"]) == (0, 36), err
+
+
+@pytest.mark.slow
 def test_three_commands_lead_from_tasks_to_a_predicted_scale(run, tmp_path, quick):
     for number in range(8):
         make_task(tmp_path / "tasks" / f"task{number}", n=8 + number, seed=number)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def harvest(
-    tasks: Annotated[str, typer.Argument(metavar="TASKS", help="A folder whose sub-folders are tasks, or one task.")],
+    tasks: Annotated[
+        list[str], typer.Argument(metavar="TASKS...", help="Folders whose sub-folders are tasks, or tasks themselves.")
+    ],
     source: Annotated[
         list[str] | None,
         typer.Option(
@@ -84,7 +86,7 @@ def harvest(
     names = [str(Path(name).resolve()) if Path(name).is_dir() else name for name in source or ["efficientnet_lite0"]]
     if weights is not None and len(names) > 1:
         raise UsageError("--weights belongs to one source: give one --source with it.")
-    data = find_tasks(tasks)
+    data = list(dict.fromkeys(task for each in tasks for task in find_tasks(each)))
     recipes = {Path(name).stem: load_recipe(name) for name in recipe or ["graduated"]}
     settings = WorkerSettings(
         sources=tuple((name, weights) for name in names), device=device, max_bytes=int(memory * 1e9)
