@@ -353,11 +353,15 @@ def query(path: Path, sql: str, *, lock_timeout_seconds: float = 10.0) -> tuple[
         try:
             _check_query(store.connection, sql)
             cursor = store.connection.execute(sql)
+            _check_shown(cursor.description)
             return [column[0] for column in cursor.description], cursor.fetchall()
         except duckdb.Error as error:
             if _of_the_file(error):
                 raise
             raise UsageError(f"The query failed: {_query_problem(error)}") from error
+
+
+_ZONED = "times with a zone can't be shown as they are; use CAST(… AS VARCHAR)."
 
 
 def _check_query(connection: Any, sql: str) -> None:
@@ -371,9 +375,15 @@ def _check_query(connection: Any, sql: str) -> None:
         raise UsageError(f"The query failed: only SELECT can be run here, not {kinds[0]}.")
 
 
+def _check_shown(description: Any) -> None:
+    """Raise UsageError for times with a zone: whether DuckDB can show them depends on what else is installed."""
+    if any("WITH TIME ZONE" in str(column[1]) for column in description):
+        raise UsageError(f"The query failed: {_ZONED}")
+
+
 def _query_problem(error: Exception) -> str:
     if "'pytz'" in str(error):
-        return "times with a zone can't be shown as they are; use CAST(… AS VARCHAR)."
+        return _ZONED
     return str(error).strip()
 
 
