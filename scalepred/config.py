@@ -21,6 +21,9 @@ GRADUATED = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
 HEAD_ONLY = (0.0, 0.0, 0.0, 0.0, 0.0, 10.0)
 """Multipliers of the baseline, IL 0 and LL 10. Source: Dube et al. 2018, section 4.3."""
 
+SOURCE_FILES = ("weights.safetensors", "prototypes.safetensors", "source.json")
+"""What ``pretrain.save_source`` writes for a source that was trained here; the last one is written last."""
+
 SCHEDULES = ("step", "cosine")
 AUGMENTATIONS = ("none", "flip", "crop", "crop-flip")
 BATCHNORM_MODES = ("batch", "frozen")
@@ -146,6 +149,11 @@ def load_recipe(name: str) -> Recipe:
             f"No recipe {name!r}: give one of {', '.join(RECIPES)}, or the path of a JSON file with its fields."
         )
     return Recipe.from_json(path.read_text(encoding="utf-8"))
+
+
+def is_source_folder(name: str) -> bool:
+    """Tell whether a source's name is a folder that ``scalepred pretrain`` has written."""
+    return (Path(name) / SOURCE_FILES[-1]).is_file()
 
 
 def baseline_of(recipe: Recipe) -> Recipe:

@@ -2,8 +2,9 @@
 
 import hashlib
 import os
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +28,30 @@ def write_text(file: Path, text: str) -> None:
     """Write a text as UTF-8, whole or not at all."""
     with appearing(file) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def filling(folder: Path, files: Sequence[str]) -> Iterator[Path]:
+    """Give an empty folder to write ``files`` in; they take their places in ``folder`` once all are whole.
+
+    That goes in the order of ``files``, so the last one tells that it has been done. Where the block raises, ``folder``
+    keeps what it had; it is made if need be.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+        for each in files:
+            (Path(name) / each).chmod(0o666 & ~_umask())  # safetensors lets nobody else read its files
+            flush(Path(name) / each)
+        for each in files:
+            (Path(name) / each).replace(folder / each)
+
+
+def _umask() -> int:
+    """Return the process's mask for new files, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def flush(file: Path) -> None:

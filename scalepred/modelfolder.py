@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import nn
 
 from scalepred.config import STAGES, Recipe, content_id
 from scalepred.errors import DataError, ScalepredError, UsageError, VersionError
-from scalepred.files import flush, sha256
+from scalepred.files import filling, sha256
 from scalepred.finetune import predict_logits
 from scalepred.images import MAX_MEGAPIXELS, load_pictures, walk
 from scalepred.records import RunRecord
@@ -90,22 +89,14 @@ def save_model(
         UsageError: if the folder can't be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-", ignore_cleanup_errors=True) as name:
-            scratch = Path(name)
+        with filling(folder, (CLASSES, CONFIG, "metrics.json", "run.json", "README.md", WEIGHTS)) as scratch:
             state = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
             save_file(state, scratch / WEIGHTS)
-            (scratch / WEIGHTS).chmod(0o666 & ~_umask())  # safetensors lets nobody else read it
             _write_json(scratch / CLASSES, list(classes))
             _write_json(scratch / CONFIG, _sealed(_config(source, recipe, run), scratch))
             _write_json(scratch / "metrics.json", job["metrics"])
             _write_json(scratch / "run.json", _run_json(run) | {"job": job})
             (scratch / "README.md").write_text(_card(source, recipe, classes, run, job), encoding="utf-8")
-            files = (CLASSES, CONFIG, "metrics.json", "run.json", "README.md", WEIGHTS)
-            for each in files:
-                flush(scratch / each)
-            for each in files:
-                (scratch / each).replace(folder / each)
     except OSError as error:
         raise UsageError(
             f"The model can't be saved to {folder}: {error.strerror or error}. Give another folder with --output."
@@ -252,13 +243,6 @@ Pictures are squeezed whole to {recipe.image_px} x {recipe.image_px} pixels. {re
 
     scalepred classify . PICTURE
 """
-
-
-def _umask() -> int:
-    """Return the process's mask for new files, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _write_json(path: Path, value: Any) -> None:

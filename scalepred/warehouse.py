@@ -376,7 +376,7 @@ def _check_query(connection: Any, sql: str) -> None:
 
 
 def _check_shown(description: Any) -> None:
-    """Raise UsageError for times with a zone: whether DuckDB can show them depends on what else is installed."""
+    """Raise UsageError for times with a zone, which only some of DuckDB's versions can show (2.0.1, not 2.0.0)."""
     if any("WITH TIME ZONE" in str(column[1]) for column in description):
         raise UsageError(f"The query failed: {_ZONED}")
 

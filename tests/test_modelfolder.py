@@ -104,14 +104,17 @@ def test_other_files_of_the_folder_stay(folder, source, network):
     assert load_model(folder).classes[0] == "one"
 
 
-@pytest.mark.parametrize("name", ["save_file", "_write_json", "_card", "_run_json", "flush"])
+@pytest.mark.parametrize(
+    "name",
+    ["modelfolder.save_file", "modelfolder._write_json", "modelfolder._card", "modelfolder._run_json", "files.flush"],
+)
 def test_a_save_that_fails_leaves_the_old_model_as_it_was(folder, source, network, monkeypatch, name):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, name, full)
+    monkeypatch.setattr(f"scalepred.{name}", full)
     with pytest.raises(UsageError) as caught:
         write(folder, source, network, classes=tuple("uvwxyz"))
     assert str(caught.value) == (

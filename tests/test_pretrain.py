@@ -11,12 +11,13 @@ from torch import nn
 from typer.testing import CliRunner
 
 from scalepred.cli import app
+from scalepred.config import SOURCE_FILES
 from scalepred.errors import UsageError, WeightsError
 from scalepred.features import embeddings
 from scalepred.finetune import finetune
 from scalepred.pretrain import pretrain, recipe_from_scratch, save_source
 from scalepred.resnet27 import ResNet27, initialise
-from scalepred.sources import FOLDER_FILES, build, load_source, source_of
+from scalepred.sources import build, load_source, source_of
 from scalepred.tasks import read_task
 
 CPU = torch.device("cpu")
@@ -118,7 +119,7 @@ def test_a_finetune_starts_from_a_saved_source(saved, domain):
     assert done.scores["test"].accuracy == 1.0
 
 
-@pytest.mark.parametrize("file", FOLDER_FILES[:2])
+@pytest.mark.parametrize("file", SOURCE_FILES[:2])
 def test_a_changed_file_is_noticed(saved, file):
     content = bytearray((saved / file).read_bytes())
     content[-1] ^= 1

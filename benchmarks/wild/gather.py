@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks.wild import glyphs
 from benchmarks.wild.cut import Picture, order_key
-from benchmarks.wild.origins import FONTS, SCRIPT_FONTS, Origin
+from benchmarks.wild.origins import FONTS, ORIGINS, SCRIPT_FONTS, Origin
 from benchmarks.wild.packages import Package
 from scalepred.digits import write_digits
 from scalepred.images import BadPictureError, Item, decode
@@ -189,15 +189,27 @@ def _fonts(roots: tuple[Path, ...]) -> list[Path]:
     return sorted({path.stem: path for path in sorted(files, reverse=True) if not path.is_symlink()}.values())
 
 
-def is_for_domain(font: Path) -> bool:
-    """Tell whether a font's family is for training a source, a third of all, and not for tasks."""
+def is_spared(font: Path) -> bool:
+    """Tell whether a font's family, a third of all, is kept out of the tasks of letters."""
     return int(order_key(_family(font))[:8], 16) % 3 == 0
+
+
+@cache
+def _families_in_tasks() -> frozenset[str]:
+    """Return the families whose fonts are classes of tasks."""
+    origins = [origin for origin in ORIGINS if origin.how == "families"]
+    return frozenset(_family(Path(stem)) for each in origins for stems in each.classes.values() for stem in stems)
+
+
+def has_letters_for(font: Path, *, is_domain: bool) -> bool:
+    """Tell whether a font's letters are for the domain or for tasks; no task has a picture of the domain's."""
+    return is_spared(font) and _family(font) not in _families_in_tasks() if is_domain else not is_spared(font)
 
 
 def _letters(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
     """Render each class's character in every font that has it; a family's fonts share a group."""
     for font in _fonts(tuple(each.root for each in packages if each.name in FONTS)):
-        if is_for_domain(font) == origin.is_domain:
+        if has_letters_for(font, is_domain=origin.is_domain):
             for label, (text,) in origin.classes.items():
                 if text in glyphs.characters(font):
                     yield Found(label, f"{font.stem} {label}", _family(font), partial(glyphs.render, font, text))

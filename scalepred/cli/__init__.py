@@ -35,10 +35,10 @@ app.command("predict")(predict.predict)
 app.command("classify")(classify.classify)
 app.command("inspect")(inspect.inspect)
 app.command("sources")(sources.sources)
+app.command("pretrain")(pretrain.pretrain)
 app.command("harvest")(harvest.harvest)
 app.command("train-predictor")(train_predictor.train_predictor)
 app.add_typer(warehouse.app, name="warehouse", help="Look into the warehouse, check it, copy it.")
-app.command("pretrain")(pretrain.pretrain)
 app.command("demo")(demo.demo)
 
 

@@ -77,13 +77,13 @@ def harvest(
     path = options.warehouse_path(warehouse)
     from scalepred.calls import WorkerSettings
     from scalepred.cli import render
-    from scalepred.config import load_recipe
+    from scalepred.config import is_source_folder, load_recipe
     from scalepred.engines import LocalEngine
     from scalepred.harvest import Harvest, Wanted
     from scalepred.tasks import find_tasks
 
     # workers may run in another folder than this process
-    names = [str(Path(name).resolve()) if Path(name).is_dir() else name for name in source or ["efficientnet_lite0"]]
+    names = [str(Path(name).resolve()) if is_source_folder(name) else name for name in source or ["efficientnet_lite0"]]
     if weights is not None and len(names) > 1:
         raise UsageError("--weights belongs to one source: give one --source with it.")
     data = list(dict.fromkeys(task for each in tasks for task in find_tasks(each)))

@@ -22,9 +22,9 @@ def sources(
     """Show the five stages and the head of the network NAME: parameters, and rate at scale 1."""
     from scalepred.cli import output as out
     from scalepred.cli import render
-    from scalepred.config import STAGES, load_recipe
+    from scalepred.config import STAGES, is_source_folder, load_recipe
     from scalepred.schedule import stage_rates
-    from scalepred.sources import build, is_source_folder, load_source
+    from scalepred.sources import build, load_source
 
     rates = stage_rates(load_recipe(recipe), 1.0)
     architecture = load_source(name).architecture if is_source_folder(name) else build(name)
