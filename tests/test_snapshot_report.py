@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,6 +72,16 @@ def test_an_exported_snapshot_gives_the_same_report(warehouse, tmp_path, monkeyp
     exported = report(monkeypatch, tmp_path / "snapshot", tmp_path / "a")
     assert exported == report(monkeypatch, warehouse, tmp_path / "b")
     assert (tmp_path / "a" / "source-0.png").read_bytes() == (tmp_path / "b" / "source-0.png").read_bytes()
+
+
+def test_the_snapshot_that_ships_is_sound_and_has_what_it_says(tmp_path):
+    shipped = Path(__file__).resolve().parent.parent / "warehouse" / "snapshot"
+    with open_warehouse(tmp_path / "warehouse.duckdb") as store:
+        added = store.import_parquet(shipped)
+        assert store.verify() == []
+        tasks, runs = store.tasks(), store.runs()
+    assert (added["tasks"], added["runs"]) == (len(tasks), len(runs)) == (10, 347)
+    assert sum(path.stat().st_size for path in shipped.iterdir()) < 30e6
 
 
 def test_a_warehouse_without_a_whole_grid_is_refused(tmp_path, monkeypatch):
