@@ -87,11 +87,13 @@ def check_recipe(name: str) -> Recipe:
     """Return the recipe of this name or file if every rival can express it.
 
     Raises:
-        SystemExit: if it has another schedule than "step", augments, or freezes all batch normalisation.
+        SystemExit: if it has another schedule than "step", warms up, augments, or freezes all batch normalisation.
     """
     recipe = load_recipe(name)
-    if (recipe.schedule, recipe.augmentation, recipe.batchnorm) != ("step", "none", "batch"):
-        raise SystemExit(f"{name}: the rivals know the schedule step, the augmentation none and batchnorm batch only.")
+    if (recipe.schedule, recipe.warmup_epochs, recipe.augmentation, recipe.batchnorm) != ("step", 0, "none", "batch"):
+        raise SystemExit(
+            f"{name}: the rivals know the schedule step without warm-up, augmentation none and batchnorm batch only."
+        )
     return recipe
 
 

@@ -28,6 +28,9 @@ SCHEDULES = ("step", "cosine")
 AUGMENTATIONS = ("none", "flip", "crop", "crop-flip")
 BATCHNORM_MODES = ("batch", "frozen")
 
+_NEUTRAL = {"warmup_epochs": 0}
+"""Fields that recipes did not always have, with the values at which a recipe is what it was without them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -47,6 +50,7 @@ class Recipe:
         image_px: side of the square that pictures are resized to.
         augmentation: "none", "flip", "crop" or "crop-flip".
         batchnorm: "batch" or "frozen" statistics in the stages that learn.
+        warmup_epochs: the rates rise evenly to the schedule's over the steps of so many epochs, fewer than ``epochs``.
 
     Raises:
         UsageError: naming every field that is out of range.
@@ -62,6 +66,7 @@ class Recipe:
     image_px: int = 64
     augmentation: str = "none"
     batchnorm: str = "batch"
+    warmup_epochs: int = 0
 
     def __post_init__(self) -> None:
         problems = _problems(self)
@@ -75,11 +80,15 @@ class Recipe:
     @property
     def recipe_id(self) -> str:
         """The hash of the recipe's canonical JSON; a field added later is left out while it has its neutral value."""
-        return content_id("recipe", dataclasses.asdict(self))
+        return content_id("recipe", self._fields())
 
     def to_json(self) -> str:
         """Return the canonical JSON: sorted keys, no blanks."""
-        return canonical_json(dataclasses.asdict(self))
+        return canonical_json(self._fields())
+
+    def _fields(self) -> dict[str, Any]:
+        fields = dataclasses.asdict(self)
+        return {name: value for name, value in fields.items() if name not in _NEUTRAL or value != _NEUTRAL[name]}
 
     @classmethod
     def from_json(cls, text: str) -> "Recipe":
@@ -119,6 +128,11 @@ def _problems(recipe: Recipe) -> list[str]:
         (_is_count(r.image_px) and 16 <= r.image_px <= 1024, "image_px must lie in 16..1024", r.image_px),
         (r.augmentation in AUGMENTATIONS, f"augmentation must be one of {', '.join(AUGMENTATIONS)}", r.augmentation),
         (r.batchnorm in BATCHNORM_MODES, f"batchnorm must be one of {', '.join(BATCHNORM_MODES)}", r.batchnorm),
+        (
+            r.warmup_epochs == 0 or (_is_count(r.warmup_epochs) and _is_count(r.epochs) and r.warmup_epochs < r.epochs),
+            "warmup_epochs must be a whole number of 0 or more, less than epochs",
+            r.warmup_epochs,
+        ),
     ]
     return [f"{rule}, not {value!r}" for fine, rule, value in checks if not fine]
 

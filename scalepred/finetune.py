@@ -126,7 +126,10 @@ def finetune(
         set_mode(network, architecture, recipe)
         losses = []
         for index, rows in enumerate(torch.randperm(len(labels), generator=generator).tensor_split(per_epoch)):
-            factor = schedule_factor(recipe.schedule, step=epoch * per_epoch + index, n_steps=n_steps)
+            step = epoch * per_epoch + index
+            factor = schedule_factor(
+                recipe.schedule, step=step, n_steps=n_steps, n_warmup=recipe.warmup_epochs * per_epoch
+            )
             for group in optimizer.param_groups:
                 group["lr"] = stage_lr[group["stage"]] * factor
             inputs, targets = batch_of(rows), labels[rows.to(device)]

@@ -36,6 +36,17 @@ def test_the_ids_of_the_named_recipes_stay_what_they_are():
     assert RECIPES["baseline"].recipe_id == "4d771d71c5152ac5017624661c0bee30"
 
 
+def test_a_field_that_came_later_is_left_out_while_it_changes_nothing():
+    assert "warmup_epochs" not in Recipe().to_json()
+    assert Recipe.from_json('{"warmup_epochs": 0}').recipe_id == Recipe().recipe_id
+
+
+@pytest.mark.parametrize("warmup_epochs", [-1, 3, 0.5, True])
+def test_a_warm_up_is_shorter_than_the_training(warmup_epochs):
+    with pytest.raises(UsageError, match="warmup_epochs must be a whole number of 0 or more, less than epochs"):
+        Recipe(epochs=3, warmup_epochs=warmup_epochs)
+
+
 def test_one_setting_has_one_id_however_it_is_written():
     whole = Recipe(base_lr=1, multipliers=(0, 1, 2, 4, 8, 16), momentum=0)
     real = Recipe(base_lr=1.0, multipliers=(0.0, 1.0, 2.0, 4.0, 8.0, 16.0), momentum=0.0)
@@ -56,6 +67,7 @@ def test_one_setting_has_one_id_however_it_is_written():
         {"image_px": 96},
         {"augmentation": "flip"},
         {"batchnorm": "frozen"},
+        {"warmup_epochs": 1},
     ],
 )
 def test_every_field_is_part_of_the_identity(change):

@@ -142,6 +142,7 @@ def plain_loop(source, train, recipe, scale, seed):
             network.zero_grad()
             loss.backward()
             factor = schedule_factor(recipe.schedule, step=step, n_steps=recipe.epochs * per_epoch)
+            factor *= min(1.0, (step + 1) / max(1, recipe.warmup_epochs * per_epoch))
             with torch.no_grad():
                 for name, parameter in network.named_parameters():
                     gradient = parameter.grad + recipe.weight_decay * parameter
@@ -151,9 +152,10 @@ def plain_loop(source, train, recipe, scale, seed):
     return network
 
 
-@pytest.mark.parametrize("schedule", ["step", "cosine"])
-def test_it_agrees_with_a_plain_loop(schedule):
-    recipe, source, train = dataclasses.replace(RECIPE, schedule=schedule), tiny_source(), separable(21)
+@pytest.mark.parametrize(("schedule", "warmup_epochs"), [("step", 0), ("cosine", 0), ("step", 2)])
+def test_it_agrees_with_a_plain_loop(schedule, warmup_epochs):
+    recipe = dataclasses.replace(RECIPE, schedule=schedule, warmup_epochs=warmup_epochs)
+    source, train = tiny_source(), separable(21)
     found = run(recipe, 0.5, source=source, train=train, seed=5)
     plain = plain_loop(source, train, recipe, 0.5, 5)
     for name, tensor in plain.state_dict().items():

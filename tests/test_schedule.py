@@ -38,6 +38,18 @@ def test_the_cosine_schedule_falls_from_1_towards_0():
     assert factors == sorted(factors, reverse=True)
 
 
+def test_a_warm_up_rises_evenly_to_the_schedule():
+    factors = [schedule_factor("step", step=step, n_steps=12, n_warmup=3) for step in range(12)]
+    assert factors == pytest.approx([1 / 3, 2 / 3, 1, 1] + [0.1] * 4 + [0.01] * 4)
+    warm, plain = (schedule_factor("cosine", step=1, n_steps=12, n_warmup=n) for n in (4, 0))
+    assert warm == pytest.approx(plain / 2)
+
+
+def test_the_stored_rates_of_a_warm_up_are_those_of_each_epochs_first_step():
+    rates = epoch_rates(Recipe(epochs=6, warmup_epochs=1), 1.0, n_train=100)  # of four steps each
+    assert [row[-1] for row in rates[:2]] == pytest.approx([0.016 / 4, 0.016])
+
+
 @pytest.mark.parametrize(("n_train", "steps"), [(1, 1), (32, 1), (33, 2), (64, 2), (250, 8)])
 def test_an_epoch_has_as_many_batches_as_it_needs(n_train, steps):
     assert steps_per_epoch(n_train=n_train, batch_size=32) == steps
