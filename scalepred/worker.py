@@ -7,7 +7,7 @@ import torch
 from scalepred.bundle import Bundle
 from scalepred.calls import Hello, Opened, WorkerSettings
 from scalepred.config import Recipe
-from scalepred.devices import device_name, pick_device, pick_dtype
+from scalepred.devices import device_name, keep_freed_memory, pick_device, pick_dtype
 from scalepred.plan import PlannedRun
 from scalepred.records import FeatureRecord, RunRecord
 from scalepred.sources import Source, check_takes, load_source
@@ -34,6 +34,7 @@ class Worker:
         self.device = pick_device(self.settings.device, index=self.settings.device_index)
         if self.device.type == "cpu":
             torch.set_num_threads(self.settings.n_threads)
+            keep_freed_memory()
         self.sources = [load_source(name, weights=weights) for name, weights in self.settings.sources]
         on_cuda = self.device.type == "cuda"
         return Hello(

@@ -134,7 +134,10 @@ def test_sources_shows_five_stages_and_a_head(run):
 def test_an_unknown_source_is_refused_with_what_is_known(run):
     code, _, err = run("sources", "resnet")
     assert code == 2
-    assert "No source 'resnet': give efficientnet_lite0, timm/<name>, torchvision/<name>, or a folder" in err
+    assert (
+        "No source 'resnet': give efficientnet_lite0, efficientnet_lite1, timm/<name>, torchvision/<name>, or a folder"
+        in err
+    )
 
 
 def test_a_missing_warehouse_is_named_with_the_next_step(run, tmp_path):

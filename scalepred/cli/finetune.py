@@ -55,7 +55,7 @@ def finetune(
     if scale is not None:
         check_scale(scale)  # before the imports that take seconds
     from scalepred.auto import finetune_once, given, keep_job, predict
-    from scalepred.devices import pick_device, pick_dtype
+    from scalepred.devices import keep_freed_memory, pick_device, pick_dtype
     from scalepred.predictor import load
     from scalepred.sources import load_source
     from scalepred.tasks import read_task
@@ -63,6 +63,7 @@ def finetune(
     notes = out.notes()
     chooser = load(options.predictor_path(predictor)) if scale is None else scale
     where = pick_device(device)
+    keep_freed_memory()
     network = load_source(source, weights=weights)
     dtype = pick_dtype(network, settings, where)
     started = time.perf_counter()

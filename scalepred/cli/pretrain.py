@@ -34,7 +34,7 @@ def pretrain(
         raise UsageError(f"{folder} is there already: give another --output.")
     from scalepred.cli import output as out
     from scalepred.cli import render
-    from scalepred.devices import pick_device, pick_dtype
+    from scalepred.devices import keep_freed_memory, pick_device, pick_dtype
     from scalepred.pretrain import pretrain as train
     from scalepred.pretrain import recipe_from_scratch, save_source
     from scalepred.sources import build, check_takes, source_of
@@ -44,6 +44,7 @@ def pretrain(
     architecture = build(f"resnet27/{width}")
     check_takes(architecture, image_px=image_px)
     where = pick_device(device)
+    keep_freed_memory()
     task = render.read(read_task, data, image_px=image_px)
     render.show_inspection(out.notes(), task.inspection)
     with render.progress("training", total=epochs) as bar:

@@ -1,0 +1,33 @@
+"""What a device needs to be told before it trains."""
+
+import subprocess
+import sys
+
+import pytest
+
+FAULTS = """
+import resource, torch
+from torch import nn
+from scalepred.devices import keep_freed_memory
+if {keeps}:
+    keep_freed_memory()
+torch.set_num_threads(1)
+narrow, wide = (nn.Sequential(nn.Conv2d(n, m, 1), nn.BatchNorm2d(m), nn.ReLU()) for n, m in ((96, 16), (16, 96)))
+network = nn.Sequential(narrow, wide, narrow, wide).to(memory_format=torch.channels_last)
+maps = torch.randn(32, 96, 32, 32).to(memory_format=torch.channels_last)
+for step in range(12):
+    if step == 2:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    network(maps).mean().backward()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator")
+def test_freed_memory_is_kept_for_the_next_step():
+    kept, asked_anew = (
+        int(subprocess.run([sys.executable, "-c", FAULTS.format(keeps=keeps)], capture_output=True, check=True).stdout)
+        for keeps in (True, False)
+    )
+    assert kept < asked_anew / 4, f"{kept} page faults in ten steps, and {asked_anew} without"
