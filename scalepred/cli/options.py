@@ -17,7 +17,8 @@ SourceName = Annotated[
     str,
     typer.Option(
         "--source",
-        help="The network to start from: efficientnet_lite0 or efficientnet_lite1, timm/NAME, torchvision/NAME, or a folder of `pretrain`.",
+        help="The network to start from: efficientnet_lite0 or efficientnet_lite1, timm/NAME, torchvision/NAME, or a "
+        "folder of `pretrain`.",
     ),
 ]
 Weights = Annotated[
