@@ -26,6 +26,8 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.bench_help
 	$(BIN)/python -m benchmarks.bench_store
+	$(BIN)/python -m benchmarks.bench_resume
+	$(BIN)/python -m benchmarks.bench_worker
 	$(BIN)/python -m benchmarks.bench_harvest --smoke
 
 clean:

@@ -201,7 +201,9 @@ def measure(name: str, job: Job, *, workers: int | None, sample_memory: bool = F
     else:
         run = timed([sys.executable, "-m", MODULES[name], *job.arguments()], sample_memory=sample_memory)
         outcomes = tuple(read_outcomes(run.printed))
-        measured = Measured(wall_seconds=run.seconds, peak_bytes=run.peak_bytes, outcomes=outcomes)
+        measured = Measured(
+            wall_seconds=run.seconds, peak_bytes=run.peak_bytes, largest_bytes=run.largest_bytes, outcomes=outcomes
+        )
     wanted = 12 * job.n_seeds
     if len(measured.outcomes) != wanted:
         raise SystemExit(f"{name} made {len(measured.outcomes)} finetunes of {job.task}, not {wanted}.")
@@ -226,6 +228,7 @@ def measure_harvest(job: Job, *, workers: int | None, sample_memory: bool) -> Me
     return Measured(
         wall_seconds=run.seconds,
         peak_bytes=run.peak_bytes,
+        largest_bytes=run.largest_bytes,
         outcomes=outcomes,
         n_processes=n_processes([row[-1] for row in rows]),
     )

@@ -21,6 +21,7 @@ class Measured:
     Attributes:
         wall_seconds: from the command's start to its end.
         peak_bytes: the most memory of all its processes at once, None if not looked at.
+        largest_bytes: the most memory of a single process, None if not looked at.
         outcomes: its finetunes.
         n_processes: how many processes trained at once.
     """
@@ -29,6 +30,7 @@ class Measured:
     peak_bytes: int | None
     outcomes: tuple[Outcome, ...]
     n_processes: int = 1
+    largest_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,11 +25,13 @@ class Timed:
         seconds: wall time from its start to its end.
         peak_bytes: the most resident memory of its whole process tree, sampled once a second; pages that processes
             share count once. None where it was not asked for, or the system has no ``/proc``.
+        largest_bytes: the most of any single process, shared pages and all.
         printed: its stdout.
     """
 
     seconds: float
     peak_bytes: int | None
+    largest_bytes: int | None
     printed: str
 
 
@@ -39,7 +41,7 @@ def timed(command: Sequence[str], *, sample_memory: bool = False) -> Timed:
     Raises:
         SystemExit: if it fails, with the end of what it wrote on stderr.
     """
-    samples: list[int] = []
+    samples: list[tuple[int, int]] = []
     ended = threading.Event()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         started = time.perf_counter()
@@ -58,14 +60,19 @@ def timed(command: Sequence[str], *, sample_memory: bool = False) -> Timed:
         errors.seek(0)
         if code:
             raise SystemExit(f"{' '.join(command)} ended with {code}:\n{errors.read()[-4000:]}")
-        return Timed(seconds=seconds, peak_bytes=max(samples, default=None), printed=out.read())
+        return Timed(
+            seconds=seconds,
+            peak_bytes=max((total for total, _ in samples), default=None),
+            largest_bytes=max((largest for _, largest in samples), default=None),
+            printed=out.read(),
+        )
 
 
-def _sample(pid: int, samples: list[int], ended: threading.Event) -> None:
+def _sample(pid: int, samples: list[tuple[int, int]], ended: threading.Event) -> None:
     while not ended.is_set():
-        n_bytes = sum(_proportional_bytes(each) for each in _tree(pid))
-        if n_bytes:
-            samples.append(n_bytes)
+        found = [_resident_bytes(each) for each in _tree(pid)]
+        if any(share for share, _ in found):
+            samples.append((sum(share for share, _ in found), max(whole for _, whole in found)))
         ended.wait(SAMPLE_SECONDS)
 
 
@@ -84,13 +91,16 @@ def _tree(pid: int) -> list[int]:
     return tree
 
 
-def _proportional_bytes(pid: int) -> int:
-    """Return a process's share of resident memory, 0 if it can't be told."""
+def _resident_bytes(pid: int) -> tuple[int, int]:
+    """Return a process's share of resident memory, and all of it, shared or not; 0 if it can't be told."""
     try:
-        text = (PROC / str(pid) / "smaps_rollup").read_text(encoding="utf-8")
+        lines = (PROC / str(pid) / "smaps_rollup").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return 0
-    return sum(1024 * int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
+        return 0, 0
+    share, whole = (
+        sum(1024 * int(line.split()[1]) for line in lines if line.startswith(key)) for key in ("Pss:", "Rss:")
+    )
+    return share, whole
 
 
 def hardware() -> dict[str, object]:

@@ -126,8 +126,9 @@ def test_memory_counts_the_whole_process_tree_and_only_when_asked_for():
     hold = "held = bytearray(b'x') * 40_000_000; import time; time.sleep(1.5)"
     both = f"import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', {hold!r}]); {hold}; child.wait()"
     command = [sys.executable, "-c", both]
-    looked = timed(command, sample_memory=True).peak_bytes
-    assert looked is None or looked > 80_000_000
+    looked = timed(command, sample_memory=True)
+    assert looked.peak_bytes is None or looked.peak_bytes > 80_000_000
+    assert looked.largest_bytes is None or 40_000_000 < looked.largest_bytes < looked.peak_bytes
     assert timed([sys.executable, "-c", "pass"]).peak_bytes is None
 
 
@@ -171,3 +172,21 @@ def test_the_benchmark_of_the_store_runs_all_steps():
     found = json.loads(shown.stdout.splitlines()[-1])
     assert (found["benchmark"], found["runs"]) == ("store", 2_000)
     assert set(found["steps"]) == {"export", "import", "status", "verify", "keys", "add"}
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_a_resumed_harvest_waits_for_a_new_run():
+    command = [sys.executable, "-m", "benchmarks.bench_resume", "--smoke"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    found = json.loads(shown.stdout.splitlines()[-1])
+    assert found["runs_done"] >= 100
+    assert all(len(seconds) == 1 and seconds[0] > 0 for seconds in found["seconds"].values())
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_a_worker_tells_memory():
+    command = [sys.executable, "-m", "benchmarks.bench_worker", "--smoke"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    found = json.loads(shown.stdout.splitlines()[-1])
+    (bytes_of,) = found["largest_bytes"].values()
+    assert set(bytes_of) == {"plain", "scalepred"}
