@@ -43,6 +43,7 @@ from scalepred.targets import (
 from scalepred.warehouse import open_warehouse
 
 SEED = 0
+CLEAR = 3.0
 DRAWN = ("images_per_label", "emd_similarity")
 
 
@@ -75,13 +76,13 @@ def main() -> None:
     parser.add_argument("warehouse", type=Path)
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
-    tasks, groups, n_runs = read(arguments.warehouse)
-    if not groups:
-        raise SystemExit(f"{arguments.warehouse} has no task with a whole grid: harvest on.")
+    found = read(arguments.warehouse)
+    if not found.groups:
+        raise SystemExit(f"{arguments.warehouse} has no learnable task with a whole grid: harvest on.")
     arguments.out.mkdir(parents=True, exist_ok=True)
-    draw(tasks, groups, arguments.out)
-    write_text(arguments.out / "README.md", text(tasks, groups, n_runs=n_runs))
-    print(f"{len(groups)} sources and recipes; see {arguments.out / 'README.md'}")
+    draw(found.tasks, found.groups, arguments.out)
+    write_text(arguments.out / "README.md", text(found))
+    print(f"{len(found.groups)} sources and recipes; see {arguments.out / 'README.md'}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,21 +110,59 @@ def load(warehouse: Path) -> Rows:
     return Rows(tasks=tasks, sources=sources, recipes=recipes, runs=runs, harvested=harvested)
 
 
-def read(warehouse: Path) -> tuple[list[TaskRecord], list[Group], int]:
-    """Return the tasks that have a whole grid, the groups, and how many runs there are in all."""
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """The learnable tasks that have a whole grid, their groups, the number of all runs, and the tasks left out."""
+
+    tasks: list[TaskRecord]
+    groups: list[Group]
+    n_runs: int
+    dropped: list[str]
+
+
+def read(warehouse: Path) -> Read:
+    """Return what the report tells of."""
     rows = load(warehouse)
     harvested = rows.harvested
     source_names = {source.source_id: source.name for source in rows.sources}
     recipe_names = {recipe.recipe_id: recipe.name for recipe in rows.recipes}
+    dropped = not_learnable(rows)
+    kept = np.array([name not in dropped for name in harvested.table.names], dtype=bool)
     pairs = list(zip(harvested.table.source_ids, harvested.table.recipe_ids, strict=True))
     groups = [
         group_of(
-            harvested, np.array([each == pair for each in pairs]), f"{source_names[pair[0]]}, {recipe_names[pair[1]]}"
+            harvested,
+            kept & np.array([each == pair for each in pairs]),
+            f"{source_names[pair[0]]}, {recipe_names[pair[1]]}",
         )
-        for pair in sorted(set(pairs), key=lambda pair: (source_names[pair[0]], recipe_names[pair[1]], pair))
+        for pair in sorted(
+            {pairs[at] for at in np.flatnonzero(kept)},
+            key=lambda pair: (source_names[pair[0]], recipe_names[pair[1]], pair),
+        )
     ]
-    whole = set(harvested.table.names)
-    return [task for task in rows.tasks if task.name in whole], groups, len(rows.runs)
+    whole = set(harvested.table.names) - dropped
+    return Read(
+        tasks=[task for task in rows.tasks if task.name in whole],
+        groups=groups,
+        n_runs=len(rows.runs),
+        dropped=sorted(dropped),
+    )
+
+
+def not_learnable(rows: Rows) -> set[str]:
+    """Return the tasks at which neither the baseline nor any scale, on any source, is clearly better than guessing.
+
+    Guessing always takes the most frequent label; clearly is three standard errors of the test pictures.
+    """
+    guess = {task.name: max(task.label_counts.values()) / sum(task.label_counts.values()) for task in rows.tasks}
+    harvested = rows.harvested
+    learnable = set()
+    for at, name in enumerate(harvested.table.names):
+        best = np.nanmax([*harvested.test[at], harvested.baseline[at]])
+        n_images = harvested.correct[at][0].size
+        if best > guess[name] + CLEAR * math.sqrt(guess[name] * (1 - guess[name]) / n_images):
+            learnable.add(name)
+    return set(harvested.table.names) - learnable
 
 
 def group_of(harvested: Harvested, rows: np.ndarray, name: str) -> Group:
@@ -189,12 +228,15 @@ def best_shares(test: np.ndarray) -> np.ndarray:
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
-def text(tasks: Sequence[TaskRecord], groups: Sequence[Group], *, n_runs: int) -> str:
+def text(found: Read) -> str:
     """Return the report in Markdown."""
+    n_origins = len({task.origin for task in found.tasks})
     lines = [
         "# What the harvest found",
         "",
-        f"{n_runs:,} runs; {len(tasks)} tasks of {len({task.origin for task in tasks})} origins have a whole grid. "
+        f"{found.n_runs:,} runs; {len(found.tasks)} tasks of {n_origins} origins have a whole grid, "
+        f"{len(found.dropped)} more are left out because nothing beats guessing at them clearly"
+        f"{': ' if found.dropped else ''}{', '.join(found.dropped)}. "
         "Accuracies are of test pictures, in per cent; intervals are 95 %, from a bootstrap that draws whole origins. "
         "Made by `python -m benchmarks.snapshot`.",
         "",
@@ -202,9 +244,12 @@ def text(tasks: Sequence[TaskRecord], groups: Sequence[Group], *, n_runs: int) -
         "",
         "| | least | quarter | median | three quarters | most | mean |",
         "|---|---:|---:|---:|---:|---:|---:|",
-        *(_row(name, [*np.quantile(values, [0, 0.25, 0.5, 0.75, 1]), values.mean()]) for name, values in sizes(tasks)),
+        *(
+            _row(name, [*np.quantile(values, [0, 0.25, 0.5, 0.75, 1]), values.mean()])
+            for name, values in sizes(found.tasks)
+        ),
     ]
-    for number, group in enumerate(groups):
+    for number, group in enumerate(found.groups):
         lines += _section(group, number)
     return "\n".join(lines) + "\n"
 

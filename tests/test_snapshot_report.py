@@ -24,7 +24,10 @@ def warehouse(tmp_path_factory):
     path = tmp_path_factory.mktemp("warehouse") / "warehouse.duckdb"
     rows = [SOURCE, *(RecipeRecord(recipe_id=r.recipe_id, name=n, json=r.to_json()) for n, r in recipes().items())]
     for index, best in enumerate(BEST):
-        task = dataclasses.replace(TASK, task_id=str(index) * 32, name=f"task {index}", origin=f"origin {index}")
+        name, counts = f"task {index}", dict.fromkeys("abcd", 9)
+        task = dataclasses.replace(
+            TASK, task_id=str(index) * 32, name=name, origin=f"origin {index}", label_counts=counts
+        )
         rows += [task, feature(task, "images_per_label", 5.0 * 2**index), feature(task, "emd_similarity", 0.5)]
         for scale in (None, *GRID):
             right = 5 if scale is None else 10 if scale == best else 6
@@ -52,7 +55,7 @@ def report(monkeypatch, warehouse, out):
 
 def test_the_report_tells_what_was_put_in(warehouse, tmp_path, monkeypatch):
     found = report(monkeypatch, warehouse, tmp_path / "out")
-    assert "48 runs; 4 tasks of 4 origins have a whole grid." in found
+    assert "48 runs; 4 tasks of 4 origins have a whole grid, 0 more are left out because" in found
     assert "## efficientnet_lite0, graduated" in found
     right, best = 100 * 6 / 11, 100 * 10 / 11
     share = dict(zip(GRID, ("25 %" if scale in BEST else "0 %" for scale in GRID), strict=True))
@@ -64,6 +67,14 @@ def test_the_report_tells_what_was_put_in(warehouse, tmp_path, monkeypatch):
     assert "| images_per_label | +1.00 (" in found
     assert "| emd_similarity | none: one of the two never changes |" in found
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"README.md", "tasks.png", "source-0.png"}
+
+
+def test_a_task_at_which_nothing_beats_guessing_is_left_out_and_named(warehouse):
+    rows = snapshot.load(warehouse)
+    counts = {"a": 30, "b": 6}  # guessing gets 83 % right, and the best scale ten of eleven
+    tasks = [dataclasses.replace(task, label_counts=counts) if task.name == "task 1" else task for task in rows.tasks]
+    assert snapshot.not_learnable(rows) == set()
+    assert snapshot.not_learnable(dataclasses.replace(rows, tasks=tasks)) == {"task 1"}
 
 
 def test_an_exported_snapshot_gives_the_same_report(warehouse, tmp_path, monkeypatch):
@@ -87,7 +98,7 @@ def test_the_snapshot_that_ships_is_sound_and_has_what_it_says(tmp_path):
 def test_a_warehouse_without_a_whole_grid_is_refused(tmp_path, monkeypatch):
     with open_warehouse(tmp_path / "empty.duckdb") as store:
         store.add_all([TASK, SOURCE])
-    with pytest.raises(SystemExit, match="has no task with a whole grid"):
+    with pytest.raises(SystemExit, match="has no learnable task with a whole grid"):
         report(monkeypatch, tmp_path / "empty.duckdb", tmp_path / "out")
 
 

@@ -1,21 +1,30 @@
 """The suite's builder: what it finds in packages, how it splits pictures, and which tasks it cuts."""
 
+import io
 import json
 import subprocess
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pictures import noise, save
 from PIL import Image, ImageFont
+from rich.console import Console
+from rows import SOURCE, TASK, make_run
 
+from benchmarks import snapshot
 from benchmarks.wild import __main__ as wild
-from benchmarks.wild import counts, cut, gather, glyphs
+from benchmarks.wild import counts, cut, gather, glyphs, pilot
 from benchmarks.wild.contact import write_sheets
 from benchmarks.wild.cut import Picture, Sides, plans, split_sides
+from benchmarks.wild.harvest import Stage, chosen, harvest_command
 from benchmarks.wild.origins import DIGITS, DOMAINS, ORIGINS, Origin
 from benchmarks.wild.packages import FetchError, Package, licences, unpacked
+from scalepred import table
+from scalepred.config import GRID, RECIPES, Recipe, load_recipe, run_id
+from scalepred.records import RecipeRecord
 from scalepred.tasks import read_task
 
 
@@ -331,3 +340,76 @@ def test_a_contact_sheet_shows_every_class(suite):
 def test_counts_are_those_of_the_manifest(suite, capsys):
     counts.print_counts(json.loads((suite / "manifest.json").read_text(encoding="utf-8")))
     assert "tasks of 1 origins; 1 ladders, 0 of them whole" in capsys.readouterr().out
+
+
+# --- the harvest and its pilot ----------------------------------------------------------------------------------------
+
+
+def manifest_of(sizes):
+    """Return a manifest of origins with tasks of so many pictures to learn from, numbered."""
+    tasks = {origin: [{"name": f"{origin}-{n}", "n_train": n} for n in each] for origin, each in sizes.items()}
+    return {"origins": [{"origin": origin, "tasks": each} for origin, each in tasks.items()]}
+
+
+def test_a_stage_takes_every_origins_first_task_before_any_second():
+    manifest = manifest_of({"a": [10, 20, 30, 4000], "b": [10, 20], "c": [10]})
+    stage = Stage(what="", sources=(), max_train=100)
+    found = chosen(stage, manifest)
+    assert [sorted(name[0] for name in turn) for turn in (found[:3], found[3:5], found[5:])] == [
+        ["a", "b", "c"],
+        ["a", "b"],
+        ["a"],
+    ]
+    assert "a-4000" not in found
+    assert chosen(replace(stage, n_tasks=2), manifest) == found[:2]
+
+
+def test_a_stages_command_holds_its_tasks_sources_and_recipes(tmp_path):
+    stage = Stage(what="", sources=("x", "y"), recipes={"small": Recipe(image_px=32)}, tasks=("t",), n_seeds=3)
+    command = harvest_command(stage, {}, Path("suite"), tmp_path)
+    assert command[3:] == (
+        f"harvest suite/tasks/t --source x --source y --recipe {tmp_path}/small.json --seeds 3".split()
+    )
+    assert load_recipe(str(tmp_path / "small.json")) == Recipe(image_px=32)
+
+
+def test_the_pilots_variants_differ_in_one_thing_each():
+    first, *others = (json.loads(recipe.to_json()) for recipe in pilot.VARIANTS.values())
+    changed = [{name for name in other if other[name] != first.get(name)} for other in others]
+    assert changed == [{"batchnorm"}, {"augmentation"}, {"augmentation"}, {"schedule"}, {"warmup_epochs"}]
+    assert pilot.VARIANTS["graduated"] == RECIPES["graduated"]
+
+
+def test_the_table_compares_variants_on_tasks_that_all_have_finished():
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(pilot.compared(pilot_rows(best={"graduated": 60, "frozen": 90}), SOURCE.source_id, "net"))
+    lines = console.export_text().splitlines()
+    assert "net: 2 tasks" in lines[0]
+    (frozen,) = (line for line in lines if "frozen" in line)
+    assert [cell.strip() for cell in frozen.split("│")[1:6]] == [
+        "frozen",
+        "3",
+        "90.0 %",
+        "+30.0 (+30.0 to +30.0)",
+        "90.0 %",
+    ]
+    assert "2 / 0" in frozen
+
+
+def pilot_rows(best):
+    """Return rows of three tasks, of which one lacks a variant; scale 3 is best, and variants tie but for ``best``."""
+    rows = snapshot.Rows(tasks=[], sources=[SOURCE], recipes=[], runs=[], harvested=None)
+    for name, recipe in pilot.VARIANTS.items():
+        rows.recipes.append(RecipeRecord(recipe_id=recipe.recipe_id, name=name, json=recipe.to_json()))
+    for index, name in enumerate(pilot.TASKS[:3]):
+        task = replace(TASK, task_id=str(index) * 32, name=name, origin=name, n_val=5, n_test=100)
+        rows.tasks.append(task)
+        for variant, recipe in list(pilot.VARIANTS.items())[: 5 if index == 2 else None]:
+            for scale in GRID:
+                parts = {"task_id": task.task_id, "source_id": SOURCE.source_id, "recipe_id": recipe.recipe_id}
+                n_right = best.get(variant, 60) if scale == 3 else 50
+                bits = np.packbits(np.arange(100) < n_right).tobytes()
+                own = make_run(scale, **parts, run_id=run_id(**parts, scale=scale, seed=0), test_correct=bits)
+                rows.runs.append(own)
+    harvested = table.build(tasks=rows.tasks, sources=[SOURCE], recipes=rows.recipes, features=[], runs=rows.runs)
+    return replace(rows, harvested=harvested)

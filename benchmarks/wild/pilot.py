@@ -98,7 +98,7 @@ def compared(rows: Rows, source_id: str, source_name: str) -> Table:
             f"{100 * honest:.1f} %",
             f"{(apart > CLEAR).sum()} / {(apart < -CLEAR).sum()}",
             str(diverged[recipe.recipe_id]),
-            f"{100 * np.nanmean(rows.harvested.baseline[at]):.1f} %",
+            f"{100 * mean_and_interval(rows.harvested.baseline[at], origins)[0]:.1f} %",
         )
     return table
 

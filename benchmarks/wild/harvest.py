@@ -1,0 +1,141 @@
+"""Our own harvest, stage by stage: which tasks of the suite meet which sources and recipes, and how often.
+
+    python -m benchmarks.wild.harvest SUITE --warehouse FILE [--stages NAME ...] [--dry-run]
+
+SUITE is what `python -m benchmarks.wild build SUITE` wrote. Each stage is one `scalepred harvest`, so all of it may be
+stopped at any moment and goes on with the same command; what is in the warehouse already, such as our imported
+snapshot, is not run again. Tasks are taken origin by origin in turns, so that the first ones are a balanced sample.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.wild import pilot
+from scalepred.config import Recipe, content_id
+from scalepred.sources import DEFAULT_SOURCE
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DOMAIN_SOURCES = tuple(str(ROOT / "models" / "sources" / name) for name in ("sprites", "icons", "glyphs"))
+MAX_TRAIN = 700
+"""Holds whole ladders, and leaves the largest tasks to the small networks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One harvest.
+
+    Attributes:
+        what: for a person.
+        sources: names, or folders.
+        recipes: name -> graduated recipe.
+        n_tasks: so many, or all.
+        max_train: no tasks with more pictures to learn from.
+        n_seeds: runs of every point of the grid.
+        tasks: these alone, by name.
+    """
+
+    what: str
+    sources: tuple[str, ...]
+    recipes: Mapping[str, Recipe] = field(default_factory=lambda: {"graduated": Recipe()})
+    n_tasks: int | None = None
+    max_train: int = MAX_TRAIN
+    n_seeds: int = 1
+    tasks: tuple[str, ...] = ()
+
+
+STAGES = {
+    "pilot": Stage(
+        what="recipes compared",
+        sources=(DEFAULT_SOURCE, DOMAIN_SOURCES[0]),
+        recipes=pilot.VARIANTS,
+        tasks=pilot.TASKS,
+        n_seeds=3,
+    ),
+    "imagenet": Stage(what="the default source", sources=(DEFAULT_SOURCE,), n_tasks=200),
+    "domains": Stage(what="the domains' sources", sources=DOMAIN_SOURCES, n_tasks=120, max_train=10_000),
+    "lite1": Stage(what="a second ImageNet network", sources=("efficientnet_lite1",), n_tasks=40, max_train=200),
+    "128px": Stage(
+        what="larger pictures",
+        sources=(DEFAULT_SOURCE,),
+        recipes={"graduated-128": Recipe(image_px=128)},
+        n_tasks=24,
+        max_train=160,
+    ),
+    "224px": Stage(
+        what="pictures of the size of photographs",
+        sources=(DEFAULT_SOURCE,),
+        recipes={"graduated-224": Recipe(image_px=224)},
+        n_tasks=8,
+        max_train=80,
+    ),
+    "repeats": Stage(what="two more seeds", sources=(DEFAULT_SOURCE, *DOMAIN_SOURCES), n_tasks=68, n_seeds=3),
+}
+
+
+def main() -> None:
+    """Run the stages, or those named, one after another."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("suite", type=Path)
+    parser.add_argument("--warehouse", type=Path, required=True)
+    parser.add_argument("--stages", nargs="+", default=list(STAGES), choices=list(STAGES), metavar="NAME")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan of each")
+    arguments = parser.parse_args()
+    manifest = json.loads((arguments.suite / "manifest.json").read_text(encoding="utf-8"))
+    for name in arguments.stages:
+        print(f"{name}: {STAGES[name].what}", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            command = harvest_command(STAGES[name], manifest, arguments.suite, Path(folder))
+            more = ["--warehouse", str(arguments.warehouse), *(["--dry-run"] if arguments.dry_run else [])]
+            code = subprocess.run([*command, *more], check=False).returncode
+        if code not in (0, 6):  # a task that is refused is told, and the rest goes on
+            sys.exit(code)
+
+
+def harvest_command(stage: Stage, manifest: Mapping[str, Any], suite: Path, folder: Path) -> list[str]:
+    """Return a stage's command line, but for the warehouse; its recipes are written to ``folder``."""
+    command = [
+        sys.executable,
+        "-m",
+        "scalepred",
+        "harvest",
+        *(str(suite / "tasks" / n) for n in chosen(stage, manifest)),
+    ]
+    for source in stage.sources:
+        command += ["--source", source]
+    for name, recipe in stage.recipes.items():
+        (folder / f"{name}.json").write_text(recipe.to_json(), encoding="utf-8")
+        command += ["--recipe", str(folder / f"{name}.json")]
+    return [*command, "--seeds", str(stage.n_seeds)]
+
+
+def chosen(stage: Stage, manifest: Mapping[str, Any]) -> list[str]:
+    """Return the names of a stage's tasks: every origin's first, then every origin's second, and so on.
+
+    An origin's tasks come in the order of a hash of their names, as they do in a harvest.
+    """
+    if stage.tasks:
+        return list(stage.tasks)
+    tasks = [
+        (origin["origin"], task["name"])
+        for origin in manifest["origins"]
+        for task in origin["tasks"]
+        if task["n_train"] <= stage.max_train
+    ]
+    seen: Counter[str] = Counter()
+    turns = []
+    for origin, name in sorted(tasks, key=lambda task: content_id("turn", task[1])):
+        turns.append((seen[origin], content_id("turn", name), name))
+        seen[origin] += 1
+    return [name for *_, name in sorted(turns)][: stage.n_tasks]
+
+
+if __name__ == "__main__":
+    main()
