@@ -440,9 +440,10 @@ def _near(thumbnails: np.ndarray) -> np.ndarray:
     """Return (n,) group numbers of different thumbnails (n, d), compared in tiles, so that memory stays bounded."""
     n, d = thumbnails.shape
     flat = thumbnails.astype(np.float32)
-    flat -= 127.5  # float32 keeps the differences of numbers near 0 well
+    flat -= 128  # whole numbers, whose products' sums stay below 2**24: exact in any order, so the same on any machine
     squares = (flat**2).sum(axis=1)
-    allowed = d * np.maximum(NEAR_CONTRAST * flat.std(axis=1), NEAR_FLAT) ** 2
+    variances = squares.astype(np.float64) / d - (flat.sum(axis=1).astype(np.float64) / d) ** 2
+    allowed = (d * np.maximum(NEAR_CONTRAST * np.sqrt(variances), NEAR_FLAT) ** 2).astype(np.float32)
     groups = np.arange(n)
     for top in range(0, n, _TILE):
         rows = slice(top, top + _TILE)
