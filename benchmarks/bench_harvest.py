@@ -75,6 +75,7 @@ class Settings:
         roof_seconds: how long the roof counts.
         memory: whether a run of its own, before the first repeat, tells a contender's memory.
         smoke: whether this only shows that all of it runs.
+        contenders: the rivals that run, and the harvest.
     """
 
     tasks: tuple[Path, ...]
@@ -87,6 +88,7 @@ class Settings:
     roof_seconds: float
     memory: bool
     smoke: bool
+    contenders: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--recipe", default="graduated", help="a recipe's name, or a JSON file with its fields")
     parser.add_argument("--seeds", type=int, default=1, help="of every point of the grid; 2 tell the seed noise")
     parser.add_argument("--repeats", type=int, default=3, help="of every bundle and contender (default: 3)")
+    parser.add_argument("--rivals", nargs="+", choices=MODULES, default=[*MODULES], help="default: plain peer")
     parser.add_argument("--workers", type=int, help="handed to scalepred harvest; default: nothing is handed over")
     parser.add_argument("--on-white", action="store_true", help="plain and peer put transparent pictures on white")
     parser.add_argument("--roof-seconds", type=float, default=10.0, help="how long the roof counts (default: 10)")
@@ -154,6 +157,7 @@ def read_settings(arguments: argparse.Namespace, scratch: Path) -> Settings:
         roof_seconds=roof_seconds,
         memory=arguments.memory,
         smoke=arguments.smoke,
+        contenders=tuple(name for name in CONTENDERS if name == "scalepred" or name in arguments.rivals),
     )
 
 
@@ -178,8 +182,8 @@ def measure_all(settings: Settings, scratch: Path) -> Iterator[Found]:
                 n_seeds=settings.n_seeds,
                 on_white=settings.on_white,
             )
-            bundle = found.bundles.setdefault((str(task), source), {name: [] for name in CONTENDERS})
-            for name in CONTENDERS:
+            bundle = found.bundles.setdefault((str(task), source), {name: [] for name in settings.contenders})
+            for name in settings.contenders:
                 looked = None
                 if settings.memory and repeat == 0:
                     looked = measure(name, job, workers=settings.workers, sample_memory=True).peak_bytes

@@ -63,10 +63,11 @@ def bundle_numbers(bundle: Measurements, *, epochs: int, roofs: Roofs, n_cores: 
                 [a.wall_seconds / b.wall_seconds for a, b in zip(repeats[slow], repeats[fast], strict=True)]
             )
             for slow, fast in RATIOS
+            if slow in repeats
         },
         "mean_absolute_differences": {
             f"{one}-{other}": mean_difference(tests[one], tests[other])
-            for one, other in itertools.combinations(CONTENDERS, 2)
+            for one, other in itertools.combinations(repeats, 2)
         },
         "roof": roof_numbers(bundle, epochs=epochs, roofs=roofs, n_cores=n_cores),
     }
@@ -156,8 +157,7 @@ def geometric_means(bundles: Sequence[Mapping[str, Any]]) -> dict[str, dict[str,
     chosen = {source: [bundle for bundle in bundles if bundle["source"] == source] for source in sources}
     return {
         name: {
-            ratio: _geometric_mean(bundle["ratios"][ratio]["median"] for bundle in some)
-            for ratio in (f"{slow}/{fast}" for slow, fast in RATIOS)
+            ratio: _geometric_mean(bundle["ratios"][ratio]["median"] for bundle in some) for ratio in some[0]["ratios"]
         }
         for name, some in [*chosen.items(), ("all", list(bundles))]
     }

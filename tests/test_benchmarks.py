@@ -1,5 +1,6 @@
 """The benchmarks run, and the rivals of a harvest do the work that a recipe asks for."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -108,6 +109,15 @@ def test_accuracies_are_compared_run_by_run():
     assert found["mean_absolute_differences"] == {"plain-peer": 0.25, "plain-scalepred": 0.25, "peer-scalepred": 0.5}
     assert found["contenders"]["peer"]["n_diverged"] == 1
     assert found["contenders"]["peer"]["mean_test_accuracy"] == 0.25
+
+
+def test_a_rival_may_be_left_out():
+    whole = bundle_of([measured(4)], [measured(1)], [measured(2)])
+    repeats = {name: whole.repeats[name] for name in ("plain", "scalepred")}
+    found = numbers_of(dataclasses.replace(whole, repeats=repeats))
+    assert {name: ratio["median"] for name, ratio in found["ratios"].items()} == {"plain/scalepred": 2.0}
+    assert set(found["mean_absolute_differences"]) == {"plain-scalepred"}
+    assert report.geometric_means([found])["all"] == pytest.approx({"plain/scalepred": 2.0})
 
 
 def test_seed_noise_needs_a_second_seed():

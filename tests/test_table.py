@@ -52,10 +52,11 @@ def test_a_small_harvest_by_hand():
     table = found.table
     assert (table.names, table.origins) == (("birds",), ("zoo",))
     assert (table.source_ids, table.recipe_ids) == ((SOURCE,), (QUICK.recipe_id,))
-    assert table.feature_names == (
-        "knn_accuracy", "recipe_frozen_batchnorm", "recipe_image_px", "source_log10_parameters"
-    )  # fmt: skip
-    assert table.features.tolist() == [[0.25, 0.0, 16.0, 3.0]]
+    assert {name: float(table.features[0, at]) for at, name in enumerate(table.feature_names)} == {
+        "knn_accuracy": 0.25,
+        **context_features({"stages": {"conv1": 1000}}, QUICK),
+    }
+    assert table.feature_names == tuple(sorted(table.feature_names))
     assert table.scales.tolist() == list(GRID)
     at = GRID.index(2.0)
     others = [i for i in range(len(GRID)) if i != at]
@@ -196,8 +197,14 @@ def test_a_finished_run_without_its_bits_is_refused_and_never_turned_into_a_numb
 
 def test_what_is_seen_of_source_and_recipe_are_numbers():
     facts = {"stages": {"conv1": 40, "head": 60}}
-    assert context_features(facts, QUICK) == {
-        "source_log10_parameters": 2.0, "recipe_image_px": 16.0, "recipe_frozen_batchnorm": 0.0
-    }  # fmt: skip
-    frozen = context_features(facts, dataclasses.replace(QUICK, batchnorm="frozen"))
-    assert frozen["recipe_frozen_batchnorm"] == 1.0
+    found = context_features(facts, QUICK)
+    assert (found["source_log10_parameters"], found["recipe_image_px"]) == (2.0, 16.0)
+    changes = {"batchnorm": "frozen", "augmentation": "crop-flip", "schedule": "cosine", "warmup_epochs": 1}
+    changed = context_features(facts, dataclasses.replace(QUICK, epochs=3, **changes))
+    assert {name: changed[name] - found[name] for name in found if changed[name] != found[name]} == {
+        "recipe_frozen_batchnorm": 1.0,
+        "recipe_crops": 1.0,
+        "recipe_flips": 1.0,
+        "recipe_cosine": 1.0,
+        "recipe_warmup_epochs": 1.0,
+    }
