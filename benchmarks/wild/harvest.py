@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +51,15 @@ class Stage:
     tasks: tuple[str, ...] = ()
 
 
+PILOT = Stage(
+    what="recipes compared",
+    sources=(DEFAULT_SOURCE, DOMAIN_SOURCES[0]),
+    recipes=pilot.VARIANTS,
+    tasks=pilot.TASKS,
+)
 STAGES = {
-    "pilot": Stage(
-        what="recipes compared",
-        sources=(DEFAULT_SOURCE, DOMAIN_SOURCES[0]),
-        recipes=pilot.VARIANTS,
-        tasks=pilot.TASKS,
-        n_seeds=3,
-    ),
+    "pilot": PILOT,
+    "pilot-repeats": replace(PILOT, what="the same, two more seeds", n_seeds=3),
     "imagenet": Stage(what="the default source", sources=(DEFAULT_SOURCE,), n_tasks=200),
     "domains": Stage(what="the domains' sources", sources=DOMAIN_SOURCES, n_tasks=120, max_train=10_000),
     "lite1": Stage(what="a second ImageNet network", sources=("efficientnet_lite1",), n_tasks=40, max_train=200),
