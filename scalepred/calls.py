@@ -8,6 +8,8 @@ from typing import Any, Protocol
 from scalepred.errors import ScalepredError
 from scalepred.records import SourceRecord, TaskRecord
 
+DTYPES = ("auto", "float32", "bfloat16")
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSettings:
@@ -19,6 +21,7 @@ class WorkerSettings:
         n_threads: that torch may use on a CPU.
         device_index: which of several CUDA devices.
         max_bytes: of decoded pictures and of what frozen fronts give, together, in memory.
+        dtype: one of ``DTYPES``; "auto" for bfloat16 where three steps show that it pays.
     """
 
     sources: tuple[tuple[str, Path | None], ...]
@@ -26,6 +29,7 @@ class WorkerSettings:
     n_threads: int = 1
     device_index: int = 0
     max_bytes: int = 1 << 30
+    dtype: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

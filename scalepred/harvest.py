@@ -42,6 +42,7 @@ class Wanted:
         max_workers: workers at a time.
         extends: go beyond the edges of the grid where the best scale lies there.
         grows: on CUDA devices, begin with one worker on each, and start more as they fit.
+        dtype: what the workers were told.
         lock_timeout_seconds: how long to wait while another process holds the warehouse.
     """
 
@@ -52,6 +53,7 @@ class Wanted:
     max_workers: int
     extends: bool = True
     grows: bool = False
+    dtype: str = "auto"
     lock_timeout_seconds: float = 60.0
 
 
@@ -235,11 +237,12 @@ class Harvest:
         for index, (image_px, recipe) in itertools.product(range(len(self._sources)), sizes.items()):
             facts = [self._sources[index].source_id, image_px, recipe.batch_size, self._hello.device]
             key = content_id("dtype", facts)
-            noted = self.journal.noted("dtypes", key)
+            noted = self.journal.noted("dtypes", key) if self.wanted.dtype == "auto" else None
             if noted is None:
                 self.engine.call(number, "pick_dtype", index, recipe)
                 noted = {"dtype": self._first_answer()}
-                self.journal.note("dtypes", key, noted)
+                if self.wanted.dtype == "auto":
+                    self.journal.note("dtypes", key, noted)
             self._dtypes[index, image_px] = noted["dtype"]
         self._hands[number].call = None
 

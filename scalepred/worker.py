@@ -46,8 +46,10 @@ class Worker:
         )
 
     def pick_dtype(self, source: int, recipe: Recipe) -> str:
-        """Return the dtype that pays for a source, and check that it takes pictures of the recipe's size."""
+        """Return the dtype that was asked for, or that pays for a source, and check that it takes the recipe's size."""
         check_takes(self.sources[source].architecture, image_px=recipe.image_px)
+        if self.settings.dtype != "auto":
+            return self.settings.dtype
         return str(pick_dtype(self.sources[source], recipe, self.device)).removeprefix("torch.")
 
     def open(self, data: str, source: int, image_px: int, dtype: str) -> Opened:

@@ -15,6 +15,7 @@ from scalepred.journal import journal_of
 from scalepred.warehouse import open_warehouse
 
 N_RUNS = 36
+SAME = ("--dtype", "float32")  # a probe of a tiny network's speed may end either way
 
 
 def wanted_of(folder):
@@ -25,7 +26,7 @@ def wanted_of(folder):
     save_file(named_source().architecture.network.state_dict(), weights)
     recipe = folder / "quick.json"
     recipe.write_text(json.dumps({"epochs": 6, "image_px": 24, "batch_size": 8}))
-    return [folder / "tasks", "--source", TINY, "--weights", weights, "--recipe", recipe, "--workers", "2"]
+    return [folder / "tasks", "--source", TINY, "--weights", weights, "--recipe", recipe, "--workers", "2", *SAME]
 
 
 def command(wanted, warehouse, *more):

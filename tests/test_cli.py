@@ -79,6 +79,11 @@ def test_a_scale_that_is_none_is_refused(run, tmp_path, scale):
     assert "A scale is a finite number above 0" in err
 
 
+def test_a_dtype_that_is_none_is_refused(run, tmp_path):
+    words = "scalepred: --dtype must be one of auto, float32, bfloat16, not 'half'.\n"
+    assert run("harvest", tmp_path, "--dtype", "half") == (2, "", words)
+
+
 def test_data_that_is_not_there_is_bad_data(run, tmp_path):
     code, out, err = run("finetune", tmp_path / "none", "--auto")
     assert (code, out) == (3, "")

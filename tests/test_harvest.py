@@ -14,7 +14,7 @@ from PIL import Image
 
 import scalepred.harvest as module
 from scalepred.calls import WorkerSettings
-from scalepred.config import GRID, baseline_of
+from scalepred.config import GRID, Recipe, baseline_of
 from scalepred.errors import DataError, ScalepredError, UsageError, VersionError, WarehouseBusyError, WeightsError
 from scalepred.harvest import Harvest, Wanted, workers_that_fit
 from scalepred.journal import journal_of
@@ -125,6 +125,13 @@ def test_pictures_that_a_network_cannot_take_are_refused_before_any_task_is_read
     with pytest.raises(ScalepredError, match="too small"):
         harvest.plan()
     assert opened(harvest) == []
+
+
+def test_a_dtype_that_is_asked_for_is_taken_without_a_probe(monkeypatch):
+    monkeypatch.setattr("scalepred.worker.pick_dtype", None)  # it would fail if it was called
+    worker = Worker(WorkerSettings(sources=(), dtype="bfloat16"))
+    worker.sources = [tiny_source()]
+    assert worker.pick_dtype(0, Recipe(image_px=32)) == "bfloat16"
 
 
 @pytest.mark.parametrize(

@@ -368,7 +368,7 @@ def test_a_stages_command_holds_its_tasks_sources_and_recipes(tmp_path):
     stage = Stage(what="", sources=("x", "y"), recipes={"small": Recipe(image_px=32)}, tasks=("t",), n_seeds=3)
     command = harvest_command(stage, {}, Path("suite"), tmp_path)
     assert command[3:] == (
-        f"harvest suite/tasks/t --source x --source y --recipe {tmp_path}/small.json --seeds 3".split()
+        f"harvest suite/tasks/t --source x --source y --recipe {tmp_path}/small.json --seeds 3 --dtype float32".split()
     )
     assert load_recipe(str(tmp_path / "small.json")) == Recipe(image_px=32)
 

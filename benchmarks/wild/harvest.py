@@ -101,7 +101,10 @@ def main() -> None:
 
 
 def harvest_command(stage: Stage, manifest: Mapping[str, Any], suite: Path, folder: Path) -> list[str]:
-    """Return a stage's command line, but for the warehouse; its recipes are written to ``folder``."""
+    """Return a stage's command line, but for the warehouse; its recipes are written to ``folder``.
+
+    All runs are in float32, so that those of machines with and without bfloat16 can be compared.
+    """
     command = [
         sys.executable,
         "-m",
@@ -114,7 +117,7 @@ def harvest_command(stage: Stage, manifest: Mapping[str, Any], suite: Path, fold
     for name, recipe in stage.recipes.items():
         (folder / f"{name}.json").write_text(recipe.to_json(), encoding="utf-8")
         command += ["--recipe", str(folder / f"{name}.json")]
-    return [*command, "--seeds", str(stage.n_seeds)]
+    return [*command, "--seeds", str(stage.n_seeds), "--dtype", "float32"]
 
 
 def chosen(stage: Stage, manifest: Mapping[str, Any]) -> list[str]:

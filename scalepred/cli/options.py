@@ -83,6 +83,13 @@ def check_device(value: str) -> str:
     return _one_of("--device", value, ("auto", "cpu", "cuda"))
 
 
+def check_dtype(value: str) -> str:
+    """Return the value if it is allowed."""
+    from scalepred.calls import DTYPES
+
+    return _one_of("--dtype", value, DTYPES)
+
+
 def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> str:
     from scalepred.errors import UsageError
 
