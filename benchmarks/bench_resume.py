@@ -12,7 +12,6 @@ import argparse
 import dataclasses
 import json
 import platform
-import signal
 import statistics
 import subprocess
 import sys
@@ -84,22 +83,23 @@ def copy_to_other_seeds(warehouse: Path, *, n_runs: int) -> tuple[int, int]:
     n_seeds = -(-n_runs // len(runs))
     keeper = Keeper(warehouse, journal_of(warehouse), lock_timeout_seconds=10)
     for run in runs:
-        parts = {name: getattr(run, name) for name in ("task_id", "source_id", "recipe_id", "scale")}
-        keeper.add(
-            [dataclasses.replace(run, seed=s, run_id=run_id(**parts, seed=s)) for s in range(1, n_seeds)]  # type: ignore[arg-type]
-        )
+        for seed in range(1, n_seeds):
+            own = run_id(
+                task_id=run.task_id, source_id=run.source_id, recipe_id=run.recipe_id, scale=run.scale, seed=seed
+            )
+            keeper.add([dataclasses.replace(run, run_id=own, seed=seed)])
     keeper.flush()
     return n_seeds, n_seeds * len(runs)
 
 
 def until_first_run(harvest: list[str]) -> float:
-    """Return the seconds from a harvest's start to the line of its first finished run, and interrupt it."""
+    """Return the seconds from a harvest's start to the line of its first finished run, and end it."""
     started = time.perf_counter()
     process = subprocess.Popen(harvest, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT)
     assert process.stdout is not None
     line = process.stdout.readline()
     seconds = time.perf_counter() - started
-    process.send_signal(signal.SIGINT)
+    process.terminate()  # an interrupt would be ignored where this itself runs in the background
     process.communicate()
     if "run_id" not in json.loads(line or "{}"):
         raise SystemExit(f"The harvest ended without a new run: {line!r}")

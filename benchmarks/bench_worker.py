@@ -70,7 +70,10 @@ def largest(job: Job) -> dict[str, int]:
     found = {}
     for contender in ("plain", "scalepred"):
         note(f"{job.source}, {contender}")
-        found[contender] = measure(contender, job, workers=1, sample_memory=True).largest_bytes or 0
+        looked = measure(contender, job, workers=1, sample_memory=True).largest_bytes
+        if looked is None:
+            raise SystemExit("This system does not tell the memory of processes in /proc.")
+        found[contender] = looked
     return found
 
 

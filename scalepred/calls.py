@@ -34,13 +34,17 @@ class WorkerSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Hello:
-    """What a worker says once it has started: its sources' rows, its device, how many there are, and their memory."""
+    """What a worker says once it has started: its sources' rows, its device, how many there are, and their memory.
+
+    ``dtype`` is what it was told: one of ``DTYPES``.
+    """
 
     process: int
     sources: tuple[SourceRecord, ...]
     device: str
     n_devices: int = 1
     device_bytes: int | None = None
+    dtype: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

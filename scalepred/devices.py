@@ -42,8 +42,8 @@ def device_name(device: torch.device) -> str:
 def keep_freed_memory() -> None:
     """Have this process keep what it frees, where the C library is glibc; elsewhere this does nothing.
 
-    Otherwise the maps of a training step are handed back to the system and asked for anew in every step, which took 7 %
-    of the time (log of 2026-11-25).
+    Otherwise the maps of a training step are handed back to the system and asked for anew in every step, which took
+    a sixth of its time (log of 2026-11-25).
     """
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt

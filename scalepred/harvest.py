@@ -15,7 +15,7 @@ from scalepred.config import Recipe, baseline_of, content_id
 from scalepred.errors import DataError, ScalepredError
 from scalepred.journal import Journal, journal_of
 from scalepred.keeping import Keeper
-from scalepred.plan import Outcome, PlannedRun, feature_set, missing_runs, wanted_runs
+from scalepred.plan import Outcome, PlannedRun, feature_set, in_turns, missing_runs, wanted_runs
 from scalepred.records import DIVERGED, RecipeRecord, RunRecord, SourceRecord
 from scalepred.tasks import survey
 
@@ -42,7 +42,6 @@ class Wanted:
         max_workers: workers at a time.
         extends: go beyond the edges of the grid where the best scale lies there.
         grows: on CUDA devices, begin with one worker on each, and start more as they fit.
-        dtype: what the workers were told.
         lock_timeout_seconds: how long to wait while another process holds the warehouse.
     """
 
@@ -53,7 +52,6 @@ class Wanted:
     max_workers: int
     extends: bool = True
     grows: bool = False
-    dtype: str = "auto"
     lock_timeout_seconds: float = 60.0
 
 
@@ -236,13 +234,12 @@ class Harvest:
         sizes = {recipe.image_px: recipe for recipe in self.wanted.recipes.values()}
         for index, (image_px, recipe) in itertools.product(range(len(self._sources)), sizes.items()):
             facts = [self._sources[index].source_id, image_px, recipe.batch_size, self._hello.device]
-            key = content_id("dtype", facts)
-            noted = self.journal.noted("dtypes", key) if self.wanted.dtype == "auto" else None
+            key = content_id("dtype", facts if self._hello.dtype == "auto" else [*facts, self._hello.dtype])
+            noted = self.journal.noted("dtypes", key)
             if noted is None:
                 self.engine.call(number, "pick_dtype", index, recipe)
                 noted = {"dtype": self._first_answer()}
-                if self.wanted.dtype == "auto":
-                    self.journal.note("dtypes", key, noted)
+                self.journal.note("dtypes", key, noted)
             self._dtypes[index, image_px] = noted["dtype"]
         self._hands[number].call = None
 
@@ -549,19 +546,12 @@ def workers_that_fit(peak_bytes: int, *, device_bytes: int, at_most: int) -> int
 
 
 def _balanced(bundles: Sequence[_Bundle]) -> list[_Bundle]:
-    """Order bundles so that every origin and source has its first before any has its second, and so on.
-
-    An origin's tasks come in the order of a hash of their names, the same for every source: names are often numbered by
-    size, and then what is done at any moment would be the small ones.
-    """
-    seen: Counter[tuple[str, int, int]] = Counter()
-    turns = []
-    bundles = sorted(bundles, key=lambda bundle: content_id("turn", Path(bundle.data).name))
-    for bundle in bundles:
-        key = (bundle.origin, bundle.source, bundle.image_px)
-        turns.append(seen[key])
-        seen[key] += 1
-    return [bundle for _, bundle in sorted(zip(turns, bundles, strict=True), key=lambda pair: pair[0])]
+    """Order bundles so that every origin has its first on every source before it has its second, and so on."""
+    return in_turns(
+        bundles,
+        name=lambda bundle: Path(bundle.data).name,
+        group=lambda bundle: (bundle.origin, bundle.source, bundle.image_px),
+    )
 
 
 def _baseline_name(recipe: str) -> str:

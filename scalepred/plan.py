@@ -1,10 +1,14 @@
 """Which finetunes a task and source need: the grid, its baseline, and scales beyond an edge that is best."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from scalepred.config import GRID, Recipe, baseline_of, run_id
+from scalepred.config import GRID, Recipe, baseline_of, content_id, run_id
 from scalepred.records import DIVERGED, EXTENSION, GRID_RUN
+
+T = TypeVar("T")
 
 MAX_EXTENSIONS = 4
 """So many scales are tried beyond each edge of the grid, each double or half of the one before."""
@@ -33,6 +37,21 @@ class Outcome:
 def feature_set(image_px: int) -> str:
     """Return the name under which the warehouse keeps this set of features, taken of pictures of this size."""
     return f"basic-1@{image_px}px"
+
+
+def in_turns(items: Iterable[T], *, name: Callable[[T], str], group: Callable[[T], Hashable]) -> list[T]:
+    """Order items so that every group has its first before any has its second, and so on.
+
+    A group's items come in the order of a hash of their names: names are often numbered by size, and then what is done
+    at any moment would be the small ones.
+    """
+    seen: Counter[Hashable] = Counter()
+    turns = []
+    hashed = sorted(items, key=lambda item: content_id("turn", name(item)))
+    for item in hashed:
+        turns.append(seen[group(item)])
+        seen[group(item)] += 1
+    return [item for _, item in sorted(zip(turns, hashed, strict=True), key=lambda pair: pair[0])]
 
 
 def planned_run(

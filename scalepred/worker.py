@@ -43,6 +43,7 @@ class Worker:
             device=device_name(self.device),
             n_devices=torch.cuda.device_count() if on_cuda else 1,
             device_bytes=torch.cuda.get_device_properties(self.device).total_memory if on_cuda else None,
+            dtype=self.settings.dtype,
         )
 
     def pick_dtype(self, source: int, recipe: Recipe) -> str:

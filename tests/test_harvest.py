@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fakes import QUICK, InlineEngine, fake_finetune, write_task
 from networks import tiny_source
 from PIL import Image
@@ -52,8 +53,8 @@ def warehouse(tmp_path):
     return tmp_path / "w.duckdb"
 
 
-def harvest_of(data, warehouse, *, recipes=None, sources=("tiny",), deaths=(), **wanted):
-    settings = WorkerSettings(sources=tuple((name, None) for name in sources), device="cpu")
+def harvest_of(data, warehouse, *, recipes=None, sources=("tiny",), deaths=(), dtype="float32", **wanted):
+    settings = WorkerSettings(sources=tuple((name, None) for name in sources), device="cpu", dtype=dtype)
     asked = {"n_seeds": 1, "max_workers": 1, "lock_timeout_seconds": 0.2} | wanted
     return Harvest(
         Wanted(data=data, recipes=recipes or {"quick": QUICK}, warehouse=warehouse, **asked),
@@ -125,6 +126,19 @@ def test_pictures_that_a_network_cannot_take_are_refused_before_any_task_is_read
     with pytest.raises(ScalepredError, match="too small"):
         harvest.plan()
     assert opened(harvest) == []
+
+
+def test_what_a_probe_finds_holds_for_the_warehouse_and_what_is_asked_for_goes_before_it(tasks, warehouse, monkeypatch):
+    def dtypes_of(n_seeds, dtype):
+        _, done = go(harvest_of(tasks[:1], warehouse, n_seeds=n_seeds, dtype=dtype))
+        return {run.execution["dtype"] for run in done}
+
+    monkeypatch.setattr("scalepred.worker.pick_dtype", lambda *_: torch.bfloat16)
+    assert dtypes_of(1, "auto") == {"bfloat16"}
+    monkeypatch.setattr("scalepred.worker.pick_dtype", None)  # it would fail if it was called
+    assert dtypes_of(2, "auto") == {"bfloat16"}
+    assert dtypes_of(3, "float32") == {"float32"}
+    assert dtypes_of(4, "auto") == {"bfloat16"}
 
 
 def test_a_dtype_that_is_asked_for_is_taken_without_a_probe(monkeypatch):

@@ -573,7 +573,7 @@ def test_groups_are_those_of_a_slow_plain_loop():
     assert len(set(zip(found, groups, strict=True))) == len(set(found)) == len(set(groups))
 
 
-def test_pictures_just_at_the_limit_are_near_in_whatever_order_sums_are_taken():
+def test_pictures_just_at_the_limit_are_near():
     rng = np.random.default_rng(0)
     for _ in range(50):
         base = rng.permutation(np.repeat([26, 226], 216)).reshape(12, 12, 3).astype(np.uint8)  # its contrast is 100

@@ -12,14 +12,14 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.wild import pilot
-from scalepred.config import Recipe, content_id
+from scalepred.config import Recipe
+from scalepred.plan import in_turns
 from scalepred.sources import DEFAULT_SOURCE
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -121,10 +121,7 @@ def harvest_command(stage: Stage, manifest: Mapping[str, Any], suite: Path, fold
 
 
 def chosen(stage: Stage, manifest: Mapping[str, Any]) -> list[str]:
-    """Return the names of a stage's tasks: every origin's first, then every origin's second, and so on.
-
-    An origin's tasks come in the order of a hash of their names, as they do in a harvest.
-    """
+    """Return the names of a stage's tasks, in the order in which a harvest takes them."""
     if stage.tasks:
         return list(stage.tasks)
     tasks = [
@@ -133,12 +130,8 @@ def chosen(stage: Stage, manifest: Mapping[str, Any]) -> list[str]:
         for task in origin["tasks"]
         if task["n_train"] <= stage.max_train
     ]
-    seen: Counter[str] = Counter()
-    turns = []
-    for origin, name in sorted(tasks, key=lambda task: content_id("turn", task[1])):
-        turns.append((seen[origin], content_id("turn", name), name))
-        seen[origin] += 1
-    return [name for *_, name in sorted(turns)][: stage.n_tasks]
+    ordered = in_turns(tasks, name=lambda task: task[1], group=lambda task: task[0])
+    return [name for _, name in ordered][: stage.n_tasks]
 
 
 if __name__ == "__main__":

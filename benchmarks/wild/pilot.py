@@ -1,10 +1,10 @@
 """The pilot that chooses the recipe of the big harvest: a few tasks, several recipes, each at every scale.
 
-    python -m benchmarks.wild.pilot recipes OUT      # OUT/NAME.json, for scalepred harvest --recipe
-    python -m benchmarks.wild.pilot table WAREHOUSE
+    python -m benchmarks.wild.harvest SUITE --warehouse FILE --stages pilot
+    python -m benchmarks.wild.pilot FILE
 
-Every variant differs from `graduated` in one thing. ``table`` takes a DuckDB file or a snapshot's folder and prints,
-for each source, the mean test accuracy of every variant at its own best fixed scale, what that gains over `graduated`
+Every variant differs from `graduated` in one thing. FILE is a DuckDB file or a snapshot's folder. Prints, for each
+source, the mean test accuracy of every variant at its own best fixed scale, what that gains over `graduated`
 at its own, the mean of the honest best scales, on how many tasks it wins clearly, and how many of its runs diverged.
 Only tasks that all variants have finished count. A win is clear from two standard errors of the test pictures on, so
 what changes nothing wins clearly on one task of 44. Intervals are 95 %, from a bootstrap that draws whole origins.
@@ -20,7 +20,6 @@ from rich.table import Table
 
 from benchmarks.snapshot import Rows, load, mean_and_interval
 from scalepred.config import Recipe
-from scalepred.files import write_text
 from scalepred.records import DIVERGED
 from scalepred.targets import accuracy_noise, best_fixed_scale, honest_best
 
@@ -45,21 +44,12 @@ CLEAR = 2.0
 
 
 def main() -> None:
-    """Write the recipes, or print the table."""
+    """Print a table for each source."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("recipes", help="write the recipes").add_argument("path", type=Path)
-    commands.add_parser("table", help="compare what was harvested").add_argument("path", type=Path)
-    arguments = parser.parse_args()
-    if arguments.command == "recipes":
-        arguments.path.mkdir(parents=True, exist_ok=True)
-        for name, recipe in VARIANTS.items():
-            write_text(arguments.path / f"{name}.json", recipe.to_json() + "\n")
-        print(f"Next: scalepred harvest {' '.join(f'TASKS/{name}' for name in TASKS)} --recipe …")
-    else:
-        rows = load(arguments.path)
-        for source in rows.sources:
-            Console(width=120).print(compared(rows, source.source_id, source.name))
+    parser.add_argument("warehouse", type=Path)
+    rows = load(parser.parse_args().warehouse)
+    for source in rows.sources:
+        Console(width=120).print(compared(rows, source.source_id, source.name))
 
 
 def compared(rows: Rows, source_id: str, source_name: str) -> Table:
@@ -76,7 +66,12 @@ def compared(rows: Rows, source_id: str, source_name: str) -> Table:
     table.title = f"{source_name}: {len(tasks)} tasks"
     if not tasks:
         return table
-    diverged = Counter(run.recipe_id for run in rows.runs if run.status == DIVERGED and run.source_id == source_id)
+    counted = {task.task_id for task in rows.tasks if task.name in tasks}
+    diverged = Counter(
+        run.recipe_id
+        for run in rows.runs
+        if run.status == DIVERGED and run.source_id == source_id and run.task_id in counted
+    )
     at_best: dict[str, np.ndarray] = {}
     for name, recipe in VARIANTS.items():
         at = np.array([found[recipe.recipe_id, task] for task in tasks])

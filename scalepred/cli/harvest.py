@@ -112,7 +112,6 @@ def harvest(
         max_workers=carrier.n_workers,
         extends=extend,
         grows=workers is None and engine == "local",
-        dtype=dtype,
         lock_timeout_seconds=lock_timeout,
     )
     work = Harvest(wanted, carrier)
