@@ -6,8 +6,8 @@ WAREHOUSE is a DuckDB file or an exported snapshot's folder. Writes OUT/README.m
 
 * how many classes and images per label the tasks have;
 * for each source and recipe, the mean test accuracy at every scale, how often a scale is best, and how far the best
-  fixed scale, the baseline, the search of eleven jobs (chosen on validation, scored on test), the honest and the naive
-  best lie apart;
+  fixed scale (chosen without the task's origin), the baseline, the search of eleven jobs (chosen on validation, scored
+  on test), the honest and the naive best lie apart;
 * the best scale against images per label (figure 9 of Dube et al. 2018) and against source-target similarity, with
   Spearman's rank correlation.
 
@@ -27,15 +27,16 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from scalepred import table
-from scalepred.evaluate import searched
+from scalepred.evaluate import fixed_held_out, honest_of_repeats, searched
 from scalepred.files import write_text
+from scalepred.predictor import rows_by_group
 from scalepred.records import RecipeRecord, RunRecord, SourceRecord, TaskRecord
 from scalepred.table import Harvested
 from scalepred.targets import (
     TIE,
     best_fixed_scale,
     bootstrap_interval,
-    honest_best,
+    honest_best_from_images,
     naive_best,
     relative_accuracy,
     smooth_optimum,
@@ -58,7 +59,9 @@ class Group:
         test: (n, s) test accuracies.
         optimum: (n,) log2 of the best scale, softly averaged.
         features: name -> (n,) values, NaN where a task has none.
-        methods: what a user could do, or what the truth is -> (n,) test accuracies; the first is the best fixed scale.
+        fixed: the best fixed scale of them all.
+        methods: what a user could do, or what the truth is -> (n,) test accuracies, NaN where a task has none; the
+            first is the best fixed scale of the other origins.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Group:
     test: np.ndarray
     optimum: np.ndarray
     features: dict[str, np.ndarray]
+    fixed: float
     methods: dict[str, np.ndarray]
 
 
@@ -127,19 +131,12 @@ def read(warehouse: Path) -> Read:
     source_names = {source.source_id: source.name for source in rows.sources}
     recipe_names = {recipe.recipe_id: recipe.name for recipe in rows.recipes}
     dropped = not_learnable(rows)
-    kept = np.array([name not in dropped for name in harvested.table.names], dtype=bool)
-    pairs = list(zip(harvested.table.source_ids, harvested.table.recipe_ids, strict=True))
-    groups = [
-        group_of(
-            harvested,
-            kept & np.array([each == pair for each in pairs]),
-            f"{source_names[pair[0]]}, {recipe_names[pair[1]]}",
-        )
-        for pair in sorted(
-            {pairs[at] for at in np.flatnonzero(kept)},
-            key=lambda pair: (source_names[pair[0]], recipe_names[pair[1]], pair),
-        )
-    ]
+    groups = []
+    for (source_id, recipe_id), rows_of in rows_by_group(harvested.table).items():
+        kept = np.array([at for at in rows_of if harvested.table.names[at] not in dropped], dtype=np.int64)
+        if len({harvested.table.origins[at] for at in kept}) > 1:
+            groups.append(group_of(harvested, kept, f"{source_names[source_id]}, {recipe_names[recipe_id]}"))
+    groups.sort(key=lambda group: (-len(group.origins), group.name))
     whole = set(harvested.table.names) - dropped
     return Read(
         tasks=[task for task in rows.tasks if task.name in whole],
@@ -159,36 +156,45 @@ def not_learnable(rows: Rows) -> set[str]:
     learnable = set()
     for at, name in enumerate(harvested.table.names):
         best = np.nanmax([*harvested.test[at], harvested.baseline[at]])
-        n_images = harvested.correct[at][0].size
+        n_images = harvested.correct[at].shape[2]
         if best > guess[name] + CLEAR * math.sqrt(guess[name] * (1 - guess[name]) / n_images):
             learnable.add(name)
     return set(harvested.table.names) - learnable
 
 
 def group_of(harvested: Harvested, rows: np.ndarray, name: str) -> Group:
-    """Return the group of these bundles."""
-    grid, test = harvested.table, harvested.test[rows]
-    kept = np.flatnonzero(rows)
-    fixed = best_fixed_scale(test, grid.scales.tolist())
+    """Return the group of these bundles, (n,) row numbers."""
+    grid, test = harvested.table.rows(rows), harvested.test[rows]
+    fixed = fixed_held_out(grid)
     return Group(
         name=name,
-        origins=tuple(grid.origins[at] for at in kept),
+        origins=grid.origins,
         scales=grid.scales,
         test=test,
         optimum=smooth_optimum(relative_accuracy(test), grid.scales.tolist()),
         features={
-            feature: grid.features[rows, column]
-            for column, feature in enumerate(grid.feature_names)
-            if feature in DRAWN
+            feature: grid.features[:, column] for column, feature in enumerate(grid.feature_names) if feature in DRAWN
         },
+        fixed=float(grid.scales[best_fixed_scale(grid.accuracies, grid.scales.tolist())]),
         methods={
-            f"best fixed scale, {grid.scales[fixed]:g}": test[:, fixed],
+            "best fixed scale of the other origins": test[np.arange(len(rows)), fixed],
             "head only, the paper's baseline": harvested.baseline[rows],
             "search, best of eleven on validation": searched(harvested)[rows],
-            "honest best": np.array([honest_best(harvested.correct[at], seed=SEED) for at in kept]),
+            "honest best, of tasks with several seeds": np.array(
+                [honest_of_repeats(harvested.correct[at], seed=SEED) for at in rows]
+            ),
+            "best of these very runs, chosen on half of the pictures": np.array(
+                [_best_of_runs(harvested.correct[at]) for at in rows]
+            ),
             "naive best, chosen on test": naive_best(test),
         },
     )
+
+
+def _best_of_runs(correct: np.ndarray) -> float:
+    """Return the mean over seeds, of (s, n_seeds, n_images), of what half of the pictures chooses on the other."""
+    seeds = range(correct.shape[1])
+    return float(np.mean([honest_best_from_images(correct[:, at], seed=SEED) for at in seeds]))
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
@@ -265,16 +271,19 @@ def sizes(tasks: Sequence[TaskRecord]) -> list[tuple[str, np.ndarray]]:
 def _section(group: Group, number: int) -> list[str]:
     fixed_name, fixed = next(iter(group.methods.items()))
     shares = best_shares(group.test)
-    lines = ["", f"## {group.name}", "", f"{len(group.origins)} tasks of {len(set(group.origins))} origins.", ""]
+    counts = f"{len(group.origins)} tasks of {len(set(group.origins))} origins"
+    lines = ["", f"## {group.name}", "", f"{counts}; the best fixed scale of them all is {group.fixed:g}.", ""]
     lines += [f"![accuracy by scale and best scales](source-{number}.png)", ""]
     lines += ["| scale | mean accuracy | best for |", "|---:|---|---:|"]
     for column, scale in enumerate(group.scales):
         mean = _percent(*mean_and_interval(group.test[:, column], group.origins))
         lines.append(f"| {scale:g} | {mean} | {100 * shares[column]:.0f} % |")
-    lines += ["", "| method | mean accuracy | gain over the best fixed scale |", "|---|---|---|"]
+    lines += ["", "| method | tasks | mean accuracy | gain over the best fixed scale |", "|---|---:|---|---|"]
     for name, values in group.methods.items():
+        n_tasks = int(np.isfinite(values).sum())
         gain = "0" if name == fixed_name else _percent(*mean_and_interval(values - fixed, group.origins), sign="+")
-        lines.append(f"| {name} | {_percent(*mean_and_interval(values, group.origins))} | {gain} |")
+        if n_tasks:
+            lines.append(f"| {name} | {n_tasks} | {_percent(*mean_and_interval(values, group.origins))} | {gain} |")
     lines += ["", "| best scale against | rank correlation |", "|---|---|"]
     for feature, values in group.features.items():
         found, low, high = rank_correlation(values, group.optimum, group.origins)

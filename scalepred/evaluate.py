@@ -26,6 +26,11 @@ from scalepred.predictor import (
 from scalepred.table import Harvested
 from scalepred.targets import TIE, bootstrap_interval, gap_closed, honest_best, most_frequent_best, naive_best, regret
 
+PREDICTED = "predicted scale"
+FIXED = "best fixed scale"
+HEAD_ONLY = "head only (the paper's baseline)"
+CONTROL = "predicted, features permuted (control)"
+SEARCH = "search: best of all scales on validation"
 POINT = 0.01
 CONTROLS = 5
 """Permutations that the control is the mean of: of few tasks, a single one gains or loses by luck."""
@@ -38,11 +43,11 @@ class Row:
     Attributes:
         method: its name.
         jobs: finetunes that a user pays for.
-        n_tasks: tasks that it could be scored on; the name says so where these are not all.
+        n_tasks: tasks that it could be scored on.
         accuracy: mean over tasks.
         over_fixed, over_fixed_interval: mean gain over the best fixed scale, and its 95 % interval over origins.
-        regret_mean, regret_median, regret_p90: against the honest best.
-        gap_closed: part of the way from the fixed scale to the honest best; None where there is no gap.
+        regret_mean, regret_median, regret_p90: against the honest best, over tasks with repeats; None without any.
+        gap_closed: over the same, part of the way from the fixed scale to the honest best; None where there is no gap.
         worse_share: share of tasks more than a point below the best fixed scale.
     """
 
@@ -52,32 +57,48 @@ class Row:
     accuracy: float
     over_fixed: float
     over_fixed_interval: tuple[float, float] | None
-    regret_mean: float
-    regret_median: float
-    regret_p90: float
+    regret_mean: float | None
+    regret_median: float | None
+    regret_p90: float | None
     gap_closed: float | None
     worse_share: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """The leave-one-origin-out table.
+class GroupEvaluation:
+    """The leave-one-origin-out table of one source and recipe.
 
     Attributes:
+        source_id, recipe_id: which.
         rows: a row per method.
-        n_bundles, n_origins: tasks (with their source and recipe) and collections behind every row.
+        n_tasks, n_origins: behind every row.
         n_moved: held-out tasks for which the predictor left the fixed scale.
         n_abstained: held-out tasks for which it predicted nothing, because they are unlike the others.
-        gain_errors: real less predicted gain over the fixed scale, where it was left.
+    """
+
+    source_id: str
+    recipe_id: str
+    rows: tuple[Row, ...]
+    n_tasks: int
+    n_origins: int
+    n_moved: int
+    n_abstained: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How a predictor does on origins that it has not seen, for each source and recipe that it predicts for.
+
+    They are never pooled: the same tasks meet several, and a mean over all would tell of none.
+
+    Attributes:
+        groups: those of at least ``MIN_ORIGINS`` origins, most tasks first.
+        gain_errors: real less predicted gain over the fixed scale, where it was left, of all groups.
         interval_coverage: share of these that lie in the 80 % interval made without their own origin's; None where
             there are too few.
     """
 
-    rows: tuple[Row, ...]
-    n_bundles: int
-    n_origins: int
-    n_moved: int
-    n_abstained: int
+    groups: tuple[GroupEvaluation, ...]
     gain_errors: tuple[float, ...]
     interval_coverage: float | None
 
@@ -136,27 +157,36 @@ def leave_one_origin_out(harvested: Harvested, *, seed: int = 0) -> Evaluation:
 def score_choices(harvested: Harvested, real: Choices, *, controls: Sequence[Choices], seed: int = 0) -> Evaluation:
     """Score what was chosen for held-out bundles, and its rivals, on the same test pictures."""
     table = harvested.table
-    best = np.array([honest_best(correct, seed=seed) for correct in harvested.correct])
+    best = np.array([honest_of_repeats(correct, seed=seed) for correct in harvested.correct])
     at = _At(harvested.test, table.origins, real.fixed, best)
-    search_jobs = round(len(table.scales) * float(np.mean([correct.shape[1] for correct in harvested.correct])))
-    rows = (
-        at.row("predicted scale", 1, at.scores(real.chosen)),
-        at.row("best fixed scale", 1, at.scores(real.fixed)),
-        at.row("most frequently best scale (the paper's)", 1, at.scores(real.frequent)),
-        at.row("head only (the paper's baseline)", 1, harvested.baseline),
-        at.row("predicted, features permuted (control)", 1, np.mean([at.scores(c.chosen) for c in controls], axis=0)),
-        at.row("search: best of all scales on validation", search_jobs, searched(harvested)),
-        at.row("honest best", search_jobs, best),
-        at.row("naive best, chosen on test (biased)", search_jobs, naive_best(harvested.test)),
-    )
+    scores = {
+        PREDICTED: (1, at.scores(real.chosen)),
+        FIXED: (1, at.scores(real.fixed)),
+        "most frequently best scale (the paper's)": (1, at.scores(real.frequent)),
+        HEAD_ONLY: (1, harvested.baseline),
+        CONTROL: (1, np.mean([at.scores(c.chosen) for c in controls], axis=0)),
+        SEARCH: (len(table.scales), searched(harvested)),
+        "honest best": (len(table.scales), best),
+        "naive best, chosen on test (biased)": (len(table.scales), naive_best(harvested.test)),
+    }
     errors = _gain_errors(real, table.accuracies)
     moved = np.isfinite(errors)
+    few = _of_few_origins(table)
+    groups = [
+        GroupEvaluation(
+            source_id=key[0],
+            recipe_id=key[1],
+            rows=tuple(row for name, (jobs, all_of) in scores.items() if (row := at.row(name, jobs, all_of, rows))),
+            n_tasks=len(rows),
+            n_origins=len({table.origins[row] for row in rows}),
+            n_moved=int(moved[rows].sum()),
+            n_abstained=int(real.abstained[rows].sum()),
+        )
+        for key, rows in rows_by_group(table).items()
+        if not few[rows].any()
+    ]
     return Evaluation(
-        rows=tuple(row for row in rows if row is not None),
-        n_bundles=len(table.names),
-        n_origins=len(set(table.origins)),
-        n_moved=int(moved.sum()),
-        n_abstained=int(real.abstained.sum()),
+        groups=tuple(sorted(groups, key=lambda group: -group.n_tasks)),
         gain_errors=tuple(errors[moved].tolist()),
         interval_coverage=_coverage(errors[moved], np.array(table.origins)[moved]),
     )
@@ -165,18 +195,26 @@ def score_choices(harvested: Harvested, real: Choices, *, controls: Sequence[Cho
 def choices(table: TrainingTable, *, seed: int) -> Choices:
     """Choose for every bundle from the bundles of other origins, as ``predictor.choose`` does for a new task."""
     n = len(table.names)
-    chosen, fixed, frequent = (np.zeros(n, dtype=np.int64) for _ in range(3))
+    chosen, frequent = (np.zeros(n, dtype=np.int64) for _ in range(2))
+    fixed = fixed_held_out(table)
     abstained = _of_few_origins(table)
     curves = np.zeros(table.accuracies.shape)
     for held, rest in origin_folds(table.origins, seed=seed):
         own, others = table.rows(held), table.rows(rest)
         curves[held] = predict_curves(fit(others, seed=seed), own.features, table.scales)
-        fixed[held] = fixed_columns(others, own)
         frequent[held] = columns_by_group(others, own, lambda known: most_frequent_best(known.accuracies))
         abstained[held] |= abstains(others, own)
         chosen[held] = choose_columns(curves[held], fixed[held], inner_threshold(others, seed=seed))
     chosen = np.where(abstained, fixed, chosen)
     return Choices(chosen=chosen, fixed=fixed, frequent=frequent, abstained=abstained, curves=curves)
+
+
+def fixed_held_out(table: TrainingTable) -> np.ndarray:
+    """Return the column of the best fixed scale for every bundle, (n,), found from the other origins."""
+    fixed = np.zeros(len(table.names), dtype=np.int64)
+    for held, rest in origin_folds(table.origins):
+        fixed[held] = fixed_columns(table.rows(rest), table.rows(held))
+    return fixed
 
 
 def permuted(table: TrainingTable, *, seed: int) -> TrainingTable:
@@ -196,13 +234,27 @@ def permuted(table: TrainingTable, *, seed: int) -> TrainingTable:
 
 
 def searched(harvested: Harvested) -> np.ndarray:
-    """Return the test accuracy of the scale that is best on validation, (n,), the mean over scales that tie.
+    """Return the test accuracy of the scale that is best on validation, (n,): the mean over seeds, and scales that tie.
 
-    NaN for tasks without test pictures: there the search would be scored on what it chose by.
+    Each seed is a search of its own, of as many jobs as there are scales. NaN for tasks without test pictures: there
+    the search would be scored on what it chose by.
     """
-    best = harvested.val >= naive_best(harvested.val)[:, None] - TIE
-    scores = np.where(best, harvested.test, 0.0).sum(axis=1) / best.sum(axis=1)
-    return np.where(harvested.has_test, scores, np.nan)
+    pairs = zip(harvested.val, harvested.correct, strict=True)
+    return np.where(harvested.has_test, [_searched(val, correct.mean(axis=2)) for val, correct in pairs], np.nan)
+
+
+def _searched(val: np.ndarray, test: np.ndarray) -> float:
+    """Return the mean test accuracy, over seeds, of what is best on validation; both are (s, n_seeds)."""
+    best = val >= val.max(axis=0) - TIE
+    return float((np.where(best, test, 0.0).sum(axis=0) / best.sum(axis=0)).mean())
+
+
+def honest_of_repeats(correct: np.ndarray, *, seed: int) -> float:
+    """Return a bundle's honest best accuracy from (s, n_seeds, n_images), NaN where it has one seed.
+
+    That seed's luck would be on the half that chooses and on the half that scores.
+    """
+    return honest_best(correct, seed=seed) if correct.shape[1] > 1 else math.nan
 
 
 @dataclass(frozen=True)
@@ -217,26 +269,27 @@ class _At:
     def scores(self, columns: np.ndarray) -> np.ndarray:
         return np.asarray(self.test[np.arange(len(columns)), columns])
 
-    def row(self, method: str, jobs: int, scores: np.ndarray) -> Row | None:
-        """Score the tasks whose score is known; None where there are none."""
-        rows = np.flatnonzero(np.isfinite(scores) & np.isfinite(self.best))
+    def row(self, method: str, jobs: int, scores: np.ndarray, group: np.ndarray) -> Row | None:
+        """Score the tasks of a group whose score is known; None where there are none."""
+        rows = group[np.isfinite(scores[group])]
         if not len(rows):
             return None
         scored, fixed, best = scores[rows], self.scores(self.fixed)[rows], self.best[rows]
         gain, lost = scored - fixed, regret(best, scored)
+        lost = lost[np.isfinite(lost)]
         origins = [self.origins[row] for row in rows]
         interval = bootstrap_interval(gain, origins, lambda drawn: float(drawn.mean()), seed=0)
         closed = gap_closed(scored, fixed, best)
         return Row(
-            method=method if len(rows) == len(scores) else f"{method}, {len(rows)} tasks",
+            method=method,
             jobs=jobs,
             n_tasks=len(rows),
             accuracy=float(scored.mean()),
             over_fixed=float(gain.mean()),
             over_fixed_interval=None if math.isnan(interval[0]) else interval,
-            regret_mean=float(lost.mean()),
-            regret_median=float(np.median(lost)),
-            regret_p90=float(np.quantile(lost, 0.9)),
+            regret_mean=float(lost.mean()) if len(lost) else None,
+            regret_median=float(np.median(lost)) if len(lost) else None,
+            regret_p90=float(np.quantile(lost, 0.9)) if len(lost) else None,
             gap_closed=None if math.isnan(closed) else closed,
             worse_share=float((gain < -POINT).mean()),
         )

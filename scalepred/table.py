@@ -18,22 +18,25 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Harvested:
-    """Every bundle (task, source, recipe) with a whole grid; rows as in ``table``.
+    """Every bundle (task, source, recipe) that a seed has finished the whole grid of; rows as in ``table``.
+
+    A seed whose grid has gaps is passed over, so all scales of a bundle are means over the same seeds.
 
     Attributes:
         table: what the predictor learns from.
-        val, test: (n, s) float64, mean over seeds; a diverged run counts as chance. ``test`` is ``val`` for tasks
-            without test pictures.
+        test: (n, s) float64, mean over seeds; a diverged run counts as chance. It is that of the validation pictures
+            for tasks without test pictures.
+        val: n arrays (s, n_seeds) float64, accuracies on the validation pictures.
         has_test: (n,) bool, which tasks have test pictures.
         baseline: (n,) test accuracy of the paper's baseline, NaN where it was not run.
         correct: n arrays (s, n_seeds, n_images) float64: right (1) or wrong (0) on each test picture, chance where the
-            run diverged, NaN where a seed is missing.
-        n_incomplete: bundles that were left out because their grid has gaps.
+            run diverged.
+        n_incomplete: bundles that were left out because no seed has finished the grid.
     """
 
     table: TrainingTable
-    val: np.ndarray
     test: np.ndarray
+    val: list[np.ndarray]
     has_test: np.ndarray
     baseline: np.ndarray
     correct: list[np.ndarray]
@@ -76,8 +79,8 @@ def build(
     known = _features_by_task(features)
     placed = [r for r in runs if r.task_id in task_of and r.source_id in source_of and r.recipe_id in recipe_of]
     grids, baselines = _grids(placed)
-    whole = [key for key, cells in grids.items() if all(scale in cells for scale in GRID)]
-    keys = sorted(whole, key=lambda key: (task_of[key[0]].name, *key))
+    whole = {key: _whole_seeds(cells) for key, cells in grids.items()}
+    keys = sorted((key for key, seeds in whole.items() if seeds), key=lambda key: (task_of[key[0]].name, *key))
     bundle_tasks = [task_of[key[0]] for key in keys]
     rows = [
         known.get((task_id, source_id, recipe_of[recipe_id].image_px), {})
@@ -85,7 +88,10 @@ def build(
         for task_id, source_id, recipe_id in keys
     ]
     names = tuple(sorted({name for row in rows for name in row}))
-    cells = [[_cell(grids[key][scale], task) for scale in GRID] for key, task in zip(keys, bundle_tasks, strict=True)]
+    cells = [
+        [_cell([grids[key][scale][seed] for seed in whole[key]], task) for scale in GRID]
+        for key, task in zip(keys, bundle_tasks, strict=True)
+    ]
     table = TrainingTable(
         names=tuple(task.name for task in bundle_tasks),
         origins=tuple(task.origin for task in bundle_tasks),
@@ -99,32 +105,35 @@ def build(
     )
     return Harvested(
         table=table,
-        val=_matrix([[cell.val for cell in row] for row in cells], len(GRID)),
-        test=_matrix([[cell.test for cell in row] for row in cells], len(GRID)),
+        test=_matrix([[cell.correct.mean() for cell in row] for row in cells], len(GRID)),
+        val=[np.stack([cell.val for cell in row]) for row in cells],
         has_test=np.array([task.n_test > 0 for task in bundle_tasks], dtype=np.bool_),
         baseline=np.array([_baseline(key, baselines, task_of, recipe_of) for key in keys], dtype=np.float64),
-        correct=[_correct(row) for row in cells],
+        correct=[np.stack([cell.correct for cell in row]) for row in cells],
         n_incomplete=len(grids) - len(keys),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Cell:
-    """One point of a grid: means over seeds, and which test pictures each seed got right, (n_seeds, n_images)."""
+    """One point of a grid, seed by seed.
 
-    val: float
-    test: float
-    held_out: float
+    Attributes:
+        val: (n_seeds,) accuracies on validation pictures.
+        correct: (n_seeds, n_images), which test pictures were right; validation pictures where there are none.
+        held_out: the accuracy on both.
+    """
+
+    val: np.ndarray
     correct: np.ndarray
+    held_out: float
 
 
 def _cell(runs: Sequence[RunRecord], task: TaskRecord) -> _Cell:
-    seeds = sorted(runs, key=lambda run: run.seed)
-    scored = "test" if task.n_test else "val"
-    correct = np.stack([_bits(run, scored, task) for run in seeds])
-    val = np.stack([_bits(run, "val", task) for run in seeds])
+    val = np.stack([_bits(run, "val", task) for run in runs])
+    correct = np.stack([_bits(run, "test", task) for run in runs]) if task.n_test else val
     both = np.concatenate([val, correct], axis=1) if task.n_test else val
-    return _Cell(val=float(val.mean()), test=float(correct.mean()), held_out=float(both.mean()), correct=correct)
+    return _Cell(val=val.mean(axis=1), correct=correct, held_out=float(both.mean()))
 
 
 def _bits(run: RunRecord, split: str, task: TaskRecord) -> np.ndarray:
@@ -135,12 +144,9 @@ def _bits(run: RunRecord, split: str, task: TaskRecord) -> np.ndarray:
     return unpack_correct(bits or b"", n).astype(np.float64)
 
 
-def _correct(row: Sequence[_Cell]) -> np.ndarray:
-    n_seeds = max(len(cell.correct) for cell in row)
-    correct = np.full((len(row), n_seeds, row[0].correct.shape[1]), np.nan)
-    for index, cell in enumerate(row):
-        correct[index, : len(cell.correct)] = cell.correct
-    return correct
+def _whole_seeds(grid: Mapping[float, Mapping[int, RunRecord]]) -> list[int]:
+    """Return the seeds that have every scale of the grid, in order."""
+    return sorted(set.intersection(*(set(grid.get(scale, {})) for scale in GRID)))
 
 
 def _matrix(rows: Sequence[Sequence[float]], n_columns: int) -> np.ndarray:
@@ -159,16 +165,16 @@ def _features_by_task(features: Sequence[FeatureRecord]) -> dict[tuple[str, str,
 
 def _grids(
     runs: Sequence[RunRecord],
-) -> tuple[dict[Key, dict[float, list[RunRecord]]], dict[Key, list[RunRecord]]]:
-    """Return the runs with a scale by bundle and scale, and those without by bundle."""
-    grids: dict[Key, dict[float, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
+) -> tuple[dict[Key, dict[float, dict[int, RunRecord]]], dict[Key, list[RunRecord]]]:
+    """Return the runs with a scale by bundle, scale and seed, and those without by bundle."""
+    grids: dict[Key, dict[float, dict[int, RunRecord]]] = defaultdict(lambda: defaultdict(dict))
     baselines: dict[Key, list[RunRecord]] = defaultdict(list)
     for run in runs:
         key = (run.task_id, run.source_id, run.recipe_id)
         if run.scale is None:
             baselines[key].append(run)
         else:
-            grids[key][run.scale].append(run)
+            grids[key][run.scale][run.seed] = run
     return grids, baselines
 
 
@@ -180,4 +186,4 @@ def _baseline(
 ) -> float:
     """Return the mean test accuracy of the baseline that belongs to a bundle's recipe, NaN where it was not run."""
     runs = baselines.get((key[0], key[1], baseline_of(recipe_of[key[2]]).recipe_id), [])
-    return _cell(runs, task_of[key[0]]).test if runs else math.nan
+    return float(_cell(runs, task_of[key[0]]).correct.mean()) if runs else math.nan

@@ -64,8 +64,8 @@ def as_harvested(table: TrainingTable, *, n_val: int = 50, n_test: int = 350, se
     correct = right[:, :, n_val:].astype(np.float64)
     return Harvested(
         table=table,
-        val=right[:, :, :n_val].mean(axis=2),
         test=correct.mean(axis=2),
+        val=list(right[:, :, :n_val].mean(axis=2)[:, :, None]),
         has_test=np.ones(len(table.names), dtype=bool),
         baseline=table.accuracies[:, 0] - 0.1,
         correct=[bundle[:, None, :] for bundle in correct],

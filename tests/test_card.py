@@ -7,7 +7,7 @@ import pytest
 from fakes import QUICK, as_harvested, curve_table, source_record
 
 from scalepred import evaluate
-from scalepred.card import card, cells, facts, write_card
+from scalepred.card import HEADINGS, OVERVIEW, card, cells, facts, write_card
 from scalepred.evaluate import Row
 from scalepred.predictor import train
 from scalepred.records import RecipeRecord
@@ -41,8 +41,9 @@ def described():
 
 def test_a_row_is_told_in_per_cent_and_points():
     row = dataclasses.asdict(ROW)
-    assert cells(row) == ["predicted scale", "1", "83.7 %", "+2.1 (-0.1 to +4.3)", "1.2", "63 %", "5 %"]
-    assert cells(row | {"over_fixed_interval": None, "gap_closed": None})[3:6] == ["+2.1", "1.2", ""]
+    assert cells(row, 20) == ["predicted scale", "1", "83.7 %", "+2.1 (-0.1 to +4.3)", "1.2", "63 %", "5 %"]
+    assert cells(row | {"over_fixed_interval": None, "gap_closed": None}, 20)[3:6] == ["+2.1", "1.2", ""]
+    assert cells(row | {"regret_mean": None}, 21)[0::4] == ["predicted scale, 20 tasks", ""]
 
 
 def test_the_card_tells_what_it_was_trained_on(described):
@@ -59,20 +60,24 @@ def test_the_card_tells_what_it_was_trained_on(described):
 
 def test_the_card_shows_every_row_of_the_evaluation(described):
     lines = [line for line in card(described).splitlines() if line.startswith("| ")]
-    assert len(lines) == 1 + len(described.evaluation["rows"])
-    assert all(line.count("|") == 8 for line in lines)
+    (group,) = described.evaluation["groups"]
+    assert [line.count("|") for line in lines] == [len(OVERVIEW) + 1] * 2 + [len(HEADINGS) + 1] * (
+        1 + len(group["rows"])
+    )
+    assert lines[1].startswith("| tiny | graduated | 8 | 8 | ")
+    assert lines[1].split(" | ")[5] == cells(group["rows"][0], 8)[3]
+    assert "## `tiny` with recipe `graduated`" in card(described)
 
 
 def test_the_card_says_when_the_fixed_scale_is_left(described):
-    found = described.evaluation
-    told = (
-        f"The predictor left the fixed scale for {found['n_moved']} of 8 held-out tasks, and found 0 unlike all others."
-    )
+    (group,) = described.evaluation["groups"]
+    told = f"left the fixed scale for {group['n_moved']} of 8 held-out tasks, and found 0 unlike all others."
+    assert told in card(described)
     for threshold, words in (
         (0.005, "It leaves the fixed scale above a predicted gain of 0.50 points."),
         (math.inf, "No predicted gain paid on held-out tasks, so it keeps the fixed scale."),
     ):
-        assert f"{told} {words}" in card(dataclasses.replace(described, threshold=threshold))
+        assert words in card(dataclasses.replace(described, threshold=threshold))
 
 
 def test_the_card_tells_the_measured_coverage_of_intervals_if_there_is_one(described):

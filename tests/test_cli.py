@@ -237,8 +237,9 @@ def test_three_commands_lead_from_tasks_to_a_predicted_scale(run, tmp_path, quic
     trained = json.loads(out)
     assert code == 0, err
     assert trained["predicts"]
-    assert trained["evaluation"]["n_origins"] == 8
-    assert [row["method"] for row in trained["evaluation"]["rows"]][:2] == ["predicted scale", "best fixed scale"]
+    (group,) = trained["evaluation"]["groups"]
+    assert group["n_origins"] == 8
+    assert [row["method"] for row in group["rows"]][:2] == ["predicted scale", "best fixed scale"]
 
     new = make_task(tmp_path / "new", n=9, seed=99)
     arguments = ("--auto", "--recipe", quick, "--output", tmp_path / "model", "--warehouse", warehouse, "--json")

@@ -11,7 +11,7 @@ from fakes import as_harvested, curve_table
 from scalepred import evaluate as module
 from scalepred.evaluate import choices, leave_one_origin_out, permuted, score_choices, searched, train_and_evaluate
 from scalepred.predictor import MIN_ORIGINS
-from scalepred.targets import best_fixed_scale, naive_best
+from scalepred.targets import best_fixed_scale
 
 pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
 
@@ -31,7 +31,15 @@ METHODS = [
 
 @pytest.fixture(scope="module")
 def harvested():
-    return as_harvested(curve_table(N_ORIGINS))
+    """A harvest of two seeds."""
+    first, second = (as_harvested(curve_table(N_ORIGINS), seed=seed) for seed in range(2))
+    correct = [np.concatenate(pair, axis=1) for pair in zip(first.correct, second.correct, strict=True)]
+    return dataclasses.replace(
+        first,
+        val=[np.concatenate(pair, axis=1) for pair in zip(first.val, second.val, strict=True)],
+        test=np.array([each.mean(axis=(1, 2)) for each in correct]),
+        correct=correct,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,18 +60,22 @@ def evaluation(score):
 
 
 def rows(evaluation):
-    return {row.method: row for row in evaluation.rows}
+    (group,) = evaluation.groups
+    return {row.method: row for row in group.rows}
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
 def test_there_is_a_row_for_every_method_and_the_counts_are_right(evaluation):
-    assert [row.method for row in evaluation.rows] == METHODS
-    assert [row.jobs for row in evaluation.rows] == [1, 1, 1, 1, 1, 11, 11, 11]
-    assert {row.n_tasks for row in evaluation.rows} == {N}
-    assert (evaluation.n_bundles, evaluation.n_origins) == (N, N_ORIGINS)
-    assert 0 < evaluation.n_moved == len(evaluation.gain_errors) <= N
+    found = rows(evaluation)
+    assert list(found) == METHODS
+    assert [row.jobs for row in found.values()] == [1, 1, 1, 1, 1, 11, 11, 11]
+    assert {row.n_tasks for row in found.values()} == {N}
+    (group,) = evaluation.groups
+    assert (group.source_id, group.recipe_id) == ("source-a", "recipe-a")
+    assert (group.n_tasks, group.n_origins) == (N, N_ORIGINS)
+    assert 0 < group.n_moved == len(evaluation.gain_errors) <= N
 
 
 def test_the_predictor_closes_much_of_the_gap_and_the_control_about_none(evaluation):
@@ -81,7 +93,7 @@ def test_the_honest_best_is_below_the_naive_one_in_the_mean(evaluation):
 
 def test_intervals_hold_the_mean_and_gains_fit_accuracies(evaluation):
     fixed = rows(evaluation)["best fixed scale"].accuracy
-    for row in evaluation.rows:
+    for row in rows(evaluation).values():
         low, high = row.over_fixed_interval
         assert low <= row.over_fixed <= high
         assert row.over_fixed == pytest.approx(row.accuracy - fixed)
@@ -92,7 +104,7 @@ def test_intervals_hold_the_mean_and_gains_fit_accuracies(evaluation):
 def test_a_known_case_by_hand():
     test = np.array([[0.5, 0.9], [0.8, 0.7], [0.6, 0.6]])
     at = module._At(test, ("a", "a", "b"), np.array([0, 0, 0]), np.array([0.8, 0.8, 0.6]))
-    row = at.row("second", 1, at.scores(np.array([1, 1, 1])))
+    row = at.row("second", 1, at.scores(np.array([1, 1, 1])), np.arange(3))
     assert row.accuracy == pytest.approx((0.9 + 0.7 + 0.6) / 3)
     assert row.over_fixed == pytest.approx((0.4 - 0.1 + 0) / 3)
     assert row.regret_mean == pytest.approx((-0.1 + 0.1 + 0) / 3)
@@ -102,27 +114,54 @@ def test_a_known_case_by_hand():
     assert row.over_fixed_interval == pytest.approx((0.0, 0.15))
 
 
-def test_a_method_that_some_tasks_lack_is_scored_on_the_others_and_says_so(score):
-    row = score(baseline=np.where(np.arange(N) < 3, 0.5, np.nan)).rows[3]
-    assert row.method == "head only (the paper's baseline), 3 tasks"
+def test_regret_is_of_the_tasks_whose_honest_best_is_known():
+    test = np.array([[0.5, 0.9], [0.8, 0.7], [0.6, 0.6]])
+    for best, expected in (([math.nan, 0.8, 0.6], (0.05, 0.05, None)), ([math.nan] * 3, (None, None, None))):
+        at = module._At(test, ("a", "a", "b"), np.array([0, 0, 0]), np.array(best))
+        row = at.row("second", 1, at.scores(np.array([1, 1, 1])), np.arange(3))
+        assert row.accuracy == pytest.approx((0.9 + 0.7 + 0.6) / 3)
+        assert (row.regret_mean, row.regret_median, row.gap_closed) == pytest.approx(expected)
+
+
+def test_a_method_that_some_tasks_lack_is_scored_on_the_others(score):
+    row = rows(score(baseline=np.where(np.arange(N) < 3, 0.5, np.nan)))["head only (the paper's baseline)"]
     assert (row.n_tasks, row.accuracy) == (3, 0.5)
 
 
 def test_a_method_that_no_task_has_gets_no_row(score):
     found = score(baseline=np.full(N, np.nan))
-    assert [row.method for row in found.rows] == [*METHODS[:3], *METHODS[4:]]
+    assert list(rows(found)) == [*METHODS[:3], *METHODS[4:]]
     assert json.dumps(found.to_json(), allow_nan=False)
 
 
-def test_several_seeds_are_counted_as_jobs_of_the_search(harvested, score):
-    found = score(correct=[np.repeat(correct, 2, axis=1) for correct in harvested.correct])
-    assert [row.jobs for row in found.rows][-3:] == [22, 22, 22]
+def test_with_one_seed_there_is_no_honest_best_and_no_regret(harvested, score):
+    found = rows(
+        score(correct=[correct[:, :1] for correct in harvested.correct], val=[v[:, :1] for v in harvested.val])
+    )
+    assert "honest best" not in found
+    assert {(row.regret_mean, row.gap_closed) for row in found.values()} == {(None, None)}
+    assert found["predicted scale"].over_fixed > 0
+
+
+def test_sources_are_scored_apart_and_those_of_few_origins_are_not(monkeypatch):
+    monkeypatch.setattr(module, "CONTROLS", 1)
+    table = curve_table(20, per_origin=1)
+    sources = ("source-a",) * 8 + ("source-b",) * 9 + ("source-c",) * 3
+    harvested = as_harvested(dataclasses.replace(table, source_ids=sources))
+    harvested.test[8:17] += 1  # marks source-b
+    found = leave_one_origin_out(harvested).groups
+    assert [(group.source_id, group.n_tasks, group.n_origins) for group in found] == [
+        ("source-b", 9, 9),
+        ("source-a", 8, 8),
+    ]
+    assert all(row.accuracy > 1 for row in found[0].rows if row.method == "best fixed scale")
+    assert all(row.accuracy < 1 for row in found[1].rows)
 
 
 def test_the_json_has_numbers_only(evaluation):
     values = json.loads(json.dumps(evaluation.to_json(), allow_nan=False))
     assert "gain_errors" not in values
-    assert values["rows"][0]["method"] == "predicted scale"
+    assert values["groups"][0]["rows"][0]["method"] == "predicted scale"
     assert "interval_coverage" in values
 
 
@@ -134,7 +173,7 @@ def test_too_few_origins_are_refused():
 def test_training_attaches_the_evaluation_and_its_errors(monkeypatch):
     monkeypatch.setattr(module, "CONTROLS", 1)
     predictor, found = train_and_evaluate(as_harvested(curve_table(8, per_origin=1)))
-    assert found.n_origins == 8
+    assert found.groups[0].n_origins == 8
     assert predictor.gain_errors == found.gain_errors
     assert predictor.evaluation == found.to_json()
 
@@ -220,25 +259,34 @@ def test_the_control_differs_between_seeds():
 
 
 def test_the_search_is_scored_on_test_where_validation_is_best_and_ties_are_averaged(harvested):
-    val = np.zeros((N, 11))
-    test = np.tile(np.arange(11) / 10, (N, 1))
+    val = np.zeros((N, 11, 1))
+    correct = np.tile(np.arange(11.0)[:, None, None] / 10, (N, 1, 1, 4))
     val[:, 3] = 0.9
     val[1, 7] = 0.9
-    found = searched(dataclasses.replace(harvested, val=val, test=test))
+    found = searched(dataclasses.replace(harvested, val=list(val), correct=list(correct)))
     assert found[0] == pytest.approx(0.3)
     assert found[1] == pytest.approx(0.5)
+
+
+def test_each_seed_is_a_search_of_its_own(harvested):
+    val, correct = np.zeros((11, 2)), np.zeros((11, 2, 4))
+    val[2, 0] = val[5, 1] = 0.9
+    correct[2, 0], correct[5, 1] = 0.4, 0.8
+    correct[2, 1] = correct[5, 0] = 0.1
+    found = searched(dataclasses.replace(harvested, val=[val] * N, correct=[correct] * N))
+    assert found[0] == pytest.approx(0.6)
 
 
 def test_a_task_without_test_pictures_does_not_flatter_the_search(harvested, score):
     has_test = np.arange(N) != 2
     assert math.isnan(searched(dataclasses.replace(harvested, has_test=has_test))[2])
-    assert f"search: best of all scales on validation, {N - 1} tasks" in rows(score(has_test=has_test))
+    assert rows(score(has_test=has_test))["search: best of all scales on validation"].n_tasks == N - 1
 
 
 def test_a_search_over_equal_scales_looks_better_on_validation_than_it_is():
     flat = as_harvested(curve_table(100, per_origin=1, slope=0, noise=0))
     flat = as_harvested(dataclasses.replace(flat.table, accuracies=np.full((100, 11), 0.7)))
-    assert naive_best(flat.val).mean() > 0.77
+    assert np.mean([val.max() for val in flat.val]) > 0.77
     assert searched(flat).mean() == pytest.approx(0.7, abs=0.01)
 
 

@@ -63,7 +63,7 @@ def test_the_report_tells_what_was_put_in(warehouse, tmp_path, monkeypatch):
         (line,) = (line for line in found.splitlines() if line.startswith(f"| {scale:g} |"))
         assert f"| {(3 * right + best) / 4 if scale in BEST else right:.1f} (" in line
         assert line.endswith(f"| {share[scale]} |")
-    assert f"| naive best, chosen on test | {best:.1f} ({best:.1f} to {best:.1f})" in found
+    assert f"| naive best, chosen on test | 4 | {best:.1f} ({best:.1f} to {best:.1f})" in found
     assert "| images_per_label | +1.00 (" in found
     assert "| emd_similarity | none: one of the two never changes |" in found
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"README.md", "tasks.png", "source-0.png"}

@@ -60,8 +60,8 @@ def test_a_small_harvest_by_hand():
     assert table.scales.tolist() == list(GRID)
     at = GRID.index(2.0)
     others = [i for i in range(len(GRID)) if i != at]
-    assert (found.val[0, at], found.test[0, at], table.accuracies[0, at]) == (1, 1, 1)
-    assert set(found.val[0, others]) == {0.5}
+    assert (found.val[0][at], found.test[0, at], table.accuracies[0, at]) == ([1], 1, 1)
+    assert set(found.val[0][others, 0]) == {0.5}
     assert set(found.test[0, others]) == {0.75}
     np.testing.assert_allclose(table.accuracies[0, others], 4 / 6)
     assert table.n_held_out.tolist() == [6]
@@ -82,7 +82,8 @@ def test_a_harvest_without_a_whole_grid_gives_empty_arrays():
     found = harvest(grid(ZOO, without=(1.0,)))
     assert found.table.names == ()
     assert found.table.features.shape == (0, 0)
-    assert found.table.accuracies.shape == found.val.shape == found.test.shape == (0, 11)
+    assert found.table.accuracies.shape == found.test.shape == (0, 11)
+    assert found.val == found.correct == []
     assert found.n_incomplete == 1
     assert harvest([]).n_incomplete == 0
 
@@ -94,25 +95,29 @@ def test_scales_beyond_the_grid_are_passed_over():
 
 def test_a_diverged_run_counts_as_chance():
     found = harvest([*grid(ZOO, without=(10.0,)), run_record(ZOO, 10.0, val=None)])
-    assert found.val[0, -1] == found.test[0, -1] == found.table.accuracies[0, -1] == 0.5
+    assert found.val[0][-1] == found.test[0, -1] == found.table.accuracies[0, -1] == 0.5
     assert found.correct[0][-1, 0].tolist() == [0.5] * 4
 
 
 def test_seeds_are_averaged_and_kept_apart():
     found = harvest([*grid(ZOO), *grid(ZOO, val=(1, 1), test=[0, 0, 0, 1], seed=1)])
-    assert found.val[0, 0] == 0.75
+    assert found.val[0][0].tolist() == [0.5, 1]
     assert found.test[0, 0] == 0.5
     assert found.table.accuracies[0, 0] == pytest.approx((3 + 1 + 2 + 1) / 12)
     assert found.correct[0][0].tolist() == [RIGHT, [0, 0, 0, 1]]
 
 
-def test_a_seed_that_only_some_scales_have_is_missing_in_the_others():
-    found = harvest([*grid(ZOO), run_record(ZOO, 2.0, val=[1, 1], test=[1] * 4, seed=1)])
-    at = GRID.index(2.0)
-    assert found.correct[0].shape == (11, 2, 4)
-    assert not np.isnan(found.correct[0][at]).any()
-    assert np.isnan(found.correct[0][0, 1]).all()
-    assert found.test[0, at] == 0.875
+@pytest.mark.parametrize("n_scales", [1, 10])
+def test_a_seed_that_only_some_scales_have_changes_nothing(n_scales):
+    begun = [
+        *grid(ZOO, val=(1, 1), test=[1] * 4, seed=1, without=GRID[n_scales:]),
+        run_record(ZOO, 1.0, seed=7, val=None),
+    ]
+    found, before = harvest([*grid(ZOO), *begun]), harvest(grid(ZOO))
+    assert found.table.accuracies.tolist() == before.table.accuracies.tolist()
+    assert found.test.tolist() == before.test.tolist()
+    assert found.correct[0].shape == (11, 1, 4)
+    assert harvest(begun).n_incomplete == 1
 
 
 def test_the_baseline_is_that_of_the_same_recipe():
@@ -133,7 +138,7 @@ def test_the_baseline_is_that_of_the_same_recipe():
 def test_a_task_without_test_pictures_is_scored_on_validation_and_says_so():
     found = harvest(grid(SEA))
     assert found.has_test.tolist() == [False]
-    assert found.test.tolist() == found.val.tolist() == found.table.accuracies.tolist()
+    assert found.test.tolist() == found.table.accuracies.tolist() == [found.val[0][:, 0].tolist()]
     assert found.correct[0].shape == (11, 1, 2)
     assert found.table.n_held_out.tolist() == [2]
 

@@ -4,14 +4,15 @@
     python -m benchmarks.wild.pilot FILE
 
 Every variant differs from `graduated` in one thing. FILE is a DuckDB file or a snapshot's folder. Prints, for each
-source, the mean test accuracy of every variant at its own best fixed scale, what that gains over `graduated`
-at its own, the mean of the honest best scales, on how many tasks it wins clearly, and how many of its runs diverged.
-Only tasks that all variants have finished count. A win is clear from two standard errors of the test pictures on, so
-what changes nothing wins clearly on one task of 44. Intervals are 95 %, from a bootstrap that draws whole origins.
+source, the mean test accuracy of every variant at its best fixed scale, found without the task's origin, what that
+gains over `graduated` at its own, the mean of the honest best scales of tasks with several seeds, on how many tasks it
+wins clearly, and which share of its grid diverged. Only tasks that all variants have finished count. A win is clear
+from two standard errors on, of test pictures and of seeds, so what changes nothing wins clearly on one task of 44.
+Intervals are 95 %, from a bootstrap that draws whole origins.
 """
 
 import argparse
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.snapshot import Rows, load, mean_and_interval
-from scalepred.config import Recipe
+from scalepred.config import GRID, Recipe
+from scalepred.evaluate import fixed_held_out, honest_of_repeats
+from scalepred.predictor import RUN_NOISE
 from scalepred.records import DIVERGED
-from scalepred.targets import accuracy_noise, best_fixed_scale, honest_best
+from scalepred.targets import best_fixed_scale
 
 VARIANTS = {
     "graduated": Recipe(),
@@ -67,35 +70,55 @@ def compared(rows: Rows, source_id: str, source_name: str) -> Table:
     if not tasks:
         return table
     counted = {task.task_id for task in rows.tasks if task.name in tasks}
-    diverged = Counter(
-        run.recipe_id
-        for run in rows.runs
-        if run.status == DIVERGED and run.source_id == source_id and run.task_id in counted
-    )
-    at_best: dict[str, np.ndarray] = {}
+    mine = [run for run in rows.runs if run.source_id == source_id and run.task_id in counted and run.scale in GRID]
+    run_noise = seed_noise(rows.harvested.correct)
+    at_best: dict[str, list[np.ndarray]] = {}
     for name, recipe in VARIANTS.items():
         at = np.array([found[recipe.recipe_id, task] for task in tasks])
-        origins = [grid.origins[row] for row in at]
-        test = rows.harvested.test[at]
-        fixed = best_fixed_scale(test, grid.scales.tolist())
-        at_best[name] = test[:, fixed]
-        n_test = np.array([rows.harvested.correct[row].shape[1:] for row in at]).prod(axis=1)
-        first = at_best["graduated"]
-        noise = np.hypot(accuracy_noise(at_best[name], n_test), accuracy_noise(first, n_test))
-        apart = (at_best[name] - first) / noise
-        honest = np.mean([honest_best(rows.harvested.correct[row], seed=0) for row in at])
-        gain, low, high = (100 * value for value in mean_and_interval(at_best[name] - first, origins))
+        own = grid.rows(at)
+        columns = fixed_held_out(own)
+        right = [rows.harvested.correct[row][column] for row, column in zip(at, columns, strict=True)]
+        first = at_best.setdefault("graduated", right)
+        apart = [_apart(one, other, run_noise=run_noise) for one, other in zip(right, first, strict=True)]
+        gains = np.array([one.mean() - other.mean() for one, other in zip(right, first, strict=True)])
+        honest = np.array([honest_of_repeats(rows.harvested.correct[row], seed=0) for row in at])
+        statuses = [run.status for run in mine if run.recipe_id == recipe.recipe_id]
+        gain, low, high = (100 * value for value in mean_and_interval(gains, own.origins))
         table.add_row(
             name,
-            f"{grid.scales[fixed]:g}",
-            f"{100 * at_best[name].mean():.1f} %",
+            f"{grid.scales[best_fixed_scale(own.accuracies, grid.scales.tolist())]:g}",
+            _percent(np.array([each.mean() for each in right]), own.origins),
             "" if name == "graduated" else f"{gain:+.1f} ({low:+.1f} to {high:+.1f})",
-            f"{100 * honest:.1f} %",
-            f"{(apart > CLEAR).sum()} / {(apart < -CLEAR).sum()}",
-            str(diverged[recipe.recipe_id]),
-            f"{100 * mean_and_interval(rows.harvested.baseline[at], origins)[0]:.1f} %",
+            _percent(honest, own.origins),
+            f"{sum(z > CLEAR for z in apart)} / {sum(z < -CLEAR for z in apart)}",
+            f"{100 * statuses.count(DIVERGED) / len(statuses):.1f} %",
+            _percent(rows.harvested.baseline[at], own.origins),
         )
     return table
+
+
+def seed_noise(correct: Sequence[np.ndarray]) -> float:
+    """Return the standard deviation of a run's accuracy between seeds; ``RUN_NOISE`` where no bundle has several.
+
+    All seeds are scored on the same pictures, so none of these pictures' noise is in it.
+
+    Args:
+        correct: of bundles, (s, n_seeds, n_images) each.
+    """
+    variances = [each.mean(axis=2).var(axis=1, ddof=1).mean() for each in correct if each.shape[1] > 1]
+    return float(np.sqrt(np.mean(variances))) if variances else RUN_NOISE
+
+
+def _apart(one: np.ndarray, other: np.ndarray, *, run_noise: float) -> float:
+    """Return by how many standard errors two accuracies differ; (n_seeds, n_images) each, of the same pictures."""
+    by_picture = one.mean(axis=0) - other.mean(axis=0)
+    variance = by_picture.var() / len(by_picture) + run_noise**2 * (1 / len(one) + 1 / len(other))
+    return float(by_picture.mean() / np.sqrt(variance))
+
+
+def _percent(values: np.ndarray, origins: Sequence[str]) -> str:
+    mean = mean_and_interval(values, origins)[0]
+    return "" if np.isnan(mean) else f"{100 * mean:.1f} %"
 
 
 if __name__ == "__main__":

@@ -296,7 +296,7 @@ def show_evaluation(console: "Console", predictor: "Predictor", evaluation: "Eva
     """Show how the predictor does on held-out origins, or why nothing is predicted."""
     from dataclasses import asdict
 
-    from scalepred.card import cells
+    from scalepred.card import HEADINGS, OVERVIEW, cells, names, overview_cells
     from scalepred.predictor import MIN_ORIGINS
 
     if evaluation is None:
@@ -307,9 +307,15 @@ def show_evaluation(console: "Console", predictor: "Predictor", evaluation: "Eva
             f"The best fixed scale is kept, and --auto will use it: {scales}"
         )
         return
-    headings = ("method", "jobs", "accuracy", "gain over fixed, points", "regret", "gap closed", ">1 point worse")
-    console.print(f"{evaluation.n_bundles} tasks, {evaluation.n_origins} origins held out in turn:")
-    console.print(table(headings, [cells(asdict(row)) for row in evaluation.rows]))
-    console.print(
-        f"the predictor left the fixed scale for {evaluation.n_moved} of {evaluation.n_bundles} held-out tasks"
-    )
+    groups = [asdict(group) for group in evaluation.groups]
+    if len(groups) > 1:
+        console.print("every origin held out in turn; accuracy at the best fixed scale, and gains over it in points:")
+        console.print(table(OVERVIEW, [[safe(cell) for cell in overview_cells(predictor, group)] for group in groups]))
+    for group in groups[:1]:
+        source, recipe = names(predictor, group)
+        console.print(
+            f"{safe(source)} with recipe {safe(recipe)}, most harvested: {group['n_tasks']} tasks, "
+            f"{group['n_origins']} origins held out in turn:"
+        )
+        console.print(table(HEADINGS, [cells(row, group["n_tasks"]) for row in group["rows"]]))
+        console.print(f"the predictor left the fixed scale for {group['n_moved']} of {group['n_tasks']} held-out tasks")
