@@ -58,7 +58,8 @@ SMOKE_SOURCE = "timm/test_efficientnet"
 SMOKE_RECIPE = Recipe(epochs=1, batch_size=4, image_px=32)
 SMOKE_TASKS = {"tiny": 96}
 VERSIONS = ("scalepred", "torch", "torchvision", "timm", "pillow", "numpy")
-QUERY = "SELECT scale, seed, val_accuracy, test_accuracy, seconds, device FROM runs ORDER BY seed, scale NULLS FIRST"
+QUERY = """SELECT scale, seed, val_accuracy, test_accuracy, seconds, execution ->> 'dtype', device
+FROM runs ORDER BY seed, scale NULLS FIRST"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +228,7 @@ def measure_harvest(job: Job, *, workers: int | None, sample_memory: bool) -> Me
     rows = json.loads(query.printed)["rows"]
     outcomes = tuple(
         Outcome(scale=scale, seed=seed, val_accuracy=val, test_accuracy=test, seconds=seconds)
-        for scale, seed, val, test, seconds, _ in rows
+        for scale, seed, val, test, seconds, *_ in rows
     )
     return Measured(
         wall_seconds=run.seconds,
@@ -235,6 +236,7 @@ def measure_harvest(job: Job, *, workers: int | None, sample_memory: bool) -> Me
         largest_bytes=run.largest_bytes,
         outcomes=outcomes,
         n_processes=n_processes([row[-1] for row in rows]),
+        dtypes=tuple(sorted({row[-2] for row in rows})),
     )
 
 

@@ -24,12 +24,14 @@ class Measured:
         largest_bytes: the most memory of a single process, None if not looked at.
         outcomes: its finetunes.
         n_processes: how many processes trained at once.
+        dtypes: what they computed in; rivals and roof always in float32.
     """
 
     wall_seconds: float
     peak_bytes: int | None
     outcomes: tuple[Outcome, ...]
     n_processes: int = 1
+    dtypes: tuple[str, ...] = ("float32",)
     largest_bytes: int | None = None
 
 
@@ -145,6 +147,7 @@ def roof_numbers(bundle: Measurements, *, epochs: int, roofs: Roofs, n_cores: in
     return {
         "n_scales": len(GRID),
         "n_processes": [each.n_processes for each in bundle.repeats["scalepred"]],
+        "dtypes": sorted({dtype for each in bundle.repeats["scalepred"] for dtype in each.dtypes}),
         "harvest_pictures_per_second": rates,
         "share_of_roof": shares,
         "median_share_of_roof": statistics.median(known) if known else None,
@@ -202,19 +205,20 @@ def _comparisons(bundle: Mapping[str, Any]) -> list[str]:
     roof = bundle["roof"]
     rates = [rate for rate in roof["harvest_pictures_per_second"] if rate is not None]
     rate = f"{statistics.median(rates):.0f}" if rates else "-"
+    share = roof["median_share_of_roof"]
     return [
         f"ratios: {'; '.join(ratios)}",
         f"mean absolute differences of test accuracy: {', '.join(apart)}",
-        f"the harvest learns from {rate} pictures per second in {_plural(roof['n_processes'])}, "
-        f"{_percent(roof['median_share_of_roof'])} of the roof{_doubt(roof['median_share_of_roof'])}",
+        f"the harvest learns from {rate} pictures per second in {_plural(roof['n_processes'])} and "
+        f"{' and '.join(roof['dtypes'])}, {_percent(share)} of the roof{_doubt(share)}",
     ]
 
 
 def _doubt(share: float | None) -> str:
-    """Return a remark on a share that the network alone can't explain."""
+    """Return a remark on a share that the network in float32 alone can't explain."""
     if share is None or share <= 1:
         return ""
-    return " (over it: either frozen stages' outputs are kept, or other work disturbed the roof; see its spread)"
+    return " (over it: frozen stages' outputs are kept, bfloat16 is faster, or other work disturbed the roof)"
 
 
 def _plural(n_processes: Sequence[int]) -> str:

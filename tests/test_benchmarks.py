@@ -171,6 +171,7 @@ def test_the_benchmark_of_the_harvest_runs_all_contenders(tmp_path):
         assert all(each["wall_seconds"]["median"] > 0 for each in bundle["contenders"].values())
         assert set(bundle["ratios"]) == {"plain/scalepred", "peer/scalepred"}
         assert bundle["roof"]["median_share_of_roof"] > 0
+        assert bundle["roof"]["dtypes"] in (["float32"], ["bfloat16"])
     assert set(found["geometric_means"]) == {"timm/test_efficientnet", "all"}
     assert all(ratio > 0 for ratios in found["geometric_means"].values() for ratio in ratios.values())
 
