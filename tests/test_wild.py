@@ -375,15 +375,20 @@ def test_a_stages_command_holds_its_tasks_sources_and_recipes(tmp_path):
 
 
 def test_the_pilots_variants_differ_in_one_thing_each():
-    first, *others = (json.loads(recipe.to_json()) for recipe in pilot.VARIANTS.values())
-    changed = [{name for name in other if other[name] != first.get(name)} for other in others]
-    assert changed == [{"batchnorm"}, {"augmentation"}, {"augmentation"}, {"schedule"}, {"warmup_epochs"}]
+    changed = []
+    for variants in pilot.ROUNDS:
+        first, *others = (json.loads(recipe.to_json()) for recipe in variants.values())
+        changed.append([{name for name in other if other[name] != first.get(name)} for other in others])
+    assert changed[0] == [{"batchnorm"}, {"augmentation"}, {"augmentation"}, {"schedule"}, {"warmup_epochs"}]
+    assert changed[1] == [{"augmentation"}, {"schedule"}]
     assert pilot.VARIANTS["graduated"] == RECIPES["graduated"]
 
 
 def test_the_table_compares_variants_on_tasks_that_all_have_finished():
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(pilot.compared(pilot_rows(best={"graduated": 60, "frozen": 90}), SOURCE.source_id, "net"))
+    console.print(
+        pilot.compared(pilot_rows(best={"graduated": 60, "frozen": 90}), pilot.VARIANTS, SOURCE.source_id, "net")
+    )
     lines = console.export_text().splitlines()
     assert "net: 2 tasks" in lines[0]
     (frozen,) = (line for line in lines if "frozen" in line)

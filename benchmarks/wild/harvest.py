@@ -59,6 +59,12 @@ PILOT = Stage(
 )
 STAGES = {
     "pilot": PILOT,
+    "pilot-frozen": Stage(
+        what="frozen statistics with a lower base rate",
+        sources=(DEFAULT_SOURCE,),
+        recipes=pilot.SECOND,
+        tasks=pilot.TASKS,
+    ),
     "pilot-repeats": replace(PILOT, what="the same, two more seeds", n_seeds=3),
     "imagenet": Stage(what="the default source", sources=(DEFAULT_SOURCE,), n_tasks=200),
     "domains": Stage(what="the domains' sources", sources=DOMAIN_SOURCES, n_tasks=120, max_train=10_000),

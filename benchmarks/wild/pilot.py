@@ -1,18 +1,20 @@
 """The pilot that chooses the recipe of the big harvest: a few tasks, several recipes, each at every scale.
 
-    python -m benchmarks.wild.harvest SUITE --warehouse FILE --stages pilot
+    python -m benchmarks.wild.harvest SUITE --warehouse FILE --stages pilot pilot-frozen
     python -m benchmarks.wild.pilot FILE
 
-Every variant differs from `graduated` in one thing. FILE is a DuckDB file or a snapshot's folder. Prints, for each
-source, the mean test accuracy of every variant at its best fixed scale, found without the task's origin, what that
-gains over `graduated` at its own, the mean of the honest best scales of tasks with several seeds, on how many tasks it
+Every variant differs from the first of its round in one thing. The second round is of the ImageNet network alone: with
+frozen statistics its best scale was at the low end of the grid, so here they have a tenth of the base learning rate.
+FILE is a DuckDB file or a snapshot's folder. Prints, for each round and source, the mean test accuracy of every variant
+at its best fixed scale, found without the task's origin, what that gains over the round's first at its own, the mean of the honest best scales of tasks with several seeds, on how many tasks it
 wins clearly, and which share of its grid diverged. Only tasks that all variants have finished count. A win is clear
 from two standard errors on, of test pictures and of seeds, so what changes nothing wins clearly on one task of 44.
 Intervals are 95 %, from a bootstrap that draws whole origins.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +36,14 @@ VARIANTS = {
     "cosine": Recipe(schedule="cosine"),
     "warm-up": Recipe(warmup_epochs=2),
 }
-"""The first is what the others are compared with."""
+FROZEN = Recipe(base_lr=0.0001, batchnorm="frozen")
+SECOND = {
+    "frozen-statistics": FROZEN,
+    "frozen-crop": replace(FROZEN, augmentation="crop"),
+    "frozen-cosine": replace(FROZEN, schedule="cosine"),
+}
+ROUNDS = (VARIANTS, SECOND)
+"""The first of each is what the others are compared with."""
 
 TASKS = (
     *("clipart-places-020", "clipart-flags-020", "stamps-kinds-010", "icons-faenza-a", "sky-kinds-010", "sky-land-all"),
@@ -51,11 +60,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("warehouse", type=Path)
     rows = load(parser.parse_args().warehouse)
-    for source in rows.sources:
-        Console(width=120).print(compared(rows, source.source_id, source.name))
+    for variants in ROUNDS:
+        for source in rows.sources:
+            if (table := compared(rows, variants, source.source_id, source.name)).row_count:
+                Console(width=120).print(table)
 
 
-def compared(rows: Rows, source_id: str, source_name: str) -> Table:
+def compared(rows: Rows, variants: Mapping[str, Recipe], source_id: str, source_name: str) -> Table:
     """Return the table of one source, over the tasks that all variants have finished."""
     grid = rows.harvested.table
     found = {
@@ -63,7 +74,7 @@ def compared(rows: Rows, source_id: str, source_name: str) -> Table:
         for at, (task, source, recipe_id) in enumerate(zip(grid.names, grid.source_ids, grid.recipe_ids, strict=True))
         if source == source_id
     }
-    ids = [recipe.recipe_id for recipe in VARIANTS.values()]
+    ids = [recipe.recipe_id for recipe in variants.values()]
     tasks = [task for task in TASKS if all((recipe_id, task) in found for recipe_id in ids)]
     table = Table("recipe", "best fixed", "accuracy", "gain", "honest best", "wins / losses", "diverged", "head only")
     table.title = f"{source_name}: {len(tasks)} tasks"
@@ -72,13 +83,13 @@ def compared(rows: Rows, source_id: str, source_name: str) -> Table:
     counted = {task.task_id for task in rows.tasks if task.name in tasks}
     mine = [run for run in rows.runs if run.source_id == source_id and run.task_id in counted and run.scale in GRID]
     run_noise = seed_noise(rows.harvested.correct)
-    at_best: dict[str, list[np.ndarray]] = {}
-    for name, recipe in VARIANTS.items():
+    first: list[np.ndarray] | None = None
+    for name, recipe in variants.items():
         at = np.array([found[recipe.recipe_id, task] for task in tasks])
         own = grid.rows(at)
         columns = fixed_held_out(own)
         right = [rows.harvested.correct[row][column] for row, column in zip(at, columns, strict=True)]
-        first = at_best.setdefault("graduated", right)
+        first = right if first is None else first
         apart = [_apart(one, other, run_noise=run_noise) for one, other in zip(right, first, strict=True)]
         gains = np.array([one.mean() - other.mean() for one, other in zip(right, first, strict=True)])
         honest = np.array([honest_of_repeats(rows.harvested.correct[row], seed=0) for row in at])
@@ -88,7 +99,7 @@ def compared(rows: Rows, source_id: str, source_name: str) -> Table:
             name,
             f"{grid.scales[best_fixed_scale(own.accuracies, grid.scales.tolist())]:g}",
             _percent(np.array([each.mean() for each in right]), own.origins),
-            "" if name == "graduated" else f"{gain:+.1f} ({low:+.1f} to {high:+.1f})",
+            "" if right is first else f"{gain:+.1f} ({low:+.1f} to {high:+.1f})",
             _percent(honest, own.origins),
             f"{sum(z > CLEAR for z in apart)} / {sum(z < -CLEAR for z in apart)}",
             f"{100 * statuses.count(DIVERGED) / len(statuses):.1f} %",
