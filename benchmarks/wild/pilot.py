@@ -6,9 +6,10 @@
 Every variant differs from the first of its round in one thing. The second round is of the ImageNet network alone: with
 frozen statistics its best scale was at the low end of the grid, so here they have a tenth of the base learning rate.
 FILE is a DuckDB file or a snapshot's folder. Prints, for each round and source, the mean test accuracy of every variant
-at its best fixed scale, found without the task's origin, what that gains over the round's first at its own, the mean of the honest best scales of tasks with several seeds, on how many tasks it
-wins clearly, and which share of its grid diverged. Only tasks that all variants have finished count. A win is clear
-from two standard errors on, of test pictures and of seeds, so what changes nothing wins clearly on one task of 44.
+at its best fixed scale, found without the task's origin, what that gains over the round's first at its own, the mean of
+the honest best scales of tasks with several seeds, on how many tasks it wins clearly, and which share of its grid
+diverged. Only tasks that all variants have finished count. A win is clear from two standard errors on, of test pictures
+and of seeds, so what changes nothing wins clearly on one task of 44.
 Intervals are 95 %, from a bootstrap that draws whole origins.
 """
 
