@@ -60,7 +60,7 @@ PILOT = Stage(
 STAGES = {
     "pilot": PILOT,
     "pilot-frozen": Stage(
-        what="frozen statistics with a lower base rate",
+        what="frozen statistics at a tenth of the rates",
         sources=(DEFAULT_SOURCE,),
         recipes=pilot.SECOND,
         tasks=pilot.TASKS,

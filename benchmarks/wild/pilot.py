@@ -4,7 +4,7 @@
     python -m benchmarks.wild.pilot FILE
 
 Every variant differs from the first of its round in one thing. The second round is of the ImageNet network alone: with
-frozen statistics its best scale was at the low end of the grid, so here they have a tenth of the base learning rate.
+frozen statistics its best scale was at the low end of the grid, so here its multipliers are a tenth.
 FILE is a DuckDB file or a snapshot's folder. Prints, for each round and source, the mean test accuracy of every variant
 at its best fixed scale, found without the task's origin, what that gains over the round's first at its own, the mean of
 the honest best scales of tasks with several seeds, on how many tasks it wins clearly, and which share of its grid
@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.snapshot import Rows, load, mean_and_interval
-from scalepred.config import GRID, Recipe
+from scalepred.config import GRADUATED, GRID, Recipe
 from scalepred.evaluate import fixed_held_out, honest_of_repeats
 from scalepred.predictor import RUN_NOISE
 from scalepred.records import DIVERGED
@@ -37,7 +37,7 @@ VARIANTS = {
     "cosine": Recipe(schedule="cosine"),
     "warm-up": Recipe(warmup_epochs=2),
 }
-FROZEN = Recipe(base_lr=0.0001, batchnorm="frozen")
+FROZEN = Recipe(batchnorm="frozen", multipliers=tuple(multiplier / 10 for multiplier in GRADUATED))
 SECOND = {
     "frozen-statistics": FROZEN,
     "frozen-crop": replace(FROZEN, augmentation="crop"),
