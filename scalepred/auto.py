@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from scalepred.bundle import Bundle
-from scalepred.config import Recipe, check_scale, content_id
+from scalepred.config import RECIPES, Recipe, check_scale, content_id, default_recipe
 from scalepred.errors import UsageError
 from scalepred.features import compute_features
 from scalepred.journal import journal_of
@@ -93,6 +93,22 @@ def given(scale: float) -> Choice:
     """Return the user's own choice."""
     checked = check_scale(scale)
     return Choice(scale=checked, by="given", reason="given with --scale", fixed_scale=checked)
+
+
+def usual_recipe(predictor: Predictor, source: Source, source_name: str) -> tuple[str, Recipe]:
+    """Return the recipe to use where none is given, and its name.
+
+    It is the source's default; but where the predictor has met the source with other recipes alone, the one that it has
+    met it with most, since of the default it knows nothing.
+    """
+    name = default_recipe(source_name)
+    fields, names = predictor.facts.get("recipe_fields", {}), predictor.facts.get("recipes", {})
+    met = {group.recipe_id: group.n_tasks for group in predictor.groups if group.source_id == source.source_id}
+    known = [recipe_id for recipe_id in met if recipe_id in fields and recipe_id in names]
+    if not known or RECIPES[name].recipe_id in met:
+        return name, RECIPES[name]
+    most = max(known, key=lambda recipe_id: met[recipe_id])
+    return names[most], Recipe.from_json(fields[most])
 
 
 def predict(

@@ -39,6 +39,7 @@ def facts(
         "origins": sorted(set(table.origins)),
         "sources": {source.source_id: source.name for source in sources if source.source_id in table.source_ids},
         "recipes": {recipe.recipe_id: recipe.name for recipe in recipes if recipe.recipe_id in table.recipe_ids},
+        "recipe_fields": {recipe.recipe_id: recipe.json for recipe in recipes if recipe.recipe_id in table.recipe_ids},
         "versions": {name: version(name) for name in VERSIONS},
     }
     return dataclasses.replace(predictor, facts=described)

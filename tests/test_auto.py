@@ -9,8 +9,8 @@ import torch
 from fakes import QUICK, named_source, write_task
 
 import scalepred.auto as module
-from scalepred.auto import finetune_once, given, keep_job, predict, shipped_predictor
-from scalepred.config import run_id
+from scalepred.auto import finetune_once, given, keep_job, predict, shipped_predictor, usual_recipe
+from scalepred.config import RECIPES, run_id
 from scalepred.errors import UsageError
 from scalepred.finetune import Finetuned, Scores, finetune
 from scalepred.journal import journal_of
@@ -52,6 +52,20 @@ def knows(source_id):
         ),
         gain_errors=(),
     )
+
+
+def met(source_id, **tasks_of):
+    """Return a predictor that has met a source with these recipes, in so many tasks each."""
+    recipes = {name: RECIPES.get(name, QUICK) for name in tasks_of}
+    groups = tuple(
+        Group(source_id=source_id, recipe_id=recipes[name].recipe_id, fixed_scale=2.0, n_tasks=n, n_origins=n)
+        for name, n in tasks_of.items()
+    )
+    facts = {
+        "recipes": {recipe.recipe_id: name for name, recipe in recipes.items()},
+        "recipe_fields": {recipe.recipe_id: recipe.to_json() for recipe in recipes.values()},
+    }
+    return dataclasses.replace(knows(source_id), groups=groups, facts=facts)
 
 
 def untrained(source, train, held_out, *, n_classes, recipe, scale, **_):
@@ -221,3 +235,12 @@ def test_a_job_gives_the_numbers_of_the_same_finetune(task, source, tmp_path):
     assert job.run.epoch_losses == pytest.approx(alone.epoch_losses, rel=1e-4)  # in parts it rounds differently
     assert job.run.rates == alone.rates
     assert job.choice.by == "given"
+
+
+def test_without_a_recipe_it_is_the_default_unless_the_predictor_knows_the_source_with_others_alone(source):
+    own = source.source_id
+    usual = ("frozen-statistics", RECIPES["frozen-statistics"])
+    assert usual_recipe(met(own, **{"quick": 9, "frozen-statistics": 1}), source, "timm/x") == usual
+    assert usual_recipe(met(own, quick=9, graduated=8), source, "timm/x") == ("quick", QUICK)
+    assert usual_recipe(met("another", quick=9), source, "timm/x") == usual
+    assert usual_recipe(dataclasses.replace(met(own, quick=9), facts={}), source, "timm/x") == usual

@@ -132,8 +132,11 @@ def test_sources_shows_five_stages_and_a_head(run):
     stages = json.loads(out)["stages"]
     assert code == 0
     assert [stage["stage"] for stage in stages] == ["conv1", "conv2", "conv3", "conv4", "conv5", "head"]
-    assert [stage["rate_at_scale_1"] for stage in stages] == [0, 0.001, 0.002, 0.004, 0.008, 0.016]
+    assert [stage["rate_at_scale_1"] for stage in stages] == pytest.approx([0, 1e-4, 2e-4, 4e-4, 8e-4, 1.6e-3])
     assert sum(stage["n_parameters"] for stage in stages) == json.loads(out)["n_parameters"]
+    _, out, _ = run("sources", "efficientnet_lite0", "--recipe", "graduated", "--json")
+    rates = [stage["rate_at_scale_1"] for stage in json.loads(out)["stages"]]
+    assert rates == [0, 0.001, 0.002, 0.004, 0.008, 0.016]
 
 
 def test_an_unknown_source_is_refused_with_what_is_known(run):

@@ -11,14 +11,17 @@ from scalepred.config import (
     GRADUATED,
     GRID,
     RECIPES,
+    SOURCE_FILES,
     Recipe,
     baseline_of,
     canonical_json,
     check_scale,
+    default_recipe,
     load_recipe,
     run_id,
 )
 from scalepred.errors import UsageError
+from scalepred.schedule import stage_rates
 
 PARTS = {"task_id": "t", "source_id": "s", "recipe_id": "r", "scale": 1.0, "seed": 0}
 
@@ -115,7 +118,9 @@ def test_recipes_are_loaded_by_name_or_from_a_file(tmp_path):
     (tmp_path / "mine.json").write_text(json.dumps({"epochs": 5, "multipliers": [1, 1, 1, 1, 1, 1]}))
     assert load_recipe("baseline") == RECIPES["baseline"]
     assert load_recipe(str(tmp_path / "mine.json")) == Recipe(epochs=5, multipliers=(1,) * 6)
-    with pytest.raises(UsageError, match="No recipe 'other': give one of graduated, baseline, or the path"):
+    with pytest.raises(
+        UsageError, match="No recipe 'other': give one of graduated, frozen-statistics, baseline, or the path"
+    ):
         load_recipe("other")
 
 
@@ -159,3 +164,12 @@ def test_canonical_json_is_one_text():
     assert canonical_json({"b": [1, 2.5], "a": "é"}) == '{"a":"é","b":[1,2.5]}'
     with pytest.raises(ValueError, match="not JSON compliant"):
         canonical_json(float("nan"))
+
+
+def test_pretrained_networks_keep_their_statistics_and_those_of_a_domain_do_not(tmp_path):
+    (tmp_path / SOURCE_FILES[-1]).write_text("{}", encoding="utf-8")
+    assert default_recipe("efficientnet_lite0") == default_recipe("timm/resnet18") == "frozen-statistics"
+    assert default_recipe(str(tmp_path)) == "graduated"
+    frozen, paper = RECIPES["frozen-statistics"], RECIPES["graduated"]
+    assert stage_rates(frozen, 10) == pytest.approx(stage_rates(paper, 1))
+    assert baseline_of(frozen) == dataclasses.replace(baseline_of(paper), batchnorm="frozen")

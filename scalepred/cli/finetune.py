@@ -15,7 +15,7 @@ def finetune(
     scale: Annotated[float | None, typer.Option("--scale", help="Use this scale.", show_default=False)] = None,
     source: options.SourceName = "efficientnet_lite0",
     weights: options.Weights = None,
-    recipe: options.RecipeName = "graduated",
+    recipe: options.RecipeName = None,
     output: Annotated[
         Path | None, typer.Option(help="Folder for the model. Default: DATA's name with -model.", show_default=False)
     ] = None,
@@ -45,16 +45,17 @@ def finetune(
 
     from scalepred.cli import output as out
     from scalepred.cli import render
-    from scalepred.config import check_scale, load_recipe
+    from scalepred.config import check_scale, default_recipe, load_recipe
     from scalepred.modelfolder import check_free
 
     began = time.perf_counter()
     folder = output or default_output(data)
     check_free(folder, overwrite=overwrite)
-    settings = load_recipe(recipe)
+    recipe_name = recipe or default_recipe(source)
+    settings = load_recipe(recipe_name)
     if scale is not None:
         check_scale(scale)  # before the imports that take seconds
-    from scalepred.auto import finetune_once, given, keep_job, predict
+    from scalepred.auto import finetune_once, given, keep_job, predict, usual_recipe
     from scalepred.devices import keep_freed_memory, pick_device, pick_dtype
     from scalepred.predictor import load
     from scalepred.sources import load_source
@@ -65,6 +66,8 @@ def finetune(
     where = pick_device(device)
     keep_freed_memory()
     network = load_source(source, weights=weights)
+    if recipe is None and not isinstance(chooser, float):
+        recipe_name, settings = usual_recipe(chooser, network, source)
     dtype = pick_dtype(network, settings, where)
     started = time.perf_counter()
     task = render.read(
@@ -84,7 +87,7 @@ def finetune(
         choice, seconds["features"] = predicted.choice, predicted.seconds
         notes.print(f"predictor: {out.safe(str(options.predictor_path(predictor)))}")
     render.show_choice(notes, choice)
-    render.show_rates(notes, settings, choice.scale)
+    render.show_rates(notes, settings, choice.scale, recipe_name)
     with render.progress("finetuning", total=settings.epochs) as bar:
         job = finetune_once(
             task,
@@ -105,7 +108,9 @@ def finetune(
     else:
         render.show_job(out.console(), job)
     if warehouse is not None:
-        keep_job(job, network, settings, recipe_name=recipe, warehouse=warehouse, lock_timeout_seconds=lock_timeout)
+        keep_job(
+            job, network, settings, recipe_name=recipe_name, warehouse=warehouse, lock_timeout_seconds=lock_timeout
+        )
 
 
 def default_output(data: str) -> Path:

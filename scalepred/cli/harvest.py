@@ -29,7 +29,11 @@ def harvest(
     weights: options.Weights = None,
     recipe: Annotated[
         list[str] | None,
-        typer.Option(help="A recipe; may be given several times. Default: graduated.", show_default=False),
+        typer.Option(
+            help="A recipe; may be given several times. Default: frozen-statistics, and graduated for a folder of "
+            "`pretrain`.",
+            show_default=False,
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Runs of every point of the grid.", min=1)] = 1,
     warehouse: options.WarehouseFile = None,
@@ -95,7 +99,7 @@ def harvest(
     if weights is not None and len(names) > 1:
         raise UsageError("--weights belongs to one source: give one --source with it.")
     data = list(dict.fromkeys(task for each in tasks for task in find_tasks(each)))
-    recipes = {Path(name).stem: load_recipe(name) for name in recipe or ["graduated"]}
+    recipes = {Path(name).stem: load_recipe(name) for name in recipe or _default_recipe(names)}
     settings = WorkerSettings(
         sources=tuple((name, weights) for name in names), device=device, max_bytes=int(memory * 1e9), dtype=dtype
     )
@@ -127,6 +131,15 @@ def harvest(
         if not dry_run:
             _run(work, plan, json=json)
     _conclude(work, plan, json=json, dry_run=dry_run)
+
+
+def _default_recipe(sources: list[str]) -> list[str]:
+    from scalepred.config import default_recipe
+
+    defaults = sorted({default_recipe(source) for source in sources})
+    if len(defaults) > 1:
+        raise UsageError(f"These sources have different recipes by default, {' and '.join(defaults)}: give --recipe.")
+    return defaults
 
 
 def _ray(

@@ -25,7 +25,15 @@ Weights = Annotated[
     Path | None,
     typer.Option(help="The source's weights, .safetensors or .pth, instead of a download.", show_default=False),
 ]
-RecipeName = Annotated[str, typer.Option("--recipe", help="A recipe's name, or a JSON file with its fields.")]
+RecipeName = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        help="A recipe's name, or a JSON file with its fields. Default: frozen-statistics, and graduated for a folder "
+        "of `pretrain`.",
+        show_default=False,
+    ),
+]
 WarehouseFile = Annotated[
     Path | None,
     typer.Option(

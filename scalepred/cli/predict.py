@@ -7,7 +7,7 @@ def predict(
     data: options.Data,
     source: options.SourceName = "efficientnet_lite0",
     weights: options.Weights = None,
-    recipe: options.RecipeName = "graduated",
+    recipe: options.RecipeName = None,
     predictor: options.PredictorFolder = None,
     on_bad_image: options.OnBadImage = "skip",
     max_megapixels: options.MaxMegapixels = 64.0,
@@ -26,13 +26,16 @@ def predict(
     from scalepred.sources import check_takes, load_source
     from scalepred.tasks import read_task
 
-    settings = load_recipe(recipe)
     loaded = load(options.predictor_path(predictor))
+    network = load_source(source, weights=weights)
+    if recipe is None:
+        recipe, settings = auto.usual_recipe(loaded, network, source)
+    else:
+        settings = load_recipe(recipe)
+    check_takes(network.architecture, image_px=settings.image_px)
     task = render.read(
         read_task, data, image_px=settings.image_px, on_bad_image=on_bad_image, max_megapixels=max_megapixels
     )
-    network = load_source(source, weights=weights)
-    check_takes(network.architecture, image_px=settings.image_px)
     where = pick_device(device)
     dtype = pick_dtype(network, settings, where)
     predicted = auto.predict(task, network, loaded, recipe=settings, device=where, dtype=dtype)
@@ -40,5 +43,6 @@ def predict(
         out.print_json(predicted.to_json())
         return
     render.show_inspection(out.notes(), task.inspection)
+    out.console().print(f"recipe: {out.safe(recipe)}")
     render.show_choice(out.console(), predicted.choice)
     render.show_curve(out.console(), predicted)

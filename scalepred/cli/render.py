@@ -145,13 +145,14 @@ def show_curve(console: "Console", predicted: "Prediction") -> None:
     console.print(table(("feature", "value", "moves the predicted gain by"), rows))
 
 
-def show_rates(console: "Console", recipe: "Recipe", scale: float) -> None:
-    """Show each stage's learning rate before the schedule."""
+def show_rates(console: "Console", recipe: "Recipe", scale: float, recipe_name: str) -> None:
+    """Show each stage's learning rate before the schedule, and the recipe's name."""
     from scalepred.config import STAGES
     from scalepred.schedule import stage_rates
 
     rates = zip(STAGES, stage_rates(recipe, scale), strict=True)
-    console.print("learning rates: " + ", ".join(f"{stage} {rate:g}" for stage, rate in rates), soft_wrap=True)
+    shown = ", ".join(f"{stage} {rate:g}" for stage, rate in rates)
+    console.print(f"learning rates (recipe {safe(recipe_name)}): {shown}", soft_wrap=True)
 
 
 def show_job(console: "Console", job: "Job") -> None:

@@ -16,17 +16,17 @@ def sources(
             show_default=False,
         ),
     ] = "efficientnet_lite0",
-    recipe: options.RecipeName = "graduated",
+    recipe: options.RecipeName = None,
     json: options.Json = False,
 ) -> None:
     """Show the five stages and the head of the network NAME: parameters, and rate at scale 1."""
     from scalepred.cli import output as out
     from scalepred.cli import render
-    from scalepred.config import STAGES, is_source_folder, load_recipe
+    from scalepred.config import STAGES, default_recipe, is_source_folder, load_recipe
     from scalepred.schedule import stage_rates
     from scalepred.sources import build, load_source
 
-    rates = stage_rates(load_recipe(recipe), 1.0)
+    rates = stage_rates(load_recipe(recipe or default_recipe(name)), 1.0)
     architecture = load_source(name).architecture if is_source_folder(name) else build(name)
     stages = [
         {
