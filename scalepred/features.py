@@ -36,7 +36,13 @@ class Feature:
 
 
 def compute_features(
-    source: Source, train: Split, *, n_classes: int, device: torch.device, dtype: torch.dtype = torch.float32
+    source: Source,
+    train: Split,
+    *,
+    n_classes: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    micro_batch: int | None = None,
 ) -> dict[str, Feature]:
     """Return the features of a task by name, without those that its pictures don't allow.
 
@@ -46,11 +52,14 @@ def compute_features(
         n_classes: number of classes, so that accuracies can be set against chance.
         device: where the network runs.
         dtype: torch.bfloat16 turns autocast on.
+        micro_batch: pictures that go through the network at once, at most, where memory is short.
     """
     features = {name: Feature(value=value, seconds=0.0) for name, value in size_features(train.labels).items()}
     rows = _subset(train.labels)
     labels = train.labels[rows]
-    embed_seconds, embedded = _timed(lambda: embeddings(source, train.images[rows], device=device, dtype=dtype))
+    embed_seconds, embedded = _timed(
+        lambda: embeddings(source, train.images[rows], device=device, dtype=dtype, micro_batch=micro_batch)
+    )
     chance = 1 / n_classes
     measures: dict[str, Callable[[], float | None]] = {
         "colour": lambda: colourfulness(train.images[rows]),
@@ -103,11 +112,20 @@ def colourfulness(images: np.ndarray) -> float:
     return float(spread.mean() / 255)
 
 
-def embeddings(source: Source, images: np.ndarray, *, device: torch.device, dtype: torch.dtype) -> np.ndarray:
+def embeddings(
+    source: Source,
+    images: np.ndarray,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    micro_batch: int | None = None,
+) -> np.ndarray:
     """Return the source's penultimate features, (n, d) float32, of (n, 3, h, w) uint8 pictures."""
-    network = copy.deepcopy(source.architecture.network)
-    network.set_submodule(source.architecture.head, nn.Identity())
-    return predict_logits(on_device(network, device), source.architecture, images, device=device, dtype=dtype).numpy()
+    architecture = source.architecture
+    network = copy.deepcopy(architecture.network)
+    network.set_submodule(architecture.head, nn.Identity())
+    network = on_device(network, device)
+    return predict_logits(network, architecture, images, device=device, dtype=dtype, micro_batch=micro_batch).numpy()
 
 
 def knn_accuracy(embedded: np.ndarray, labels: np.ndarray) -> float | None:
