@@ -44,7 +44,7 @@ def compute_features(
     dtype: torch.dtype = torch.float32,
     micro_batch: int | None = None,
 ) -> dict[str, Feature]:
-    """Return the features of a task by name, without those that its pictures don't allow.
+    """Return the features of a task by name, without those that its pictures or the source don't allow.
 
     Args:
         source: the network whose frozen features are looked at.
@@ -63,10 +63,13 @@ def compute_features(
     chance = 1 / n_classes
     measures: dict[str, Callable[[], float | None]] = {
         "colour": lambda: colourfulness(train.images[rows]),
-        "knn_accuracy": lambda: knn_accuracy(embedded, labels),
-        "probe_accuracy": lambda: probe_accuracy(embedded, labels),
-        "emd_similarity": lambda: emd_similarity(embedded, labels, source.prototypes),
     }
+    if np.isfinite(embedded).all():
+        measures |= {
+            "knn_accuracy": lambda: knn_accuracy(embedded, labels),
+            "probe_accuracy": lambda: probe_accuracy(embedded, labels),
+            "emd_similarity": lambda: emd_similarity(embedded, labels, source.prototypes),
+        }
     for name, measure in measures.items():
         seconds, value = _timed(measure)
         if value is not None:
@@ -186,10 +189,11 @@ def _principal(embedded: np.ndarray) -> np.ndarray:
     return np.asarray(u * s)
 
 
-def emd_similarity(embedded: np.ndarray, labels: np.ndarray, prototypes: np.ndarray) -> float:
+def emd_similarity(embedded: np.ndarray, labels: np.ndarray, prototypes: np.ndarray) -> float | None:
     """Return exp(-0.01 EMD) between the task's class means and the source's class prototypes.
 
-    Target classes weigh by their pictures, source classes equally; the ground distance is Euclidean.
+    Target classes weigh by their pictures, source classes equally; the ground distance is Euclidean. None where all
+    prototypes are zero, as those of a classifier that was never trained may be.
 
     Args:
         embedded: (n, d) float32.
@@ -205,6 +209,8 @@ def emd_similarity(embedded: np.ndarray, labels: np.ndarray, prototypes: np.ndar
     classes, counts = np.unique(labels, return_counts=True)
     means = np.stack([embedded[labels == label].mean(axis=0) for label in classes]).astype(np.float64)
     rows = prototypes.astype(np.float64)
+    if not rows.any():
+        return None
     rows *= np.linalg.norm(means, axis=1).mean() / np.linalg.norm(rows, axis=1).mean()
     cost = ot.dist(means, rows, metric="euclidean")
     emd = ot.emd2(counts / counts.sum(), np.full(len(rows), 1 / len(rows)), cost)
