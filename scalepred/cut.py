@@ -1,6 +1,8 @@
 """Cuts a network where its frozen front ends, so that what can't change is computed once for many finetunes."""
 
 import copy
+import linecache
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,13 +38,13 @@ class Cut:
 
     def front_of(self, network: nn.Module) -> nn.Module | None:
         """Return the frozen front of a network, in evaluation mode."""
-        return None if self.front is None else fx.GraphModule(network, self.front).eval()
+        return None if self.front is None else _module(network, self.front).eval()
 
     def rest_of(self, network: nn.Module) -> nn.Module:
         """Return what is to be run on the front's outputs, or on pictures if there is no front."""
         if self.rest is None:
             return network
-        rest = fx.GraphModule(network, self.rest)
+        rest = _module(network, self.rest)
         for name, module in list(rest.named_modules()):
             if depthwise.takes(module):
                 rest.set_submodule(name, depthwise.SmallMapConv(module))
@@ -72,6 +74,19 @@ def cut(network: nn.Module, is_frozen: Callable[[str], bool], *, sample: Tensor)
         if _agrees(network, found, sample):
             return found
     return WHOLE
+
+
+def _module(network: nn.Module, graph: fx.Graph) -> fx.GraphModule:
+    """Return a graph's module on a network's modules, of which nothing stays when it goes.
+
+    Torch would keep its source for ever, and the graph the network that it was last used for.
+    """
+    module = fx.GraphModule(network, graph)
+    graph.owning_module = None
+    name = type(module).forward.__code__.co_filename
+    for cache in (fx.graph_module._loader.eval_cache, linecache.cache):
+        weakref.finalize(module, cache.pop, name, None)
+    return module
 
 
 class _Tracer(fx.Tracer):

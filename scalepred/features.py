@@ -36,9 +36,15 @@ class Feature:
 
 
 def compute_features(
-    source: Source, train: Split, *, n_classes: int, device: torch.device, dtype: torch.dtype = torch.float32
+    source: Source,
+    train: Split,
+    *,
+    n_classes: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    micro_batch: int | None = None,
 ) -> dict[str, Feature]:
-    """Return the features of a task by name, without those that its pictures don't allow.
+    """Return the features of a task by name, without those that its pictures or the source don't allow.
 
     Args:
         source: the network whose frozen features are looked at.
@@ -46,18 +52,24 @@ def compute_features(
         n_classes: number of classes, so that accuracies can be set against chance.
         device: where the network runs.
         dtype: torch.bfloat16 turns autocast on.
+        micro_batch: pictures that go through the network at once, at most, where memory is short.
     """
     features = {name: Feature(value=value, seconds=0.0) for name, value in size_features(train.labels).items()}
     rows = _subset(train.labels)
     labels = train.labels[rows]
-    embed_seconds, embedded = _timed(lambda: embeddings(source, train.images[rows], device=device, dtype=dtype))
+    embed_seconds, embedded = _timed(
+        lambda: embeddings(source, train.images[rows], device=device, dtype=dtype, micro_batch=micro_batch)
+    )
     chance = 1 / n_classes
     measures: dict[str, Callable[[], float | None]] = {
         "colour": lambda: colourfulness(train.images[rows]),
-        "knn_accuracy": lambda: knn_accuracy(embedded, labels),
-        "probe_accuracy": lambda: probe_accuracy(embedded, labels),
-        "emd_similarity": lambda: emd_similarity(embedded, labels, source.prototypes),
     }
+    if np.isfinite(embedded).all():
+        measures |= {
+            "knn_accuracy": lambda: knn_accuracy(embedded, labels),
+            "probe_accuracy": lambda: probe_accuracy(embedded, labels),
+            "emd_similarity": lambda: emd_similarity(embedded, labels, source.prototypes),
+        }
     for name, measure in measures.items():
         seconds, value = _timed(measure)
         if value is not None:
@@ -103,11 +115,20 @@ def colourfulness(images: np.ndarray) -> float:
     return float(spread.mean() / 255)
 
 
-def embeddings(source: Source, images: np.ndarray, *, device: torch.device, dtype: torch.dtype) -> np.ndarray:
+def embeddings(
+    source: Source,
+    images: np.ndarray,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    micro_batch: int | None = None,
+) -> np.ndarray:
     """Return the source's penultimate features, (n, d) float32, of (n, 3, h, w) uint8 pictures."""
-    network = copy.deepcopy(source.architecture.network)
-    network.set_submodule(source.architecture.head, nn.Identity())
-    return predict_logits(on_device(network, device), source.architecture, images, device=device, dtype=dtype).numpy()
+    architecture = source.architecture
+    network = copy.deepcopy(architecture.network)
+    network.set_submodule(architecture.head, nn.Identity())
+    network = on_device(network, device)
+    return predict_logits(network, architecture, images, device=device, dtype=dtype, micro_batch=micro_batch).numpy()
 
 
 def knn_accuracy(embedded: np.ndarray, labels: np.ndarray) -> float | None:
@@ -168,10 +189,11 @@ def _principal(embedded: np.ndarray) -> np.ndarray:
     return np.asarray(u * s)
 
 
-def emd_similarity(embedded: np.ndarray, labels: np.ndarray, prototypes: np.ndarray) -> float:
+def emd_similarity(embedded: np.ndarray, labels: np.ndarray, prototypes: np.ndarray) -> float | None:
     """Return exp(-0.01 EMD) between the task's class means and the source's class prototypes.
 
-    Target classes weigh by their pictures, source classes equally; the ground distance is Euclidean.
+    Target classes weigh by their pictures, source classes equally; the ground distance is Euclidean. None where all
+    prototypes are zero, as those of a classifier that was never trained may be.
 
     Args:
         embedded: (n, d) float32.
@@ -187,6 +209,8 @@ def emd_similarity(embedded: np.ndarray, labels: np.ndarray, prototypes: np.ndar
     classes, counts = np.unique(labels, return_counts=True)
     means = np.stack([embedded[labels == label].mean(axis=0) for label in classes]).astype(np.float64)
     rows = prototypes.astype(np.float64)
+    if not rows.any():
+        return None
     rows *= np.linalg.norm(means, axis=1).mean() / np.linalg.norm(rows, axis=1).mean()
     cost = ot.dist(means, rows, metric="euclidean")
     emd = ot.emd2(counts / counts.sum(), np.full(len(rows), 1 / len(rows)), cost)

@@ -1,8 +1,9 @@
 """The loop: one finetune of a source on a task's pictures at one learning-rate scale."""
 
 import copy
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +19,9 @@ from scalepred.sources import Architecture, Source, new_network, normalise, on_d
 from scalepred.tasks import Split
 
 EVALUATION_BATCH = 64
+STATISTICS_PICTURES = 3
+"""The least micro-batch that batch statistics are taken of: its even parts hold two or three pictures, never one."""
+
 _SAMPLE = 8
 
 
@@ -68,6 +72,11 @@ class Prepared:
     activations: Mapping[str, Tensor] = field(default_factory=dict)
     mirrored: Tensor | None = None
 
+    @property
+    def kept_bytes(self) -> int:
+        """Return what the kept activations take."""
+        return sum(kept.nbytes for kept in (*self.activations.values(), self.mirrored) if kept is not None)
+
 
 def finetune(
     source: Source,
@@ -100,8 +109,9 @@ def finetune(
         seed: of head, order and augmentation.
         device: where the pictures lie and the network runs.
         dtype: torch.bfloat16 turns autocast on.
-        micro_batch: pictures that go through the network at once, fewer than a batch where memory is short; gradients
-            are accumulated, so a step stays a step, but batch normalisation sees the smaller batch.
+        micro_batch: pictures that go through the network at once, at most, where memory is short; gradients of a
+            batch's even parts are accumulated, so a step stays a step, but batch normalisation sees the smaller part,
+            so give it no less than ``fewest_at_once`` says.
         prepared: what ``prepare`` has computed for this source, recipe and all these splits; without it the numbers
             are the same but for rounding.
         on_epoch: called after every epoch with the number of epochs done and the epoch's mean loss.
@@ -135,7 +145,8 @@ def finetune(
             inputs, targets = batch_of(rows), labels[rows.to(device)]
             optimizer.zero_grad()
             step_loss = torch.zeros((), device=device)
-            for part in torch.split(torch.arange(len(rows), device=device), micro_batch or len(rows)):
+            n_parts = math.ceil(len(rows) / (micro_batch or len(rows)))
+            for part in torch.arange(len(rows), device=device).tensor_split(n_parts):
                 with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
                     logits = forward(inputs[part])
                     loss = functional.cross_entropy(logits, targets[part], reduction="sum") / len(rows)
@@ -156,7 +167,9 @@ def finetune(
     if diverged_step is None:
         network.eval()
         scores = {
-            name: _score(forward, split, kept[name] if kept else None, architecture, device=device, dtype=dtype)
+            name: _score(
+                forward, split, kept.get(name), architecture, device=device, dtype=dtype, micro_batch=micro_batch
+            )
             for name, split in held_out.items()
             if len(split.labels)
         }
@@ -182,6 +195,7 @@ def prepare(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
     max_bytes: int = 0,
+    micro_batch: int | None = None,
 ) -> Prepared:
     """Cut a source's network for a recipe, and compute once what its frozen front gives for a task's pictures.
 
@@ -193,19 +207,24 @@ def prepare(
         dtype: torch.bfloat16 turns autocast on.
         max_bytes: activations that would take more are not kept, nor are those of pictures that are shifted at random,
             for these are never the same twice; mirrored ones are kept both ways.
+        micro_batch: pictures that go through the network at once, at most, where memory is short.
     """
     architecture = source.architecture
     network = on_device(copy.deepcopy(architecture.network), device)
     set_mode(network, architecture, recipe)
-    sample = normalise(torch.from_numpy(splits["train"].images[:_SAMPLE]).to(device), architecture)
-    found = cut(network, lambda name: recipe.multipliers[architecture.stages[name]] == 0, sample=sample)
+    sample = splits["train"].images[: min(micro_batch or _SAMPLE, _SAMPLE)]
+    found = cut(
+        network,
+        lambda name: recipe.multipliers[architecture.stages[name]] == 0,
+        sample=normalise(torch.from_numpy(sample).to(device), architecture),
+    )
     front = found.front_of(network)
     if front is None or recipe.augmentation not in ("none", "flip"):
         return Prepared(cut=found.uncut())
     network.eval()
 
     def activations(images: np.ndarray) -> Tensor:
-        return _run(front, images, architecture, device=device, dtype=dtype)
+        return _run(front, images, architecture, device=device, dtype=dtype, micro_batch=micro_batch)
 
     n = sum(len(split.labels) for split in splits.values())
     n += len(splits["train"].labels) if recipe.augmentation == "flip" else 0
@@ -257,20 +276,28 @@ def _score(
     *,
     device: torch.device,
     dtype: torch.dtype,
+    micro_batch: int | None,
 ) -> Scores:
     """Score a network that is in evaluation mode on a split's pictures, or on what was kept of them."""
     inputs = split.images if kept is None else kept
-    logits = _run(forward, inputs, architecture, device=device, dtype=dtype).float().cpu()
+    logits = _run(forward, inputs, architecture, device=device, dtype=dtype, micro_batch=micro_batch).float().cpu()
     labels = torch.from_numpy(split.labels)
     correct = (logits.argmax(dim=1) == labels).numpy()
     return Scores(accuracy=float(correct.mean()), loss=float(functional.cross_entropy(logits, labels)), correct=correct)
 
 
 def predict_logits(
-    network: nn.Module, architecture: Architecture, images: np.ndarray, *, device: torch.device, dtype: torch.dtype
+    network: nn.Module,
+    architecture: Architecture,
+    images: np.ndarray,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    micro_batch: int | None = None,
 ) -> Tensor:
     """Return (n, n_outputs) float32 on the CPU for (n, 3, h, w) uint8 pictures; the network is left in eval mode."""
-    return _run(network.eval(), images, architecture, device=device, dtype=dtype).float().cpu()
+    network.eval()
+    return _run(network, images, architecture, device=device, dtype=dtype, micro_batch=micro_batch).float().cpu()
 
 
 def _run(
@@ -280,11 +307,12 @@ def _run(
     *,
     device: torch.device,
     dtype: torch.dtype,
+    micro_batch: int | None = None,
 ) -> Tensor:
     """Return what a module gives, without gradients, for uint8 pictures or for activations, batch by batch."""
     outputs = []
     with torch.no_grad(), torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-        for batch in torch.split(torch.as_tensor(inputs), EVALUATION_BATCH):
+        for batch in torch.split(torch.as_tensor(inputs), min(micro_batch or EVALUATION_BATCH, EVALUATION_BATCH)):
             on = batch.to(device)
             outputs.append(forward(normalise(on, architecture) if on.dtype == torch.uint8 else on))
     return torch.cat(outputs)
@@ -338,9 +366,23 @@ def _optimizer(
 def set_mode(network: nn.Module, architecture: Architecture, recipe: Recipe) -> None:
     """Put the network in training mode, but what a frozen stage or recipe must not change in evaluation mode."""
     network.train()
-    for name, module in network.named_modules():
-        own = [f"{name}.{own}".lstrip(".") for own, _ in module.named_parameters(recurse=False)]
-        frozen = bool(own) and all(recipe.multipliers[architecture.stages[parameter]] == 0 for parameter in own)
-        normalises = isinstance(module, nn.modules.batchnorm._BatchNorm)
-        if normalises and (frozen or recipe.batchnorm == "frozen"):
+    for module, is_frozen in _batch_normalisations(network, architecture, recipe):
+        if is_frozen:
             module.eval()
+
+
+def fewest_at_once(source: Source, recipe: Recipe) -> int:
+    """Return the least micro-batch that a recipe can train in: three where batch statistics are taken, else one."""
+    normalisations = _batch_normalisations(source.architecture.network, source.architecture, recipe)
+    return 1 if all(is_frozen for _, is_frozen in normalisations) else STATISTICS_PICTURES
+
+
+def _batch_normalisations(
+    network: nn.Module, architecture: Architecture, recipe: Recipe
+) -> Iterator[tuple[nn.Module, bool]]:
+    """Yield every batch normalisation, and whether its statistics stay those of the source."""
+    for name, module in network.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            own = [f"{name}.{own}".lstrip(".") for own, _ in module.named_parameters(recurse=False)]
+            frozen = bool(own) and all(recipe.multipliers[architecture.stages[parameter]] == 0 for parameter in own)
+            yield module, frozen or recipe.batchnorm == "frozen"

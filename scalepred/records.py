@@ -66,7 +66,8 @@ class RunRecord:
     ``val_correct`` and ``test_correct`` hold one bit for each picture in the task's order, first picture in the highest
     bit, as ``numpy.packbits`` has it. ``rates`` is (epochs, 6): each stage's rate at the first step of each epoch.
     ``role`` is one of ``ROLES``. ``execution`` says how it was computed where that can move the last digits: dtype,
-    threads, pictures in a micro-batch, and what was cached.
+    pictures in a micro-batch, and whether what a frozen front gives was kept; on CUDA also the most bytes that tensors
+    took. The number of threads is part of ``device``.
     """
 
     run_id: str

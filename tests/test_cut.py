@@ -1,9 +1,12 @@
 """Networks in two parts: what is frozen in front, what is trained behind, and the same logits as the whole."""
 
+import gc
+import linecache
+
 import pytest
 import torch
 from networks import Tiny, tiny_source
-from torch import nn
+from torch import fx, nn
 from torch.nn import functional
 
 from scalepred.config import RECIPES
@@ -127,6 +130,21 @@ def test_cutting_changes_nothing_of_the_network():
     cut(network, is_conv1, sample=pictures())
     assert [module.training for module in network.modules()] == modes
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_parts_that_are_gone_leave_nothing_behind():
+    network = Tiny()
+    found = cut_of(network)
+
+    def sources():
+        gc.collect()
+        return set(fx.graph_module._loader.eval_cache), {name for name in linecache.cache if "eval_with_key" in name}
+
+    before = sources()
+    parts = [part for _ in range(5) for part in (found.front_of(network), found.rest_of(network))]
+    assert [len(now) - len(then) for now, then in zip(sources(), before, strict=True)] == [10, 10]
+    parts.clear()
+    assert sources() == before
 
 
 def test_the_whole_is_the_cut_of_what_cannot_be_traced():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from networks import separable, tiny_source
+from torch import nn
 
 from scalepred.features import (
     MAX_PICTURES,
@@ -16,6 +17,7 @@ from scalepred.features import (
     probe_accuracy,
     size_features,
 )
+from scalepred.sources import source_of
 from scalepred.tasks import Split
 
 CPU = torch.device("cpu")
@@ -89,6 +91,21 @@ def test_the_similarity_moves_the_least_earth():
     assert emd_similarity(embedded, labels, prototypes) == pytest.approx(1.0)
     uneven = emd_similarity(embedded[:8], labels[:8], prototypes)  # 5 to 3: an eighth has to move by sqrt(2)
     assert uneven == pytest.approx(np.exp(-0.01 * 0.125 * np.sqrt(2)))
+
+
+def test_the_similarity_to_a_classifier_of_zeros_is_not_known():
+    source = tiny_source()
+    nn.init.zeros_(source.architecture.network.head.weight)
+    found = compute_features(source_of(source.architecture), separable(24), n_classes=2, device=CPU)
+    assert set(found) == NAMES - {"emd_similarity"}
+
+
+def test_what_embeddings_that_are_not_finite_would_tell_is_not_known():
+    source = tiny_source()
+    nn.init.constant_(source.architecture.network.stages[4][1].weight, torch.inf)
+    found = compute_features(source, separable(24), n_classes=2, device=CPU)
+    assert set(found) == NAMES - {"knn_accuracy", "knn_above_chance", "probe_accuracy", "emd_similarity"}
+    assert all(np.isfinite(feature.value) for feature in found.values())
 
 
 def test_sizes_are_counted():

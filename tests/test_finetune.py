@@ -10,7 +10,7 @@ from networks import separable, tiny_source
 from torch import nn
 
 from scalepred.config import RECIPES, Recipe, baseline_of
-from scalepred.finetune import augment, finetune, predict_logits, prepare, set_mode
+from scalepred.finetune import augment, fewest_at_once, finetune, predict_logits, prepare, set_mode
 from scalepred.schedule import epoch_rates, schedule_factor, stage_rates
 from scalepred.sources import new_network, normalise
 from scalepred.tasks import Split
@@ -238,6 +238,43 @@ def test_micro_batches_give_the_same_as_whole_ones_where_no_statistics_are_taken
     recipe = dataclasses.replace(RECIPE, batchnorm="frozen")
     for micro_batch in (1, 3, 8, 100):
         assert_same(run(recipe, micro_batch=micro_batch), run(recipe))
+
+
+def at_once(source):
+    """Return two lists that the numbers of pictures in training and in scoring are added to."""
+    training, scoring = [], []
+    source.architecture.network.stages[4][0].register_forward_pre_hook(
+        lambda module, inputs: (training if module.training else scoring).append(len(inputs[0]))
+    )
+    return training, scoring
+
+
+@pytest.mark.parametrize("n", [3, 5, 7, 8, 17])
+def test_micro_batches_are_even_so_that_statistics_are_never_those_of_one_picture(n):
+    source, recipe = tiny_source(), dataclasses.replace(RECIPE, epochs=1, batch_size=32)
+    training, _ = at_once(source)
+    fewest = fewest_at_once(source, recipe)
+    for micro_batch in range(fewest, n + 1):
+        training.clear()
+        assert run(recipe, source=source, train=separable(n), micro_batch=micro_batch).status == "done"
+        assert sum(training) == n
+        assert 2 <= min(training) <= max(training) <= micro_batch
+    assert fewest == 3
+
+
+def test_a_single_picture_at_once_will_do_where_no_statistics_are_taken_of_a_batch():
+    assert fewest_at_once(tiny_source(), dataclasses.replace(RECIPE, batchnorm="frozen")) == 1
+    assert fewest_at_once(tiny_source(), baseline_of(RECIPE)) == 1
+
+
+def test_scoring_takes_no_more_pictures_at_once_than_training():
+    source = tiny_source()
+    _, scoring = at_once(source)
+    run(source=source, held_out={"val": separable(100)}, micro_batch=6)
+    assert (max(scoring), sum(scoring)) == (6, 100)
+    scoring.clear()
+    run(source=source, held_out={"val": separable(100)})
+    assert scoring == [64, 36]
 
 
 def test_a_trained_network_holds_what_its_parts_have_learnt():
