@@ -354,7 +354,7 @@ def manifest_of(sizes):
 
 def test_a_stage_takes_every_origins_first_task_before_any_second():
     manifest = manifest_of({"a": [10, 20, 30, 4000], "b": [10, 20], "c": [10]})
-    stage = Stage(what="", sources=(), max_train=100)
+    stage = Stage(what="", sources=(), recipes={}, max_train=100)
     found = chosen(stage, manifest)
     assert [sorted(name[0] for name in turn) for turn in (found[:3], found[3:5], found[5:])] == [
         ["a", "b", "c"],

@@ -13,17 +13,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.wild import pilot
-from scalepred.config import Recipe
+from scalepred.config import RECIPES, Recipe
 from scalepred.plan import in_turns
 from scalepred.sources import DEFAULT_SOURCE
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DOMAIN_SOURCES = tuple(str(ROOT / "models" / "sources" / name) for name in ("sprites", "icons", "glyphs"))
+DOMAIN_SOURCES = tuple(str(ROOT / "models" / "sources" / name) for name in ("sprites", "glyphs", "icons"))
 MAX_TRAIN = 700
 """Holds whole ladders, and leaves the largest tasks to the small networks."""
 
@@ -44,13 +44,16 @@ class Stage:
 
     what: str
     sources: tuple[str, ...]
-    recipes: Mapping[str, Recipe] = field(default_factory=lambda: {"graduated": Recipe()})
+    recipes: Mapping[str, Recipe]
     n_tasks: int | None = None
     max_train: int = MAX_TRAIN
     n_seeds: int = 1
     tasks: tuple[str, ...] = ()
 
 
+DEFAULT = RECIPES["frozen-statistics"]
+FROZEN = {"frozen-statistics": DEFAULT}
+PAPER = {"graduated": RECIPES["graduated"]}
 PILOT = Stage(
     what="recipes compared",
     sources=(DEFAULT_SOURCE, DOMAIN_SOURCES[0]),
@@ -66,24 +69,50 @@ STAGES = {
         tasks=pilot.TASKS,
     ),
     "pilot-repeats": replace(PILOT, what="the same, two more seeds", n_seeds=3),
-    "imagenet": Stage(what="the default source", sources=(DEFAULT_SOURCE,), n_tasks=200),
-    "domains": Stage(what="the domains' sources", sources=DOMAIN_SOURCES, n_tasks=120, max_train=10_000),
-    "lite1": Stage(what="a second ImageNet network", sources=("efficientnet_lite1",), n_tasks=40, max_train=200),
+    "core": Stage(what="a task of each origin", sources=(DEFAULT_SOURCE,), recipes=FROZEN, n_tasks=68, max_train=200),
+    "core-domains": Stage(
+        what="the same on the domains' sources", sources=DOMAIN_SOURCES, recipes=PAPER, n_tasks=68, max_train=200
+    ),
+    "lite1": Stage(
+        what="a second ImageNet network",
+        sources=("efficientnet_lite1",),
+        recipes=FROZEN,
+        n_tasks=40,
+        max_train=200,
+    ),
     "128px": Stage(
         what="larger pictures",
         sources=(DEFAULT_SOURCE,),
-        recipes={"graduated-128": Recipe(image_px=128)},
+        recipes={"frozen-statistics-128": replace(DEFAULT, image_px=128)},
         n_tasks=24,
         max_train=160,
     ),
     "224px": Stage(
         what="pictures of the size of photographs",
         sources=(DEFAULT_SOURCE,),
-        recipes={"graduated-224": Recipe(image_px=224)},
+        recipes={"frozen-statistics-224": replace(DEFAULT, image_px=224)},
         n_tasks=8,
         max_train=80,
     ),
-    "repeats": Stage(what="two more seeds", sources=(DEFAULT_SOURCE, *DOMAIN_SOURCES), n_tasks=68, n_seeds=3),
+    "core-repeats": Stage(
+        what="two more seeds of the default source",
+        sources=(DEFAULT_SOURCE,),
+        recipes=FROZEN,
+        n_tasks=68,
+        max_train=200,
+        n_seeds=3,
+    ),
+    "imagenet": Stage(what="the default source", sources=(DEFAULT_SOURCE,), recipes=FROZEN, n_tasks=200),
+    "paper": Stage(what="the paper's recipe", sources=(DEFAULT_SOURCE,), recipes=PAPER, n_tasks=40, max_train=200),
+    "domains": Stage(what="the domains' sources", sources=DOMAIN_SOURCES, recipes=PAPER, n_tasks=120, max_train=10_000),
+    "domain-repeats": Stage(
+        what="two more seeds of these",
+        sources=DOMAIN_SOURCES,
+        recipes=PAPER,
+        n_tasks=68,
+        max_train=200,
+        n_seeds=3,
+    ),
 }
 
 

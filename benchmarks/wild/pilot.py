@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.snapshot import Rows, load, mean_and_interval
-from scalepred.config import GRADUATED, GRID, Recipe
+from scalepred.config import GRID, RECIPES, Recipe
 from scalepred.evaluate import fixed_held_out, honest_of_repeats
 from scalepred.predictor import RUN_NOISE
 from scalepred.records import DIVERGED
@@ -37,7 +37,7 @@ VARIANTS = {
     "cosine": Recipe(schedule="cosine"),
     "warm-up": Recipe(warmup_epochs=2),
 }
-FROZEN = Recipe(batchnorm="frozen", multipliers=tuple(multiplier / 10 for multiplier in GRADUATED))
+FROZEN = RECIPES["frozen-statistics"]
 SECOND = {
     "frozen-statistics": FROZEN,
     "frozen-crop": replace(FROZEN, augmentation="crop"),
