@@ -129,6 +129,10 @@ class _Bundle:
     def n_left(self) -> int:
         return self.n_guessed if self.task_id is None else len(self.todo) + self.n_running
 
+    @property
+    def lacks_something(self) -> bool:
+        return self.n_left > 0 or self.wants_features
+
 
 @dataclass(kw_only=True)
 class _Hand:
@@ -316,7 +320,7 @@ class Harvest:
         try:
             self._start_workers()
             self._assign()
-            while any(hand.call for hand in self._hands.values()):
+            while self._is_at_work():
                 # all at once, so that nothing that has come is lost if nobody asks for more
                 for run in list(filter(None, map(self._take, self.engine.wait(1.0)))):
                     yield self._progress(run=run)
@@ -346,6 +350,11 @@ class Harvest:
         n_runs = sum(bundle.n_left + bundle.wants_features for bundle in self._waiting)
         for _ in range(len(self._hands), min(self._max_workers, n_runs)):
             self._start_worker()
+
+    def _is_at_work(self) -> bool:
+        """Say whether there is more to come; a worker that starts is not waited for, since it may never find room."""
+        in_hand = any(hand.call not in (None, "starting") for hand in self._hands.values())
+        return in_hand or any(bundle.lacks_something for bundle in (*self._waiting, *self._open))
 
     def _assign(self) -> None:
         """Give every worker that waits something to do."""
@@ -470,8 +479,9 @@ class Harvest:
             bundle.todo.appendleft(run)
         elif bundle and call == "features":
             bundle.wants_features = True
-        if bundle and bundle in self._open and not self._is_held(bundle):
-            self._open.remove(bundle)
+        if bundle and bundle.lacks_something and not self._is_held(bundle):
+            if bundle in self._open:
+                self._open.remove(bundle)
             self._waiting.appendleft(bundle)
         self._start_worker()
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
 from collections import Counter
 from pathlib import Path
@@ -53,12 +54,12 @@ def warehouse(tmp_path):
     return tmp_path / "w.duckdb"
 
 
-def harvest_of(data, warehouse, *, recipes=None, sources=("tiny",), deaths=(), dtype="float32", **wanted):
+def harvest_of(data, warehouse, *, recipes=None, sources=("tiny",), deaths=(), pending=(), dtype="float32", **wanted):
     settings = WorkerSettings(sources=tuple((name, None) for name in sources), device="cpu", dtype=dtype)
     asked = {"n_seeds": 1, "max_workers": 1, "lock_timeout_seconds": 0.2} | wanted
     return Harvest(
         Wanted(data=data, recipes=recipes or {"quick": QUICK}, warehouse=warehouse, **asked),
-        InlineEngine(lambda: Worker(settings), deaths=deaths),
+        InlineEngine(lambda: Worker(settings), deaths=deaths, pending=pending),
     )
 
 
@@ -338,6 +339,35 @@ def test_a_worker_may_die_at_any_call_and_every_run_is_done_once(tasks, warehous
     assert len(stored(warehouse)["features"]) > 5
     assert (harvest.failed, harvest.refused) == ({}, {})
     assert "a worker died" in (journal_of(warehouse).folder / "harvest.log").read_text()
+
+
+def test_a_worker_that_never_finds_room_is_not_waited_for(tasks, warehouse):
+    harvest = harvest_of(tasks[:1], warehouse, max_workers=3, deaths=[8], pending=[1, 3])  # 3 replaces one
+    harvest.plan()
+    last = list(itertools.islice(harvest.run(), 200))[-1]
+    assert (last.n_done, last.n_left) == (12, 0)
+    assert last.workers[1] == last.workers[3] == "starting"
+    assert len(stored(warehouse)["runs"]) == 12
+
+
+def test_features_whose_worker_dies_after_others_did_all_runs_are_computed_by_another(tasks, warehouse, monkeypatch):
+    harvest = harvest_of(tasks, warehouse, max_workers=3)
+    inline = harvest.engine
+    late = [True]
+
+    def wait(timeout_seconds):
+        inline.calls.sort(key=lambda call: (call[:2] == (0, "features"), call[1] == "features"))
+        if late and inline.calls and inline.calls[0][:2] == (0, "features"):
+            late.pop()
+            inline.deaths.add(inline.n_calls + 1)
+        return InlineEngine.wait(inline, timeout_seconds)
+
+    monkeypatch.setattr(inline, "wait", wait)
+    _, runs = go(harvest)
+    assert (len(runs), late) == (24, [])
+    of_tasks = Counter(feature.task_id for feature in stored(warehouse)["features"])
+    assert len(of_tasks) == 2
+    assert len(set(of_tasks.values())) == 1
 
 
 def test_a_run_that_three_workers_died_of_is_given_up_and_the_rest_goes_on(tasks, warehouse, monkeypatch):

@@ -29,13 +29,15 @@ N_THREADS = max(1, N_CORES // 2)  # as the local engine gives each of two worker
         ([{"CPU": 4}, {"CPU": 4}], 2, 0, (2, 4)),
         ([{"CPU": 4}, {"CPU": 4}], 3, 0, (3, 2)),
         ([{"CPU": 6}, {"CPU": 2}], 2, 0, (2, 3)),
-        ([{"CPU": 1}], 5, 0, (5, 1)),
+        ([{"CPU": 1}], 5, 0, (1, 1)),
+        ([{"CPU": 4}, {"CPU": 2}], 8, 0, (6, 1)),
         ([{"CPU": 8, "GPU": 2}, {"CPU": 8}], None, 0.25, (8, 1)),
         ([{"CPU": 8, "GPU": 1}, {"CPU": 8, "GPU": 1}], None, 0.3, (6, 1)),
-        ([{"CPU": 8, "GPU": 1}], 2, 1, (2, 1)),
+        ([{"CPU": 8, "GPU": 1}], 2, 1, (1, 1)),
+        ([{"CPU": 8, "GPU": 2}], 2, 0.5, (2, 1)),
     ],
 )
-def test_a_cluster_gets_a_worker_for_each_core_or_share_of_a_gpu_unless_told_otherwise(
+def test_a_cluster_gets_a_worker_for_each_core_or_share_of_a_gpu_or_fewer_if_fewer_are_asked_for(
     nodes, n_workers, gpus, expected
 ):
     assert room(nodes, n_workers=n_workers, gpus_per_worker=gpus) == expected
