@@ -136,8 +136,9 @@ class _Bundle:
 
 @dataclass(kw_only=True)
 class _Hand:
-    """A worker as the harvest sees it: the call that it is busy with, if any, its bundle, and its run."""
+    """A worker as the harvest sees it: its device, the call that it is busy with, if any, its bundle, and its run."""
 
+    device_index: int
     call: str | None = None
     bundle: _Bundle | None = None
     run: PlannedRun | None = None
@@ -338,10 +339,12 @@ class Harvest:
         return self.keeper.flush_if_due(every_seconds=0)
 
     def _start_worker(self) -> int:
+        """Start a worker on the device that has the fewest."""
         number = next(self._numbers)
-        n_devices = self._hello.n_devices if self._hello else 1
-        self._hands[number] = _Hand(call="starting")
-        self.engine.start(number, device_index=number % n_devices)
+        n_workers = Counter(hand.device_index for hand in self._hands.values())
+        device_index = min(range(self._hello.n_devices if self._hello else 1), key=lambda index: n_workers[index])
+        self._hands[number] = _Hand(device_index=device_index, call="starting")
+        self.engine.start(number, device_index=device_index)
         self.engine.call(number, "hello")
         return number
 
@@ -401,10 +404,10 @@ class Harvest:
         if event.died:
             del self._hands[event.worker]
             self._take_death(call, bundle, run, event.words)
-        elif isinstance(event.value, Failure):
-            self._take_failure(hand, call, event.value, bundle, run)
         elif call == "starting":
-            self._greet(event.worker, event.value)
+            self._take_started(event.worker, hand, event.value)
+        elif bundle and isinstance(event.value, Failure):
+            self._take_failure(hand, call, event.value, bundle, run)
         elif bundle and call == "open":
             self._take_opened(hand, bundle, event.value)
         elif bundle and call == "features":
@@ -413,6 +416,20 @@ class Harvest:
             self._take_run(bundle, event.value)
             return event.value  # type: ignore[no-any-return]  # run's answer
         return None
+
+    def _take_started(self, number: int, hand: _Hand, answer: Hello | Failure) -> None:
+        """Greet a worker that has started; one that hit an unexpected error is asked again, as if it had died of it."""
+        if isinstance(answer, Hello):
+            self._deaths["starting"] = 0
+            self._greet(number, answer)
+            return
+        if answer.on_purpose:
+            raise answer.on_purpose
+        self._note(f"a worker failed to start: {answer.words}")
+        self.journal.log(answer.traceback.rstrip())
+        self._count_failed_start(answer.words)
+        hand.call = "starting"
+        self.engine.call(number, "hello")
 
     def _greet(self, number: int, hello: Hello) -> None:
         self.journal.log(f"{_now()} worker {number}: process {hello.process}, {hello.device}")
@@ -465,34 +482,41 @@ class Harvest:
 
     def _take_death(self, call: str | None, bundle: _Bundle | None, run: PlannedRun | None, words: str) -> None:
         """Put what a worker had in hand back, and start another in its place."""
-        what = run.run_id if run else f"{call} {bundle.data}" if bundle else "starting"
-        self._deaths[what] += 1
-        gave_up = self._deaths[what] >= MAX_DEATHS
         why = f": {words}" if words else ""
         self._note(f"a worker died ({call or 'waiting'}{f' {bundle.data}' if bundle else ''}){why}")
-        if gave_up and bundle is None:
+        if call == "starting":
+            self._count_failed_start(words)
+        if bundle:
+            self._take_back(bundle, call, run)
+        self._start_worker()
+
+    def _count_failed_start(self, words: str) -> None:
+        self._deaths["starting"] += 1
+        if self._deaths["starting"] >= MAX_DEATHS:
             question = words or "Is there memory enough for so many?"
             raise ScalepredError(f"{MAX_DEATHS} workers died while they started. {question}")
-        if bundle and gave_up:
+
+    def _take_back(self, bundle: _Bundle, call: str | None, run: PlannedRun | None) -> None:
+        """Have others do what a dead worker had in hand, unless too many have died of it."""
+        what = run.run_id if run else f"{call} {bundle.data}"
+        self._deaths[what] += 1
+        if call and self._deaths[what] >= MAX_DEATHS:
             self._give_up(bundle, run, f"{MAX_DEATHS} workers died of it")
-        elif bundle and run:
+        elif run:
             bundle.todo.appendleft(run)
-        elif bundle and call == "features":
+        elif call == "features":
             bundle.wants_features = True
-        if bundle and bundle.lacks_something and not self._is_held(bundle):
+        if bundle.lacks_something and not self._is_held(bundle):
             if bundle in self._open:
                 self._open.remove(bundle)
             self._waiting.appendleft(bundle)
-        self._start_worker()
 
     def _is_held(self, bundle: _Bundle) -> bool:
         return any(hand.bundle is bundle for hand in self._hands.values())
 
     def _take_failure(
-        self, hand: _Hand, call: str | None, failure: Failure, bundle: _Bundle | None, run: PlannedRun | None
+        self, hand: _Hand, call: str | None, failure: Failure, bundle: _Bundle, run: PlannedRun | None
     ) -> None:
-        if bundle is None:
-            raise failure.as_error()
         self.journal.log(f"{_now()} failed: {call} {bundle.data}: {failure.words}\n{failure.traceback}".rstrip())
         if not failure.on_purpose:
             self._n_errors += 1

@@ -141,10 +141,10 @@ class InlineEngine:
 
     def __init__(self, new_worker, *, deaths=(), pending=()):
         self.new_worker, self.deaths, self.pending, self.n_calls = new_worker, set(deaths), set(pending), 0
-        self.workers, self.calls, self.asked = {}, [], []
+        self.workers, self.devices, self.calls, self.asked = {}, {}, [], []
 
     def start(self, worker, *, device_index=0):
-        self.workers[worker] = self.new_worker()
+        self.workers[worker], self.devices[worker] = self.new_worker(), device_index
 
     def call(self, worker, method, *arguments):
         if worker not in self.pending:

@@ -370,6 +370,44 @@ def test_features_whose_worker_dies_after_others_did_all_runs_are_computed_by_an
     assert len(set(of_tasks.values())) == 1
 
 
+def test_a_worker_that_takes_anothers_place_takes_its_device(tasks, warehouse, monkeypatch):
+    real_hello = Worker.hello
+    monkeypatch.setattr(Worker, "hello", lambda self: dataclasses.replace(real_hello(self), n_devices=2))
+    harvest = harvest_of(tasks, warehouse, max_workers=2, deaths=[5])
+    go(harvest)
+    assert harvest.engine.devices == {0: 0, 1: 1, 2: 1}
+
+
+def test_deaths_at_the_start_count_from_the_last_worker_that_started(tasks, warehouse):
+    harvest = harvest_of(tasks[:1], warehouse, max_workers=2, deaths=[3, 5, 9, 11])
+    _, runs = go(harvest)
+    log = (journal_of(warehouse).folder / "harvest.log").read_text()
+    assert log.count("a worker died (starting)") == 3
+    assert len(runs) == 12
+
+
+@pytest.mark.parametrize("n_failures", [2, 3])
+def test_an_unexpected_error_in_the_start_of_another_worker_counts_as_a_death(
+    tasks, warehouse, monkeypatch, n_failures
+):
+    real_hello, n_asked = Worker.hello, itertools.count()
+
+    def hello(self):
+        if 1 <= next(n_asked) <= n_failures:
+            raise ZeroDivisionError("no")
+        return real_hello(self)
+
+    monkeypatch.setattr(Worker, "hello", hello)
+    harvest = harvest_of(tasks[:1], warehouse, max_workers=2)
+    if n_failures < 3:
+        assert len(go(harvest)[1]) == 12
+    else:
+        with pytest.raises(ScalepredError, match=r"3 workers died while they started\. ZeroDivisionError: no"):
+            go(harvest)
+    log = (journal_of(warehouse).folder / "harvest.log").read_text()
+    assert log.count("a worker failed to start: ZeroDivisionError: no\nTraceback (most recent call last)") == n_failures
+
+
 def test_a_run_that_three_workers_died_of_is_given_up_and_the_rest_goes_on(tasks, warehouse, monkeypatch):
     harvest = harvest_of(tasks[:1], warehouse)
     inline = harvest.engine
