@@ -23,6 +23,7 @@ from scalepred.journal import journal_of
 from scalepred.predictor import train
 from scalepred.table import build
 from scalepred.targets import unpack_correct
+from scalepred.tasks import read_task
 from scalepred.warehouse import open_warehouse
 from scalepred.worker import Worker
 
@@ -247,6 +248,19 @@ def test_pictures_that_change_while_they_are_harvested_give_no_run_of_another_ta
     found = stored(warehouse)
     assert sorted(Counter(run.task_id for run in found["runs"]).values()) == [12, 24]
     assert len(found["runs"]) == 36
+
+
+def test_pictures_that_change_between_two_sources_are_read_again(tasks, tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr("scalepred.worker.read_task", lambda *args, **kw: read.append(args) or read_task(*args, **kw))
+    worker = Worker(WorkerSettings(sources=(("tiny", None), ("other", None)), device="cpu"))
+    worker.hello()
+    first, second = (worker.open(tasks[0], source, 16, "float32") for source in (0, 1))
+    assert (first, len(read)) == (second, 1)
+    Image.new("RGB", (24, 24), (9, 200, 9)).save(tmp_path / "birds" / "dark" / "0.png")
+    third = worker.open(tasks[0], 0, 16, "float32")
+    assert third.fingerprint != first.fingerprint
+    assert third.task.task_id != first.task.task_id
 
 
 def test_features_are_computed_once_for_each_task_source_and_size(tasks, warehouse):
