@@ -172,6 +172,7 @@ class Harvest:
         self._max_workers = wanted.max_workers
         self._sources: tuple[SourceRecord, ...] = ()
         self._dtypes: dict[tuple[int, int], str] = {}
+        self._tasks: set[str] = set()
         self._outcomes: dict[str, Outcome] = {}
         self._features: set[tuple[str, str, str]] = set()
         self._waiting: deque[_Bundle] = deque()
@@ -204,8 +205,9 @@ class Harvest:
         """
         self._notes.extend(self.keeper.catch_up())
         self._meet_first_worker()
-        stored = self.keeper.stored([source.source_id for source in self._sources])
-        self._outcomes, self._features = stored.outcomes, stored.features
+        stored, notes = self.keeper.stored([source.source_id for source in self._sources])
+        self._notes.extend(notes)
+        self._tasks, self._outcomes, self._features = stored.tasks, stored.outcomes, stored.features
         n_stored, bundles = 0, []
         for data in self.wanted.data:
             try:
@@ -263,6 +265,8 @@ class Harvest:
         """Return what is missing of a task on all sources and picture sizes, and how many of its runs are there."""
         found = survey(data)
         known = self.journal.noted("scans", found.fingerprint) if found.fingerprint else None
+        if known and known["task_id"] not in self._tasks:
+            known = None  # its row is lost, or was never written
         bundles, n_stored = [], 0
         sizes = sorted({recipe.image_px for recipe in self.wanted.recipes.values()})
         for source, image_px in itertools.product(range(len(self._sources)), sizes):
@@ -319,6 +323,7 @@ class Harvest:
         """
         self._began = time.monotonic()
         try:
+            self.keeper.add([*self._sources, *_recipe_records(self.wanted.recipes)])
             self._start_workers()
             self._assign()
             while self._is_at_work():
@@ -411,7 +416,7 @@ class Harvest:
         elif bundle and call == "open":
             self._take_opened(hand, bundle, event.value)
         elif bundle and call == "features":
-            self.keeper.add(event.value)
+            self.keeper.add_features(event.value)
         elif bundle and run:
             self._take_run(bundle, event.value)
             return event.value  # type: ignore[no-any-return]  # run's answer
@@ -443,13 +448,7 @@ class Harvest:
             self._open.remove(bundle)
             return
         bundle.n_train = task.n_train
-        recipes = [
-            RecipeRecord(recipe_id=member.recipe_id, name=name, json=member.to_json())
-            for name, recipe in self.wanted.recipes.items()
-            if recipe.image_px == bundle.image_px
-            for name, member in ((name, recipe), (_baseline_name(name), baseline_of(recipe)))
-        ]
-        self.keeper.add([task, self._sources[bundle.source], *recipes])
+        self.keeper.add([task])
         self._finish_if_done(bundle)
 
     def _take_run(self, bundle: _Bundle, run: RunRecord) -> None:
@@ -586,6 +585,14 @@ def _balanced(bundles: Sequence[_Bundle]) -> list[_Bundle]:
         name=lambda bundle: Path(bundle.data).name,
         group=lambda bundle: (bundle.origin, bundle.source, bundle.image_px),
     )
+
+
+def _recipe_records(recipes: Mapping[str, Recipe]) -> list[RecipeRecord]:
+    return [
+        RecipeRecord(recipe_id=member.recipe_id, name=own_name, json=member.to_json())
+        for name, recipe in recipes.items()
+        for own_name, member in ((name, recipe), (_baseline_name(name), baseline_of(recipe)))
+    ]
 
 
 def _baseline_name(recipe: str) -> str:

@@ -202,10 +202,14 @@ class Warehouse:
         ).fetchall()
         return rows
 
-    def feature_sets(self, source_ids: Sequence[str]) -> set[tuple[str, str, str]]:
-        """Return (task_id, source_id, feature_set) of all features of these sources."""
-        query = "SELECT DISTINCT task_id, source_id, feature_set FROM features WHERE list_contains(?, source_id)"
-        return set(self.connection.execute(query, [list(source_ids)]).fetchall())
+    def feature_names(self, source_ids: Sequence[str]) -> dict[tuple[str, str, str], set[str]]:
+        """Return (task_id, source_id, feature_set) -> names of the features of these sources."""
+        query = (
+            "SELECT task_id, source_id, feature_set, list(name) FROM features "
+            "WHERE list_contains(?, source_id) GROUP BY ALL"
+        )
+        found = self.connection.execute(query, [list(source_ids)]).fetchall()
+        return {(task_id, source_id, name_of_set): set(names) for task_id, source_id, name_of_set, names in found}
 
     def _all(self, table: str, kind: Callable[..., _Record]) -> list[_Record]:
         rows = self.connection.execute(f"SELECT {_columns(table)} FROM {table} ORDER BY {KEYS[table]}").fetchall()

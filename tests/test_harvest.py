@@ -17,14 +17,23 @@ from PIL import Image
 import scalepred.harvest as module
 from scalepred.calls import WorkerSettings
 from scalepred.config import GRID, Recipe, baseline_of
-from scalepred.errors import DataError, ScalepredError, UsageError, VersionError, WarehouseBusyError, WeightsError
+from scalepred.errors import (
+    DamagedError,
+    DataError,
+    ScalepredError,
+    UsageError,
+    VersionError,
+    WarehouseBusyError,
+    WeightsError,
+)
 from scalepred.harvest import Harvest, Wanted, workers_that_fit
-from scalepred.journal import journal_of
+from scalepred.journal import Journal, journal_of
 from scalepred.predictor import train
+from scalepred.records import FeatureRecord
 from scalepred.table import build
 from scalepred.targets import unpack_correct
 from scalepred.tasks import read_task
-from scalepred.warehouse import open_warehouse
+from scalepred.warehouse import Warehouse, open_warehouse
 from scalepred.worker import Worker
 
 pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
@@ -575,6 +584,68 @@ def test_a_damaged_file_of_the_journal_costs_one_run(tasks, warehouse):
     assert (plan.n_stored, plan.n_runs) == (11, 1)
     assert progress[0].notes == ("1 damaged files of runs in the journal were set aside (.corrupt)",)
     assert [run.run_id for run in stored(warehouse)["runs"]] == [run.run_id for run in before]
+
+
+@pytest.mark.parametrize("kind", ["tasks", "sources", "recipes"])
+def test_what_runs_refer_to_is_written_again_if_it_is_lost(tasks, warehouse, kind):
+    go(harvest_of(tasks[:1], warehouse))
+    before = stored(warehouse)
+    warehouse.unlink()
+    for file in (journal_of(warehouse).folder / kind).rglob("*.json"):
+        file.write_bytes(b"{")
+    _, runs = go(harvest_of(tasks[:1], warehouse))
+    assert runs == []
+    assert stored(warehouse) == before
+
+
+def test_features_that_were_written_in_part_are_computed_again(tasks, warehouse, monkeypatch):
+    harvest, add = harvest_of(tasks[:1], warehouse), Journal.add
+
+    def full(self, record):
+        if isinstance(record, FeatureRecord) and len(self.keys("features")) == 3:
+            raise UsageError("no space left")
+        add(self, record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "add", full)
+        with pytest.raises(UsageError, match="no space left"):
+            go(harvest)
+    assert len(journal_of(warehouse).keys("features")) == 3
+    go(harvest_of(tasks[:1], warehouse))
+    whole = stored(warehouse)["features"]
+    assert len(whole) == 10
+
+
+def test_features_of_which_a_file_is_damaged_are_computed_again(tasks, warehouse):
+    go(harvest_of(tasks[:1], warehouse))
+    before = stored(warehouse)["features"]
+    warehouse.unlink()
+    for file in list((journal_of(warehouse).folder / "features").rglob("*.json"))[:2]:
+        file.write_bytes(file.read_bytes()[:50])
+    go(harvest_of(tasks[:1], warehouse))
+    assert [(f.name, f.value) for f in stored(warehouse)["features"]] == [(f.name, f.value) for f in before]
+    again = harvest_of(tasks[:1], warehouse)
+    assert go(again)[0].bundles == ()
+
+
+def test_damage_that_only_reading_shows_is_mended_too(tasks, warehouse, monkeypatch):
+    go(harvest_of(tasks[:1], warehouse))
+    before = stored(warehouse)
+    real, left = Warehouse.outcomes, ["a checksum is wrong"]
+
+    def outcomes(self, source_ids):
+        if left:
+            raise DamagedError(left.pop())
+        return real(self, source_ids)
+
+    monkeypatch.setattr(Warehouse, "outcomes", outcomes)
+    harvest = harvest_of(tasks[:1], warehouse)
+    with harvest.held():
+        plan = harvest.plan()
+        notes = [note for progress in harvest.run() for note in progress.notes]
+    assert (plan.n_stored, notes[0]) == (12, "THE WAREHOUSE WAS DAMAGED: a checksum is wrong")
+    assert len(list(warehouse.parent.glob("*.corrupt-*"))) == 1
+    assert stored(warehouse) == before
 
 
 # --- what a run's row holds -------------------------------------------------------------------------------------------
