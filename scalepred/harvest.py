@@ -339,9 +339,12 @@ class Harvest:
         yield self._progress()
 
     def stop(self) -> list[str]:
-        """End all workers and store what is journalled, as far as the warehouse is free; returns warnings."""
+        """End all workers and store what is journalled, as far as the warehouse takes it now; returns warnings."""
         self.engine.stop()
-        return self.keeper.flush_if_due(every_seconds=0)
+        try:
+            return self.keeper.flush_if_due(every_seconds=0)
+        except ScalepredError as error:  # such as a full disk; the journal has it for the next harvest
+            return [str(error)]
 
     def _start_worker(self) -> int:
         """Start a worker on the device that has the fewest."""

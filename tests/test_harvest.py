@@ -537,6 +537,21 @@ def test_a_warehouse_that_is_busy_at_the_end_gets_its_runs_from_the_next_harvest
     assert len(stored(warehouse)["runs"]) == 12
 
 
+def test_a_harvest_that_is_stopped_while_the_disk_is_full_says_so_and_stops(tasks, warehouse, monkeypatch):
+    harvest = harvest_of(tasks[:1], warehouse)
+    harvest.plan()
+    running = harvest.run()
+    while harvest.n_done < 3:
+        next(running)
+
+    def full(*_, **__):
+        raise UsageError("no space left")
+
+    monkeypatch.setattr("scalepred.keeping.open_warehouse", full)
+    assert harvest.stop() == ["no space left"]
+    assert harvest.engine.workers == {}
+
+
 def test_a_lost_warehouse_is_made_again_from_the_journal(tasks, warehouse):
     go(harvest_of(tasks, warehouse))
     before = stored(warehouse)
