@@ -65,8 +65,8 @@ def make(folder: Path, *, runs: int, tasks: int, features: int) -> None:
     """Fill a warehouse with synthetic rows by SQL, and write its snapshot."""
     rates = [epoch_rates(RECIPE, scale, n_train=N_TRAIN) for scale in GRID]
     with open_warehouse(folder / "made.duckdb") as store:
-        store.add_source(SourceRecord(source_id=SOURCE_ID, name="synthetic", facts={}))
-        store.add_recipe(RecipeRecord(recipe_id=RECIPE.recipe_id, name="graduated", json=RECIPE.to_json()))
+        source = SourceRecord(source_id=SOURCE_ID, name="synthetic", facts={})
+        store.add_all([source, RecipeRecord(recipe_id=RECIPE.recipe_id, name="graduated", json=RECIPE.to_json())])
         store.connection.execute(f"INSERT INTO tasks BY NAME {TASKS}", {"tasks": tasks})
         store.connection.execute(f"INSERT INTO features {FEATURES}", {"tasks": tasks, "features": features})
         values = {"runs": runs, "tasks": tasks, "scales": list(GRID), "rates": rates}
@@ -91,7 +91,7 @@ def do_step(step: str, folder: Path) -> None:
         "status": lambda store: store.status(),
         "verify": lambda store: store.verify(),
         "keys": lambda store: store.keys("runs"),
-        "add": lambda store: store.add_runs(new),
+        "add": lambda store: store.add_all(new),
     }
     new = new_runs(time.time_ns()) if step == "add" else []
 

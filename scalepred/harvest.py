@@ -129,11 +129,16 @@ class _Bundle:
     def n_left(self) -> int:
         return self.n_guessed if self.task_id is None else len(self.todo) + self.n_running
 
+    @property
+    def lacks_something(self) -> bool:
+        return self.n_left > 0 or self.wants_features
+
 
 @dataclass(kw_only=True)
 class _Hand:
-    """A worker as the harvest sees it: the call that it is busy with, if any, its bundle, and its run."""
+    """A worker as the harvest sees it: its device, the call that it is busy with, if any, its bundle, and its run."""
 
+    device_index: int
     call: str | None = None
     bundle: _Bundle | None = None
     run: PlannedRun | None = None
@@ -167,6 +172,7 @@ class Harvest:
         self._max_workers = wanted.max_workers
         self._sources: tuple[SourceRecord, ...] = ()
         self._dtypes: dict[tuple[int, int], str] = {}
+        self._tasks: set[str] = set()
         self._outcomes: dict[str, Outcome] = {}
         self._features: set[tuple[str, str, str]] = set()
         self._waiting: deque[_Bundle] = deque()
@@ -199,8 +205,9 @@ class Harvest:
         """
         self._notes.extend(self.keeper.catch_up())
         self._meet_first_worker()
-        stored = self.keeper.stored([source.source_id for source in self._sources])
-        self._outcomes, self._features = stored.outcomes, stored.features
+        stored, notes = self.keeper.stored([source.source_id for source in self._sources])
+        self._notes.extend(notes)
+        self._tasks, self._outcomes, self._features = stored.tasks, stored.outcomes, stored.features
         n_stored, bundles = 0, []
         for data in self.wanted.data:
             try:
@@ -258,6 +265,8 @@ class Harvest:
         """Return what is missing of a task on all sources and picture sizes, and how many of its runs are there."""
         found = survey(data)
         known = self.journal.noted("scans", found.fingerprint) if found.fingerprint else None
+        if known and known["task_id"] not in self._tasks:
+            known = None  # its row is lost, or was never written
         bundles, n_stored = [], 0
         sizes = sorted({recipe.image_px for recipe in self.wanted.recipes.values()})
         for source, image_px in itertools.product(range(len(self._sources)), sizes):
@@ -314,9 +323,10 @@ class Harvest:
         """
         self._began = time.monotonic()
         try:
+            self.keeper.add([*self._sources, *_recipe_records(self.wanted.recipes)])
             self._start_workers()
             self._assign()
-            while any(hand.call for hand in self._hands.values()):
+            while self._is_at_work():
                 # all at once, so that nothing that has come is lost if nobody asks for more
                 for run in list(filter(None, map(self._take, self.engine.wait(1.0)))):
                     yield self._progress(run=run)
@@ -329,15 +339,20 @@ class Harvest:
         yield self._progress()
 
     def stop(self) -> list[str]:
-        """End all workers and store what is journalled, as far as the warehouse is free; returns warnings."""
+        """End all workers and store what is journalled, as far as the warehouse takes it now; returns warnings."""
         self.engine.stop()
-        return self.keeper.flush_if_due(every_seconds=0)
+        try:
+            return self.keeper.flush_if_due(every_seconds=0)
+        except ScalepredError as error:  # such as a full disk; the journal has it for the next harvest
+            return [str(error)]
 
     def _start_worker(self) -> int:
+        """Start a worker on the device that has the fewest."""
         number = next(self._numbers)
-        n_devices = self._hello.n_devices if self._hello else 1
-        self._hands[number] = _Hand(call="starting")
-        self.engine.start(number, device_index=number % n_devices)
+        n_workers = Counter(hand.device_index for hand in self._hands.values())
+        device_index = min(range(self._hello.n_devices if self._hello else 1), key=lambda index: n_workers[index])
+        self._hands[number] = _Hand(device_index=device_index, call="starting")
+        self.engine.start(number, device_index=device_index)
         self.engine.call(number, "hello")
         return number
 
@@ -346,6 +361,11 @@ class Harvest:
         n_runs = sum(bundle.n_left + bundle.wants_features for bundle in self._waiting)
         for _ in range(len(self._hands), min(self._max_workers, n_runs)):
             self._start_worker()
+
+    def _is_at_work(self) -> bool:
+        """Say whether there is more to come; a worker that starts is not waited for, since it may never find room."""
+        in_hand = any(hand.call not in (None, "starting") for hand in self._hands.values())
+        return in_hand or any(bundle.lacks_something for bundle in (*self._waiting, *self._open))
 
     def _assign(self) -> None:
         """Give every worker that waits something to do."""
@@ -392,18 +412,32 @@ class Harvest:
         if event.died:
             del self._hands[event.worker]
             self._take_death(call, bundle, run, event.words)
-        elif isinstance(event.value, Failure):
-            self._take_failure(hand, call, event.value, bundle, run)
         elif call == "starting":
-            self._greet(event.worker, event.value)
+            self._take_started(event.worker, hand, event.value)
+        elif bundle and isinstance(event.value, Failure):
+            self._take_failure(hand, call, event.value, bundle, run)
         elif bundle and call == "open":
             self._take_opened(hand, bundle, event.value)
         elif bundle and call == "features":
-            self.keeper.add(event.value)
+            self.keeper.add_features(event.value)
         elif bundle and run:
             self._take_run(bundle, event.value)
             return event.value  # type: ignore[no-any-return]  # run's answer
         return None
+
+    def _take_started(self, number: int, hand: _Hand, answer: Hello | Failure) -> None:
+        """Greet a worker that has started; one that hit an unexpected error is asked again, as if it had died of it."""
+        if isinstance(answer, Hello):
+            self._deaths["starting"] = 0
+            self._greet(number, answer)
+            return
+        if answer.on_purpose:
+            raise answer.on_purpose
+        self._note(f"a worker failed to start: {answer.words}")
+        self.journal.log(answer.traceback.rstrip())
+        self._count_failed_start(answer.words)
+        hand.call = "starting"
+        self.engine.call(number, "hello")
 
     def _greet(self, number: int, hello: Hello) -> None:
         self.journal.log(f"{_now()} worker {number}: process {hello.process}, {hello.device}")
@@ -417,13 +451,7 @@ class Harvest:
             self._open.remove(bundle)
             return
         bundle.n_train = task.n_train
-        recipes = [
-            RecipeRecord(recipe_id=member.recipe_id, name=name, json=member.to_json())
-            for name, recipe in self.wanted.recipes.items()
-            if recipe.image_px == bundle.image_px
-            for name, member in ((name, recipe), (_baseline_name(name), baseline_of(recipe)))
-        ]
-        self.keeper.add([task, self._sources[bundle.source], *recipes])
+        self.keeper.add([task])
         self._finish_if_done(bundle)
 
     def _take_run(self, bundle: _Bundle, run: RunRecord) -> None:
@@ -456,33 +484,41 @@ class Harvest:
 
     def _take_death(self, call: str | None, bundle: _Bundle | None, run: PlannedRun | None, words: str) -> None:
         """Put what a worker had in hand back, and start another in its place."""
-        what = run.run_id if run else f"{call} {bundle.data}" if bundle else "starting"
-        self._deaths[what] += 1
-        gave_up = self._deaths[what] >= MAX_DEATHS
         why = f": {words}" if words else ""
         self._note(f"a worker died ({call or 'waiting'}{f' {bundle.data}' if bundle else ''}){why}")
-        if gave_up and bundle is None:
+        if call == "starting":
+            self._count_failed_start(words)
+        if bundle:
+            self._take_back(bundle, call, run)
+        self._start_worker()
+
+    def _count_failed_start(self, words: str) -> None:
+        self._deaths["starting"] += 1
+        if self._deaths["starting"] >= MAX_DEATHS:
             question = words or "Is there memory enough for so many?"
             raise ScalepredError(f"{MAX_DEATHS} workers died while they started. {question}")
-        if bundle and gave_up:
+
+    def _take_back(self, bundle: _Bundle, call: str | None, run: PlannedRun | None) -> None:
+        """Have others do what a dead worker had in hand, unless too many have died of it."""
+        what = run.run_id if run else f"{call} {bundle.data}"
+        self._deaths[what] += 1
+        if call and self._deaths[what] >= MAX_DEATHS:
             self._give_up(bundle, run, f"{MAX_DEATHS} workers died of it")
-        elif bundle and run:
+        elif run:
             bundle.todo.appendleft(run)
-        elif bundle and call == "features":
+        elif call == "features":
             bundle.wants_features = True
-        if bundle and bundle in self._open and not self._is_held(bundle):
-            self._open.remove(bundle)
+        if bundle.lacks_something and not self._is_held(bundle):
+            if bundle in self._open:
+                self._open.remove(bundle)
             self._waiting.appendleft(bundle)
-        self._start_worker()
 
     def _is_held(self, bundle: _Bundle) -> bool:
         return any(hand.bundle is bundle for hand in self._hands.values())
 
     def _take_failure(
-        self, hand: _Hand, call: str | None, failure: Failure, bundle: _Bundle | None, run: PlannedRun | None
+        self, hand: _Hand, call: str | None, failure: Failure, bundle: _Bundle, run: PlannedRun | None
     ) -> None:
-        if bundle is None:
-            raise failure.as_error()
         self.journal.log(f"{_now()} failed: {call} {bundle.data}: {failure.words}\n{failure.traceback}".rstrip())
         if not failure.on_purpose:
             self._n_errors += 1
@@ -552,6 +588,14 @@ def _balanced(bundles: Sequence[_Bundle]) -> list[_Bundle]:
         name=lambda bundle: Path(bundle.data).name,
         group=lambda bundle: (bundle.origin, bundle.source, bundle.image_px),
     )
+
+
+def _recipe_records(recipes: Mapping[str, Recipe]) -> list[RecipeRecord]:
+    return [
+        RecipeRecord(recipe_id=member.recipe_id, name=own_name, json=member.to_json())
+        for name, recipe in recipes.items()
+        for own_name, member in ((name, recipe), (_baseline_name(name), baseline_of(recipe)))
+    ]
 
 
 def _baseline_name(recipe: str) -> str:

@@ -98,19 +98,19 @@ class Journal:
 
         Raises:
             WarehouseBusyError: if another process holds it for longer than the timeout; names it.
+            UsageError: if the journal can't be written.
         """
-        with _understood(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
         holder = self.folder / "holder"
         lock = filelock.FileLock(self.folder / "lock", timeout=lock_timeout_seconds)
-        try:
-            lock.acquire()
-        except filelock.Timeout as error:
-            who = f"process {holder.read_text(encoding='utf-8')}" if holder.is_file() else "another process"
-            raise WarehouseBusyError(
-                f"A harvest is filling {self.folder} already: {who} (waited {lock_timeout_seconds:g} s). "
-                "Try again when that is done, or wait longer with --lock-timeout."
-            ) from error
+        with _understood(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire()
+            except filelock.Timeout as error:
+                raise WarehouseBusyError(
+                    f"A harvest is filling {self.folder} already: {_who(holder)} (waited {lock_timeout_seconds:g} s). "
+                    "Try again when that is done, or wait longer with --lock-timeout."
+                ) from error
         try:
             with _understood(self.folder):
                 write_text(holder, str(os.getpid()))
@@ -153,6 +153,13 @@ def _understood(folder: Path) -> Iterator[None]:
             f"The journal {folder} can't be written: {error.strerror or error}. What was finished before is kept; "
             "make room or mend the path, and run the same command again."
         ) from error
+
+
+def _who(holder: Path) -> str:
+    try:
+        return f"process {holder.read_text(encoding='utf-8')}"
+    except OSError:  # it has ended by now, or has just begun
+        return "another process"
 
 
 def _files(folder: Path) -> Iterator[os.DirEntry[str]]:

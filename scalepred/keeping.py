@@ -6,10 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from scalepred.config import content_id
 from scalepred.errors import DamagedError, UsageError, WarehouseBusyError
 from scalepred.journal import Journal, Record, key_of
 from scalepred.plan import Outcome
-from scalepred.records import KINDS
+from scalepred.records import KINDS, FeatureRecord
 from scalepred.warehouse import Warehouse, open_warehouse, set_aside
 
 BATCH = 5_000
@@ -17,8 +18,15 @@ BATCH = 5_000
 
 @dataclass(frozen=True)
 class Stored:
-    """What is done already: the outcomes of runs by id, and (task, source, feature set) of features."""
+    """What is done already.
 
+    Attributes:
+        tasks: ids of the tasks that have their row.
+        outcomes: of runs, by id.
+        features: (task, source, feature set) of all sets that are whole.
+    """
+
+    tasks: set[str]
     outcomes: dict[str, Outcome]
     features: set[tuple[str, str, str]]
 
@@ -44,6 +52,17 @@ class Keeper:
         for record in records:
             self.journal.add(record)
             self._pending.append(record)
+
+    def add_features(self, features: Sequence[FeatureRecord]) -> None:
+        """Journal a set of features; their names are noted first, so that a part of them is known to be one.
+
+        Raises:
+            UsageError: if the journal can't be written.
+        """
+        first = features[0]
+        key = _set_key(first.task_id, first.source_id, first.feature_set)
+        self.journal.note("feature_sets", key, {"names": [feature.name for feature in features]})
+        self.add(features)
 
     def flush_if_due(self, *, every_seconds: float) -> list[str]:
         """Store what is pending once in a while, unless another process reads the warehouse; returns warnings."""
@@ -142,14 +161,31 @@ class Keeper:
                 store.import_parquet(folder)
         return aside, warnings
 
-    def stored(self, source_ids: Sequence[str]) -> Stored:
-        """Return what the warehouse holds of these sources."""
+    def stored(self, source_ids: Sequence[str]) -> tuple[Stored, list[str]]:
+        """Return what the warehouse holds of these sources, and warnings; mends it first as ``catch_up`` does."""
         if not self.warehouse.exists():
-            return Stored({}, set())
+            return Stored(set(), {}, set()), []
+        try:
+            return self._stored(source_ids), []
+        except DamagedError as error:
+            warnings = self._replace(error)
+            return self._stored(source_ids), warnings
+
+    def _stored(self, source_ids: Sequence[str]) -> Stored:
         with open_warehouse(self.warehouse, read_only=True, lock_timeout_seconds=self.lock_timeout_seconds) as store:
             found = store.outcomes(source_ids)
             outcomes = {run_id: Outcome(status, accuracy, loss) for run_id, status, accuracy, loss in found}
-            return Stored(outcomes, store.feature_sets(source_ids))
+            names = store.feature_names(source_ids)
+            return Stored(store.keys("tasks"), outcomes, {each for each in names if self._is_whole(each, names[each])})
+
+    def _is_whole(self, feature_set: tuple[str, str, str], names: set[str]) -> bool:
+        """Tell whether a set has all features that were noted of it; nothing is noted of those of a snapshot."""
+        noted = self.journal.noted("feature_sets", _set_key(*feature_set))
+        return noted is None or names >= set(noted["names"])
+
+
+def _set_key(task_id: str, source_id: str, feature_set: str) -> str:
+    return content_id("feature_set", [task_id, source_id, feature_set])
 
 
 def _keys(store: Warehouse, kind: str) -> set[str]:

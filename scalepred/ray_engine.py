@@ -27,7 +27,7 @@ class RayEngine:
     travel through Ray and only the parent writes: journal and warehouse lie on its machine.
 
     Attributes:
-        n_workers: as many as were asked for, or as the cluster has room for.
+        n_workers: as many as were asked for, as far as the cluster has room for them.
         settings: with the threads of each worker.
         warning: what the user should know about the cluster, or None.
     """
@@ -120,7 +120,7 @@ def room(nodes: Sequence[Mapping[str, float]], *, n_workers: int | None, gpus_pe
 
     Args:
         nodes: the resources of each, as Ray names them: "CPU" cores and "GPU" devices.
-        n_workers: what the user asks for; None for one for each core, or for each share of a GPU.
+        n_workers: what the user asks for, at most one for each core, or for each share of a GPU; None for all of them.
         gpus_per_worker: share of a GPU; with 0, workers use cores.
 
     Raises:
@@ -130,12 +130,11 @@ def room(nodes: Sequence[Mapping[str, float]], *, n_workers: int | None, gpus_pe
         fits = sum(int(node.get("GPU", 0) / gpus_per_worker + 1e-9) for node in nodes)
         if not fits:
             raise UsageError(f"No machine of the Ray cluster has {gpus_per_worker:g} GPUs: see `ray status`.")
-        return n_workers or fits, 1
+        return min(n_workers or fits, fits), 1
     cores = [int(node.get("CPU", 0)) for node in nodes]
     if not any(cores):
         raise UsageError("No machine of the Ray cluster has a core to spare: see `ray status`.")
-    if n_workers is None:
-        return sum(cores), 1
+    n_workers = min(n_workers or sum(cores), sum(cores))
     n_threads = max(1, min(max(cores), sum(cores) // n_workers))
     while n_threads > 1 and sum(n // n_threads for n in cores) < n_workers:  # a worker's cores are of one machine
         n_threads -= 1

@@ -92,7 +92,7 @@ class Warehouse:
     r"""An open warehouse.
 
     Rows are added and never changed; adding one that is there already does nothing. A run row exists if and only if its
-    finetune finished: every ``add_`` is one transaction. What is read equals what was added, except that a lone
+    finetune finished: ``add_all`` is one transaction. What is read equals what was added, except that a lone
     surrogate, as undecodable file names have, comes back as the visible escape that it was stored as (``\udcff``).
     """
 
@@ -101,43 +101,11 @@ class Warehouse:
 
     # --- writing ---
 
-    def add_task(self, task: TaskRecord) -> None:
-        """Add a task."""
-        self._add("tasks", [task])
-
-    def add_source(self, source: SourceRecord) -> None:
-        """Add a source."""
-        self._add("sources", [source])
-
-    def add_recipe(self, recipe: RecipeRecord) -> None:
-        """Add a recipe."""
-        self._add("recipes", [recipe])
-
-    def add_features(self, features: Sequence[FeatureRecord]) -> None:
-        """Add features, all or none."""
-        self._add("features", features)
-
-    def add_run(self, run: RunRecord) -> None:
-        """Add a finished run."""
-        self._add("runs", [run])
-
-    def add_runs(self, runs: Sequence[RunRecord]) -> None:
-        """Add finished runs, all or none."""
-        self._add("runs", runs)
-
-    def add_prediction(self, prediction: PredictionRecord) -> None:
-        """Add what ``finetune --auto`` chose and what came out."""
-        self._add("predictions", [prediction])
-
     def add_all(self, records: Sequence[Any]) -> None:
         """Add records of any kinds, all or none, those that others refer to first."""
         with self._transaction():
             for table, kind in KINDS.items():
                 self._insert(table, [record for record in records if isinstance(record, kind)])
-
-    def _add(self, table: str, records: Sequence[Any]) -> None:
-        with self._transaction():
-            self._insert(table, records)
 
     def _insert(self, table: str, records: Sequence[Any]) -> None:
         """Insert by statements whose parameters are columns; row by row it takes forty times as long."""
@@ -202,10 +170,14 @@ class Warehouse:
         ).fetchall()
         return rows
 
-    def feature_sets(self, source_ids: Sequence[str]) -> set[tuple[str, str, str]]:
-        """Return (task_id, source_id, feature_set) of all features of these sources."""
-        query = "SELECT DISTINCT task_id, source_id, feature_set FROM features WHERE list_contains(?, source_id)"
-        return set(self.connection.execute(query, [list(source_ids)]).fetchall())
+    def feature_names(self, source_ids: Sequence[str]) -> dict[tuple[str, str, str], set[str]]:
+        """Return (task_id, source_id, feature_set) -> names of the features of these sources."""
+        query = (
+            "SELECT task_id, source_id, feature_set, list(name) FROM features "
+            "WHERE list_contains(?, source_id) GROUP BY ALL"
+        )
+        found = self.connection.execute(query, [list(source_ids)]).fetchall()
+        return {(task_id, source_id, name_of_set): set(names) for task_id, source_id, name_of_set, names in found}
 
     def _all(self, table: str, kind: Callable[..., _Record]) -> list[_Record]:
         rows = self.connection.execute(f"SELECT {_columns(table)} FROM {table} ORDER BY {KEYS[table]}").fetchall()

@@ -21,7 +21,7 @@ class Worker:
         self.settings = settings
         self.device = torch.device("cpu")
         self.sources: list[Source] = []
-        self.task: tuple[str, int, Task] | None = None
+        self.task: tuple[str, int, str | None, Task] | None = None
         self.bundle: Bundle | None = None
 
     def hello(self) -> Hello:
@@ -54,13 +54,14 @@ class Worker:
         return str(pick_dtype(self.sources[source], recipe, self.device)).removeprefix("torch.")
 
     def open(self, data: str, source: int, image_px: int, dtype: str) -> Opened:
-        """Decode a task's pictures, unless it is the one in hand, and make a bundle of it and a source."""
+        """Decode a task's pictures, unless they are those in hand, and make a bundle of them and a source."""
         self.bundle = None
         before = survey(data).fingerprint
-        if self.task is None or self.task[:2] != (data, image_px):
+        if self.task is None or self.task[:3] != (data, image_px, before):
             self.task = None  # never two in memory
-            self.task = (data, image_px, read_task(data, image_px=image_px, max_bytes=self.settings.max_bytes // 2))
-        task = self.task[2]
+            task = read_task(data, image_px=image_px, max_bytes=self.settings.max_bytes // 2)
+            self.task = (data, image_px, before, task)
+        task = self.task[3]
         self.bundle = Bundle(
             task=task,
             source=self.sources[source],

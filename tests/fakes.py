@@ -134,17 +134,21 @@ def run_record(
 
 
 class InlineEngine:
-    """Workers in this process, one call after another; some die when they are asked for their n-th answer."""
+    """Workers in this process, one call after another; some die when they are asked for their n-th answer.
 
-    def __init__(self, new_worker, *, deaths=()):
-        self.new_worker, self.deaths, self.n_calls = new_worker, set(deaths), 0
-        self.workers, self.calls, self.asked = {}, [], []
+    Those whose numbers are in ``pending`` never find room, and so never answer.
+    """
+
+    def __init__(self, new_worker, *, deaths=(), pending=()):
+        self.new_worker, self.deaths, self.pending, self.n_calls = new_worker, set(deaths), set(pending), 0
+        self.workers, self.devices, self.calls, self.asked = {}, {}, [], []
 
     def start(self, worker, *, device_index=0):
-        self.workers[worker] = self.new_worker()
+        self.workers[worker], self.devices[worker] = self.new_worker(), device_index
 
     def call(self, worker, method, *arguments):
-        self.calls.append((worker, method, arguments))
+        if worker not in self.pending:
+            self.calls.append((worker, method, arguments))
         self.asked.append((worker, method, arguments))
 
     def wait(self, timeout_seconds):

@@ -74,6 +74,31 @@ def worker_pids(warehouse):
     return []
 
 
+def family_of(pid):
+    """Return a process and all that it has started, themselves or through others."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    family, n = {pid}, 0
+    while len(family) > n:
+        n = len(family)
+        family |= {child for child, parent in parents.items() if parent in family}
+    return family
+
+
+def listening_addresses(pids):
+    """Return the addresses at which processes take connections, as Linux writes them."""
+    sockets = set()
+    for pid in pids:
+        for file in Path(f"/proc/{pid}/fd").glob("*"):
+            with contextlib.suppress(OSError):
+                sockets.add(str(file.readlink()))
+    lines = [line for table in Path("/proc/net").glob("tcp*") for line in table.read_text().splitlines()[1:]]
+    rows = [line.split() for line in lines]
+    return {row[1].partition(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}
+
+
 def is_alive(pid):
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

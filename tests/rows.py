@@ -79,10 +79,6 @@ def make_run(scale=1.0, seed=0, *, n_right=3, **changes):
 def fill(path, *runs):
     """Make a warehouse with one task and these runs."""
     with open_warehouse(path) as store:
-        store.add_task(TASK)
-        store.add_source(SOURCE)
-        store.add_recipe(RecipeRecord(recipe_id=RECIPE.recipe_id, name="graduated", json=RECIPE.to_json()))
-        store.add_features([FEATURE])
-        store.add_prediction(PREDICTION)
-        store.add_runs(runs or [make_run()])
+        recipe = RecipeRecord(recipe_id=RECIPE.recipe_id, name="graduated", json=RECIPE.to_json())
+        store.add_all([TASK, SOURCE, recipe, FEATURE, PREDICTION, *(runs or [make_run()])])
     return path

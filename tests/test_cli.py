@@ -13,6 +13,7 @@ from PIL import Image
 from scalepred.cli import main
 from scalepred.config import GRID
 from scalepred.digits import write_digits
+from scalepred.engines import LocalEngine
 
 QUICK = {"epochs": 1, "image_px": 32, "batch_size": 16}
 
@@ -206,15 +207,27 @@ def test_a_model_is_not_overwritten_unless_asked(run, tmp_path, quick):
     assert (model / "model.safetensors").read_bytes() != before
 
 
+def test_recipes_of_the_same_name_are_refused(run, tmp_path, quick):
+    task, other = make_task(tmp_path / "task"), tmp_path / "other" / "quick.json"
+    other.parent.mkdir()
+    other.write_text(quick.read_text())
+    words = f"scalepred: --recipe {quick} and --recipe {other} have the same name: rename one of the files.\n"
+    assert run("harvest", task, "--recipe", quick, "--recipe", quick, "--recipe", other) == (2, "", words)
+
+
 @pytest.mark.slow
-def test_a_harvest_takes_several_folders_and_each_task_once(run, tmp_path, quick):
+def test_a_harvest_takes_several_folders_and_each_task_once_and_a_plan_leaves_no_worker(
+    run, tmp_path, quick, monkeypatch
+):
+    stopped, stop = [], LocalEngine.stop
+    monkeypatch.setattr(LocalEngine, "stop", lambda self: stopped.append(len(self._workers)) or stop(self))
     for number, place in enumerate(("tasks/a", "tasks/b", "other")):
         make_task(tmp_path / place, seed=number)
     places = (tmp_path / "tasks", tmp_path / "other", tmp_path / "tasks" / "a")
     code, out, err = run(
         "harvest", *places, "--recipe", quick, "--warehouse", tmp_path / "wh.duckdb", "--dry-run", "--json"
     )
-    assert (code, json.loads(out)["planned"]) == (0, 36), err
+    assert (code, json.loads(out)["planned"], stopped) == (0, 36, [1]), err
 
 
 @pytest.mark.slow

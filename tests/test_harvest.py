@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
 from collections import Counter
 from pathlib import Path
@@ -16,13 +17,23 @@ from PIL import Image
 import scalepred.harvest as module
 from scalepred.calls import WorkerSettings
 from scalepred.config import GRID, Recipe, baseline_of
-from scalepred.errors import DataError, ScalepredError, UsageError, VersionError, WarehouseBusyError, WeightsError
+from scalepred.errors import (
+    DamagedError,
+    DataError,
+    ScalepredError,
+    UsageError,
+    VersionError,
+    WarehouseBusyError,
+    WeightsError,
+)
 from scalepred.harvest import Harvest, Wanted, workers_that_fit
-from scalepred.journal import journal_of
+from scalepred.journal import Journal, journal_of
 from scalepred.predictor import train
+from scalepred.records import FeatureRecord
 from scalepred.table import build
 from scalepred.targets import unpack_correct
-from scalepred.warehouse import open_warehouse
+from scalepred.tasks import read_task
+from scalepred.warehouse import Warehouse, open_warehouse
 from scalepred.worker import Worker
 
 pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
@@ -53,12 +64,12 @@ def warehouse(tmp_path):
     return tmp_path / "w.duckdb"
 
 
-def harvest_of(data, warehouse, *, recipes=None, sources=("tiny",), deaths=(), dtype="float32", **wanted):
+def harvest_of(data, warehouse, *, recipes=None, sources=("tiny",), deaths=(), pending=(), dtype="float32", **wanted):
     settings = WorkerSettings(sources=tuple((name, None) for name in sources), device="cpu", dtype=dtype)
     asked = {"n_seeds": 1, "max_workers": 1, "lock_timeout_seconds": 0.2} | wanted
     return Harvest(
         Wanted(data=data, recipes=recipes or {"quick": QUICK}, warehouse=warehouse, **asked),
-        InlineEngine(lambda: Worker(settings), deaths=deaths),
+        InlineEngine(lambda: Worker(settings), deaths=deaths, pending=pending),
     )
 
 
@@ -248,6 +259,19 @@ def test_pictures_that_change_while_they_are_harvested_give_no_run_of_another_ta
     assert len(found["runs"]) == 36
 
 
+def test_pictures_that_change_between_two_sources_are_read_again(tasks, tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr("scalepred.worker.read_task", lambda *args, **kw: read.append(args) or read_task(*args, **kw))
+    worker = Worker(WorkerSettings(sources=(("tiny", None), ("other", None)), device="cpu"))
+    worker.hello()
+    first, second = (worker.open(tasks[0], source, 16, "float32") for source in (0, 1))
+    assert (first, len(read)) == (second, 1)
+    Image.new("RGB", (24, 24), (9, 200, 9)).save(tmp_path / "birds" / "dark" / "0.png")
+    third = worker.open(tasks[0], 0, 16, "float32")
+    assert third.fingerprint != first.fingerprint
+    assert third.task.task_id != first.task.task_id
+
+
 def test_features_are_computed_once_for_each_task_source_and_size(tasks, warehouse):
     everything = {"quick": QUICK, "frozen": FROZEN, "larger": LARGER}
     for recipes, n_asked in (({"quick": QUICK}, 2), ({"quick": QUICK}, 0), (everything, 2)):
@@ -338,6 +362,73 @@ def test_a_worker_may_die_at_any_call_and_every_run_is_done_once(tasks, warehous
     assert len(stored(warehouse)["features"]) > 5
     assert (harvest.failed, harvest.refused) == ({}, {})
     assert "a worker died" in (journal_of(warehouse).folder / "harvest.log").read_text()
+
+
+def test_a_worker_that_never_finds_room_is_not_waited_for(tasks, warehouse):
+    harvest = harvest_of(tasks[:1], warehouse, max_workers=3, deaths=[8], pending=[1, 3])  # 3 replaces one
+    harvest.plan()
+    last = list(itertools.islice(harvest.run(), 200))[-1]
+    assert (last.n_done, last.n_left) == (12, 0)
+    assert last.workers[1] == last.workers[3] == "starting"
+    assert len(stored(warehouse)["runs"]) == 12
+
+
+def test_features_whose_worker_dies_after_others_did_all_runs_are_computed_by_another(tasks, warehouse, monkeypatch):
+    harvest = harvest_of(tasks, warehouse, max_workers=3)
+    inline = harvest.engine
+    late = [True]
+
+    def wait(timeout_seconds):
+        inline.calls.sort(key=lambda call: (call[:2] == (0, "features"), call[1] == "features"))
+        if late and inline.calls and inline.calls[0][:2] == (0, "features"):
+            late.pop()
+            inline.deaths.add(inline.n_calls + 1)
+        return InlineEngine.wait(inline, timeout_seconds)
+
+    monkeypatch.setattr(inline, "wait", wait)
+    _, runs = go(harvest)
+    assert (len(runs), late) == (24, [])
+    of_tasks = Counter(feature.task_id for feature in stored(warehouse)["features"])
+    assert len(of_tasks) == 2
+    assert len(set(of_tasks.values())) == 1
+
+
+def test_a_worker_that_takes_anothers_place_takes_its_device(tasks, warehouse, monkeypatch):
+    real_hello = Worker.hello
+    monkeypatch.setattr(Worker, "hello", lambda self: dataclasses.replace(real_hello(self), n_devices=2))
+    harvest = harvest_of(tasks, warehouse, max_workers=2, deaths=[5])
+    go(harvest)
+    assert harvest.engine.devices == {0: 0, 1: 1, 2: 1}
+
+
+def test_deaths_at_the_start_count_from_the_last_worker_that_started(tasks, warehouse):
+    harvest = harvest_of(tasks[:1], warehouse, max_workers=2, deaths=[3, 5, 9, 11])
+    _, runs = go(harvest)
+    log = (journal_of(warehouse).folder / "harvest.log").read_text()
+    assert log.count("a worker died (starting)") == 3
+    assert len(runs) == 12
+
+
+@pytest.mark.parametrize("n_failures", [2, 3])
+def test_an_unexpected_error_in_the_start_of_another_worker_counts_as_a_death(
+    tasks, warehouse, monkeypatch, n_failures
+):
+    real_hello, n_asked = Worker.hello, itertools.count()
+
+    def hello(self):
+        if 1 <= next(n_asked) <= n_failures:
+            raise ZeroDivisionError("no")
+        return real_hello(self)
+
+    monkeypatch.setattr(Worker, "hello", hello)
+    harvest = harvest_of(tasks[:1], warehouse, max_workers=2)
+    if n_failures < 3:
+        assert len(go(harvest)[1]) == 12
+    else:
+        with pytest.raises(ScalepredError, match=r"3 workers died while they started\. ZeroDivisionError: no"):
+            go(harvest)
+    log = (journal_of(warehouse).folder / "harvest.log").read_text()
+    assert log.count("a worker failed to start: ZeroDivisionError: no\nTraceback (most recent call last)") == n_failures
 
 
 def test_a_run_that_three_workers_died_of_is_given_up_and_the_rest_goes_on(tasks, warehouse, monkeypatch):
@@ -446,6 +537,21 @@ def test_a_warehouse_that_is_busy_at_the_end_gets_its_runs_from_the_next_harvest
     assert len(stored(warehouse)["runs"]) == 12
 
 
+def test_a_harvest_that_is_stopped_while_the_disk_is_full_says_so_and_stops(tasks, warehouse, monkeypatch):
+    harvest = harvest_of(tasks[:1], warehouse)
+    harvest.plan()
+    running = harvest.run()
+    while harvest.n_done < 3:
+        next(running)
+
+    def full(*_, **__):
+        raise UsageError("no space left")
+
+    monkeypatch.setattr("scalepred.keeping.open_warehouse", full)
+    assert harvest.stop() == ["no space left"]
+    assert harvest.engine.workers == {}
+
+
 def test_a_lost_warehouse_is_made_again_from_the_journal(tasks, warehouse):
     go(harvest_of(tasks, warehouse))
     before = stored(warehouse)
@@ -493,6 +599,68 @@ def test_a_damaged_file_of_the_journal_costs_one_run(tasks, warehouse):
     assert (plan.n_stored, plan.n_runs) == (11, 1)
     assert progress[0].notes == ("1 damaged files of runs in the journal were set aside (.corrupt)",)
     assert [run.run_id for run in stored(warehouse)["runs"]] == [run.run_id for run in before]
+
+
+@pytest.mark.parametrize("kind", ["tasks", "sources", "recipes"])
+def test_what_runs_refer_to_is_written_again_if_it_is_lost(tasks, warehouse, kind):
+    go(harvest_of(tasks[:1], warehouse))
+    before = stored(warehouse)
+    warehouse.unlink()
+    for file in (journal_of(warehouse).folder / kind).rglob("*.json"):
+        file.write_bytes(b"{")
+    _, runs = go(harvest_of(tasks[:1], warehouse))
+    assert runs == []
+    assert stored(warehouse) == before
+
+
+def test_features_that_were_written_in_part_are_computed_again(tasks, warehouse, monkeypatch):
+    harvest, add = harvest_of(tasks[:1], warehouse), Journal.add
+
+    def full(self, record):
+        if isinstance(record, FeatureRecord) and len(self.keys("features")) == 3:
+            raise UsageError("no space left")
+        add(self, record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "add", full)
+        with pytest.raises(UsageError, match="no space left"):
+            go(harvest)
+    assert len(journal_of(warehouse).keys("features")) == 3
+    go(harvest_of(tasks[:1], warehouse))
+    whole = stored(warehouse)["features"]
+    assert len(whole) == 10
+
+
+def test_features_of_which_a_file_is_damaged_are_computed_again(tasks, warehouse):
+    go(harvest_of(tasks[:1], warehouse))
+    before = stored(warehouse)["features"]
+    warehouse.unlink()
+    for file in list((journal_of(warehouse).folder / "features").rglob("*.json"))[:2]:
+        file.write_bytes(file.read_bytes()[:50])
+    go(harvest_of(tasks[:1], warehouse))
+    assert [(f.name, f.value) for f in stored(warehouse)["features"]] == [(f.name, f.value) for f in before]
+    again = harvest_of(tasks[:1], warehouse)
+    assert go(again)[0].bundles == ()
+
+
+def test_damage_that_only_reading_shows_is_mended_too(tasks, warehouse, monkeypatch):
+    go(harvest_of(tasks[:1], warehouse))
+    before = stored(warehouse)
+    real, left = Warehouse.outcomes, ["a checksum is wrong"]
+
+    def outcomes(self, source_ids):
+        if left:
+            raise DamagedError(left.pop())
+        return real(self, source_ids)
+
+    monkeypatch.setattr(Warehouse, "outcomes", outcomes)
+    harvest = harvest_of(tasks[:1], warehouse)
+    with harvest.held():
+        plan = harvest.plan()
+        notes = [note for progress in harvest.run() for note in progress.notes]
+    assert (plan.n_stored, notes[0]) == (12, "THE WAREHOUSE WAS DAMAGED: a checksum is wrong")
+    assert len(list(warehouse.parent.glob("*.corrupt-*"))) == 1
+    assert stored(warehouse) == before
 
 
 # --- what a run's row holds -------------------------------------------------------------------------------------------

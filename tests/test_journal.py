@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from rows import FEATURE, NASTY, PREDICTION, RECIPE, SOURCE, TASK, make_run
 
-from scalepred.errors import UsageError
+from scalepred.errors import UsageError, WarehouseBusyError
 from scalepred.journal import KINDS, Journal, journal_of, key_of
 from scalepred.records import RecipeRecord
 
@@ -162,6 +163,23 @@ def test_a_second_harvest_is_kept_out_and_told_by_whom(journal):
             "Try again when that is done, or wait longer with --lock-timeout.\n"
         )
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "held\n"
+
+
+def test_a_holder_that_goes_while_it_is_looked_up_is_another_process(journal, monkeypatch):
+    def gone(self, **_):
+        raise FileNotFoundError(self)
+
+    with journal.held(lock_timeout_seconds=0):
+        monkeypatch.setattr(Path, "read_text", gone)
+        with pytest.raises(WarehouseBusyError, match="already: another process"), journal.held(lock_timeout_seconds=0):
+            pass
+
+
+def test_a_lock_that_cannot_be_had_is_an_error_that_names_the_journal(journal):
+    (journal.folder / "lock").mkdir(parents=True)
+    words = f"The journal {journal.folder} can't be written: "
+    with pytest.raises(UsageError, match=re.escape(words)), journal.held(lock_timeout_seconds=0):
+        pass
 
 
 def test_the_lock_of_a_killed_harvest_is_free(journal):

@@ -140,7 +140,7 @@ def test_a_schema_that_is_up_to_date_is_left_alone(path):
 
 def test_a_backup_holds_what_a_killed_writer_left_in_its_log(path, newer):
     with open_warehouse(path) as store:
-        store.add_run(make_run(2.0))
+        store.add_all([make_run(2.0)])
         log = path.with_name("w.duckdb.wal").read_bytes()
         database = path.read_bytes()
     path.write_bytes(database)

@@ -8,15 +8,29 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
-from harvests import command, finish, is_alive, n_journalled, numbers, wait_for, wanted_of, worker_pids
+from harvests import (
+    command,
+    family_of,
+    finish,
+    is_alive,
+    listening_addresses,
+    n_journalled,
+    numbers,
+    wait_for,
+    wanted_of,
+    worker_pids,
+)
 
+from scalepred.calls import WorkerSettings
 from scalepred.errors import UsageError
-from scalepred.ray_engine import default_gpus, room
+from scalepred.ray_engine import RayEngine, default_gpus, room
 
 N_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 N_THREADS = max(1, N_CORES // 2)  # as the local engine gives each of two workers, so that numbers are equal
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}  # as in /proc/net
 
 
 # --- how many workers -------------------------------------------------------------------------------------------------
@@ -29,13 +43,15 @@ N_THREADS = max(1, N_CORES // 2)  # as the local engine gives each of two worker
         ([{"CPU": 4}, {"CPU": 4}], 2, 0, (2, 4)),
         ([{"CPU": 4}, {"CPU": 4}], 3, 0, (3, 2)),
         ([{"CPU": 6}, {"CPU": 2}], 2, 0, (2, 3)),
-        ([{"CPU": 1}], 5, 0, (5, 1)),
+        ([{"CPU": 1}], 5, 0, (1, 1)),
+        ([{"CPU": 4}, {"CPU": 2}], 8, 0, (6, 1)),
         ([{"CPU": 8, "GPU": 2}, {"CPU": 8}], None, 0.25, (8, 1)),
         ([{"CPU": 8, "GPU": 1}, {"CPU": 8, "GPU": 1}], None, 0.3, (6, 1)),
-        ([{"CPU": 8, "GPU": 1}], 2, 1, (2, 1)),
+        ([{"CPU": 8, "GPU": 1}], 2, 1, (1, 1)),
+        ([{"CPU": 8, "GPU": 2}], 2, 0.5, (2, 1)),
     ],
 )
-def test_a_cluster_gets_a_worker_for_each_core_or_share_of_a_gpu_unless_told_otherwise(
+def test_a_cluster_gets_a_worker_for_each_core_or_share_of_a_gpu_or_fewer_if_fewer_are_asked_for(
     nodes, n_workers, gpus, expected
 ):
     assert room(nodes, n_workers=n_workers, gpus_per_worker=gpus) == expected
@@ -60,6 +76,36 @@ def test_a_worker_that_fits_nowhere_is_refused_before_it_is_waited_for():
 )
 def test_a_worker_has_a_whole_gpu_where_there_is_one_unless_told_otherwise(nodes, device, asked, expected):
     assert default_gpus(nodes, device=device, gpus_per_worker=asked) == expected
+
+
+class FakeRay:
+    """A cluster of one node that keeps what actors are started with."""
+
+    def __init__(self, resources):
+        self.resources, self.options_given = resources, []
+
+    def nodes(self):
+        return [{"Alive": True, "Resources": self.resources}]
+
+    def remote(self, *_):
+        return self
+
+    def options(self, **options):
+        self.options_given.append(options)
+        return self
+
+
+@pytest.mark.parametrize(("resources", "needs"), [
+    ({"CPU": 4}, {"num_cpus": 2}),
+    ({"CPU": 4, "GPU": 2}, {"num_cpus": 0, "num_gpus": 1.0}),
+])  # fmt: skip
+def test_an_actor_that_dies_or_fails_is_the_harvests_business_and_not_rays(monkeypatch, resources, needs):
+    ray = FakeRay(resources)
+    monkeypatch.setattr("scalepred.ray_engine._ray", lambda **_: ray)
+    monkeypatch.setattr("scalepred.ray_engine._connect", lambda *_: None)
+    engine = RayEngine(WorkerSettings(sources=()), n_workers=2)
+    engine.start(0)
+    assert (engine.n_workers, ray.options_given) == (2, [{**needs, "max_restarts": 0, "max_task_retries": 0}])
 
 
 # --- real clusters ----------------------------------------------------------------------------------------------------
@@ -135,15 +181,19 @@ def test_joining_a_cluster_that_asks_for_no_token_is_warned_about(wanted, addres
 
 @pytest.mark.slow
 def test_without_an_address_a_cluster_is_started_on_this_machine_only_and_a_signal_ends_all_of_it(
-    wanted, local, tmp_path
+    wanted, local, tmp_path, monkeypatch
 ):
+    monkeypatch.delenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")  # it has to be set by the command itself
     warehouse = tmp_path / "w.duckdb"
     arguments = command(wanted, warehouse, "--engine", "ray")
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         wait_for(lambda: process.poll() is not None or n_journalled(warehouse) >= 3)
+        listened_at = listening_addresses(family_of(process.pid))
         process.send_signal(signal.SIGTERM)
         said = process.communicate(timeout=60)[1]
     assert process.returncode == 130, said
+    assert listened_at <= LOOPBACK
+    assert listened_at or not Path("/proc/net/tcp").exists()
     found = re.search(r"interrupted: (\d+) runs done, (\d+) left; the same command goes on from here", said)
     assert found, said
     assert int(found[1]) == n_journalled(warehouse)

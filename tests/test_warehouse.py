@@ -124,7 +124,7 @@ text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 def test_any_run_comes_back_bit_for_bit(open_store, parts):
     run = dataclasses.replace(make_run(), **parts, run_id="any")
     open_store.connection.execute("DELETE FROM runs")
-    open_store.add_run(run)
+    open_store.add_all([run])
     (found,) = open_store.runs()
     assert repr(found) == repr(run)  # unlike ==, repr tells -0.0 from 0.0
 
@@ -138,9 +138,9 @@ def test_many_runs_are_added_all_or_none(path):
     bad = dataclasses.replace(make_run(2.0), status=None)
     with open_warehouse(path) as store:
         with pytest.raises(duckdb.ConstraintException):
-            store.add_runs([make_run(3.0), bad])
-        store.add_runs([])
-        store.add_run(make_run(4.0))
+            store.add_all([make_run(3.0), bad])
+        store.add_all([])
+        store.add_all([make_run(4.0)])
     assert [run.scale for run in sorted(everything(path)["runs"], key=lambda run: run.scale)] == [1.0, 4.0]
 
 
@@ -151,7 +151,7 @@ def test_many_runs_come_back_as_they_were_and_once_each(path, monkeypatch):
     runs = [make_run(2.0, seed=seed, epoch_losses=losses[: seed % 6], val_loss=seed / 7) for seed in range(20)]
     runs += [make_run(None, **odd), make_run(3.0, test_correct=bytes(range(256)), rates=[(0.1,) * 6, ()])]
     with open_warehouse(path) as store:
-        store.add_runs([*runs, *runs[:3], make_run(seconds=99.0)])
+        store.add_all([*runs, *runs[:3], make_run(seconds=99.0)])
     found = {run.run_id: run for run in everything(path)["runs"]}
     assert repr(found) == repr({run.run_id: run for run in sorted([*runs, make_run()], key=lambda run: run.run_id)})
 
@@ -160,8 +160,7 @@ def test_a_name_that_utf_8_cannot_hold_is_stored_as_it_is_shown(path):
     name = "caf\udce9"
     task = dataclasses.replace(TASK, task_id="odd", name=name, label_counts={name: 18, "b": 18})
     with open_warehouse(path) as store:
-        store.add_task(task)
-        store.add_prediction(dataclasses.replace(PREDICTION, prediction_id="odd", predicted={name: [name]}))
+        store.add_all([task, dataclasses.replace(PREDICTION, prediction_id="odd", predicted={name: [name]})])
         found = {task.task_id: task for task in store.tasks()}["odd"]
         predicted = {each.prediction_id: each for each in store.predictions()}["odd"].predicted
         assert store.verify() == []
@@ -225,7 +224,7 @@ def test_of_equal_scales_the_smallest_is_the_best(path, order):
 def test_means_that_differ_in_their_last_bits_are_equal(path):
     fill(path, *(make_run(2.0, seed=seed, n_right=n) for seed, n in enumerate((3, 3, 3))))
     with open_warehouse(path) as store:
-        store.add_run(dataclasses.replace(make_run(4.0), val_accuracy=0.6000000000000001))
+        store.add_all([dataclasses.replace(make_run(4.0), val_accuracy=0.6000000000000001)])
     assert query(path, "SELECT scale FROM best_scales")[1] == [(1.0,)]
 
 
@@ -667,7 +666,7 @@ def test_a_name_that_means_something_to_duckdb_is_a_file_all_the_same(tmp_path, 
     monkeypatch.chdir(tmp_path)
     shutil.copy(empty, tmp_path / name)
     with open_warehouse(Path(name)) as store:
-        store.add_task(TASK)
+        store.add_all([TASK])
     with open_warehouse(tmp_path / name, read_only=True) as store:
         assert store.tasks() == [TASK]
     assert [file.name for file in tmp_path.iterdir()] == [name]
@@ -762,7 +761,7 @@ def test_a_disk_that_fills_up_leaves_the_state_before_or_after(path):
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
             try:
                 with open_warehouse(path) as store:
-                    store.add_runs(runs)
+                    store.add_all(runs)
             except ScalepredError as error:
                 said = str(error)
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -829,7 +828,7 @@ def test_a_held_warehouse_is_waited_for(path):
         with open_warehouse(path) as store:
             print("held", flush=True)
             time.sleep(0.5)
-            store.add_run(make_run(2.0))
+            store.add_all([make_run(2.0)])
     """
     with start(code, path) as holder:
         assert holder.stdout.readline() == "held\n"
@@ -856,8 +855,8 @@ def test_a_warehouse_open_in_this_process_in_another_mode_is_busy_and_stays_lock
 
 def test_a_warehouse_may_be_opened_twice_in_one_mode(path):
     with open_warehouse(path) as one, open_warehouse(path) as other:
-        one.add_run(make_run(2.0))
-        other.add_run(make_run(3.0))
+        one.add_all([make_run(2.0)])
+        other.add_all([make_run(3.0)])
         assert len(one.runs()) == 3
     with open_warehouse(path, read_only=True) as one, open_warehouse(path, read_only=True) as other:
         assert one.runs() == other.runs()
@@ -869,7 +868,7 @@ def test_processes_that_make_one_warehouse_at_once_lose_nothing(tmp_path):
         print("ready", flush=True)
         sys.stdin.readline()
         with open_warehouse(path, lock_timeout_seconds=60) as store:
-            store.add_run(make_run(seed=os.getpid()))
+            store.add_all([make_run(seed=os.getpid())])
     """
     programs = [start(code, tmp_path / "w.duckdb") for _ in range(3)]
     for program in programs:
@@ -888,7 +887,7 @@ def test_a_killed_writer_loses_no_run_that_was_added(path, read_only):
     code = """
         with open_warehouse(path) as store:
             for scale in range(2, 7):
-                store.add_run(make_run(float(scale)))
+                store.add_all([make_run(float(scale))])
             store.connection.execute("BEGIN")
             store.connection.execute("DELETE FROM tasks")
             os.kill(os.getpid(), signal.SIGKILL)
@@ -1026,7 +1025,7 @@ RANDOM_DAMAGE = """
                 runs, problems = store.runs(), store.verify()
                 store.status()
                 if not read_only:
-                    store.add_run(make_run(5.0))
+                    store.add_all([make_run(5.0)])
                     store.connection.execute("CHECKPOINT")
         except DamagedError:
             return "damaged"
@@ -1047,7 +1046,7 @@ RANDOM_DAMAGE = """
 def test_random_damage_gives_a_typed_error_or_sound_rows_and_never_a_crash(path, how):
     with open_warehouse(path) as store:
         for seeds in (range(20), range(20, 60)):
-            store.add_runs([make_run(1.5, seed) for seed in seeds])
+            store.add_all([make_run(1.5, seed) for seed in seeds])
         path.with_name("log").write_bytes(path.with_name("w.duckdb.wal").read_bytes())
         path.with_name("whole").write_bytes(path.read_bytes())
     with start(RANDOM_DAMAGE, path, str(len(how)), how, "30") as program:

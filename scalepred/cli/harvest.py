@@ -99,7 +99,7 @@ def harvest(
     if weights is not None and len(names) > 1:
         raise UsageError("--weights belongs to one source: give one --source with it.")
     data = list(dict.fromkeys(task for each in tasks for task in find_tasks(each)))
-    recipes = {Path(name).stem: load_recipe(name) for name in recipe or _default_recipe(names)}
+    recipes = {stem: load_recipe(name) for stem, name in _by_stem(recipe or _default_recipe(names)).items()}
     settings = WorkerSettings(
         sources=tuple((name, weights) for name in names), device=device, max_bytes=int(memory * 1e9), dtype=dtype
     )
@@ -119,17 +119,16 @@ def harvest(
         lock_timeout_seconds=lock_timeout,
     )
     work = Harvest(wanted, carrier)
-    with work.held():
-        try:
+    try:
+        with work.held():
             plan = work.plan()
-        except BaseException:
-            work.stop()
-            raise
-        render.show_plan(plan, warehouse=path)
-        if len(plan.refused) == len(wanted.data):
-            raise DataError(f"None of the {len(wanted.data)} tasks can be harvested.")
-        if not dry_run:
-            _run(work, plan, json=json)
+            render.show_plan(plan, warehouse=path)
+            if len(plan.refused) == len(wanted.data):
+                raise DataError(f"None of the {len(wanted.data)} tasks can be harvested.")
+            if not dry_run:
+                _run(work, plan, json=json)
+    finally:
+        carrier.stop()
     _conclude(work, plan, json=json, dry_run=dry_run)
 
 
@@ -140,6 +139,16 @@ def _default_recipe(sources: list[str]) -> list[str]:
     if len(defaults) > 1:
         raise UsageError(f"These sources have different recipes by default, {' and '.join(defaults)}: give --recipe.")
     return defaults
+
+
+def _by_stem(names: list[str]) -> dict[str, str]:
+    """Return recipes by what the warehouse calls them: their own name, or that of their file."""
+    by_stem: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        other = by_stem.setdefault(Path(name).stem, name)
+        if other != name:
+            raise UsageError(f"--recipe {other} and --recipe {name} have the same name: rename one of the files.")
+    return by_stem
 
 
 def _ray(
