@@ -9,10 +9,15 @@ MEAN = STD = (127.5, 127.5, 127.5)
 
 
 class Block(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut, which is a 1 x 1 convolution where the shape changes."""
+    """Two 3 x 3 convolutions beside a shortcut, which is a 1 x 1 convolution where the shape changes.
+
+    The shortcut picks its pixels before it convolves them: a convolution with a stride does the same, but oneDNN (of
+    torch 2.14, with AVX-512) writes beyond its memory there when channels are no multiple of 16 and pictures are odd.
+    """
 
     def __init__(self, n_in: int, n_out: int, *, stride: int) -> None:
         super().__init__()
+        self.stride = stride
         self.body = nn.Sequential(
             nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False),
             nn.BatchNorm2d(n_out),
@@ -22,12 +27,13 @@ class Block(nn.Module):
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or n_in != n_out:
-            self.shortcut = nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride=stride, bias=False), nn.BatchNorm2d(n_out))
+            self.shortcut = nn.Sequential(nn.Conv2d(n_in, n_out, 1, bias=False), nn.BatchNorm2d(n_out))
         self.join = nn.ReLU(inplace=True)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return (n, n_out, h / stride, w / stride) for (n, n_in, h, w)."""
-        joined: Tensor = self.join(self.body(inputs) + self.shortcut(inputs))
+        picked = inputs[:, :, :: self.stride, :: self.stride]
+        joined: Tensor = self.join(self.body(inputs) + self.shortcut(picked))
         return joined
 
 
