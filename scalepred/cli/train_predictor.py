@@ -47,7 +47,8 @@ def train_predictor(
             "run `scalepred harvest` until it has."
         )
     notes = out.notes()
-    notes.print(f"training on {len(harvested.table.names)} tasks of {len(set(harvested.table.origins))} origins")
+    n_tasks, n_origins = len(set(harvested.table.names)), len(set(harvested.table.origins))
+    notes.print(f"training on {len(harvested.table.names)} grids of {n_tasks} tasks of {n_origins} origins")
     predictor, evaluation = train_and_evaluate(harvested, seed=seed)
     described = facts(predictor, harvested, sources, recipes, label=label)
     save(described, folder)
