@@ -16,7 +16,7 @@ from rows import SOURCE, TASK, make_run
 
 from benchmarks import snapshot
 from benchmarks.wild import __main__ as wild
-from benchmarks.wild import counts, cut, gather, glyphs, pilot
+from benchmarks.wild import counts, cut, gather, glyphs, held_out, pilot
 from benchmarks.wild.contact import write_sheets
 from benchmarks.wild.cut import Picture, Sides, plans, split_sides
 from benchmarks.wild.harvest import Stage, chosen, harvest_command
@@ -405,6 +405,15 @@ def test_equal_recipes_rarely_win_clearly():
     clear = [abs(pilot._apart(one, other, run_noise=noise)) > pilot.CLEAR for one, other in right]
     assert 0.01 < np.mean(clear) < 0.06
     assert pilot.seed_noise([right[0, :, :1]]) == RUN_NOISE
+
+
+def test_origins_of_one_package_are_held_out_together():
+    rows = pilot_rows(best={})
+    grid = rows.harvested.table
+    origins = ("clipart-animals", "clipart-food", "my own")
+    named = replace(rows.harvested, table=replace(grid, origins=tuple(origins[i % 3] for i in range(len(grid.names)))))
+    assert held_out.by_package(named).table.origins[:3] == ("openclipart-png", "openclipart-png", "my own")
+    assert held_out.tables(rows) == []  # too few packages
 
 
 def pilot_rows(best):

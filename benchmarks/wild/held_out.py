@@ -19,6 +19,7 @@ from benchmarks.snapshot import Rows, load
 from benchmarks.wild.origins import ORIGINS
 from scalepred.card import HEADINGS, cells
 from scalepred.evaluate import leave_one_origin_out
+from scalepred.predictor import MIN_ORIGINS
 from scalepred.table import Harvested
 
 
@@ -33,6 +34,8 @@ def main() -> None:
 
 def tables(rows: Rows) -> list[Table]:
     """Return a table for each source and recipe that enough packages have met."""
+    if len(set(by_package(rows.harvested).table.origins)) < MIN_ORIGINS:
+        return []
     names = {each.source_id: each.name for each in rows.sources} | {each.recipe_id: each.name for each in rows.recipes}
     found = []
     for group in leave_one_origin_out(by_package(rows.harvested)).groups:
