@@ -19,6 +19,11 @@ OVERVIEW = ("source", "recipe", "tasks", "origins", "best fixed scale", "predict
 HEADINGS = ("method", "jobs", "accuracy", "gain", "mean regret", "gap closed", "over a point worse")
 """Headings of the table of all groups, and of that of each."""
 
+NONE_PREDICTED = (
+    f"Nothing is predicted: no source has met {MIN_ORIGINS} origins with one recipe. "
+    "The best fixed scale of each is used."
+)
+
 
 def facts(
     predictor: Predictor,
@@ -85,6 +90,8 @@ def _how_it_does(predictor: Predictor) -> list[str]:
     if predictor.booster is None:
         return [f"Nothing is predicted: fewer than {MIN_ORIGINS} origins. The best fixed scale is used for every task."]
     found = predictor.evaluation
+    if not found["groups"]:
+        return [NONE_PREDICTED]
     lines = [
         "Every origin held out in turn; accuracies on test pictures that chose nothing. Gains are against the best "
         "fixed scale, in points, with 95 % bootstrap intervals over origins. The honest best, and regret and gap "

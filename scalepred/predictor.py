@@ -646,7 +646,8 @@ def _wrong_values(manifest: dict[str, Any]) -> list[str]:
         "neighbours": bool(near),
         "gain_errors": _are_numbers(m["gain_errors"]),
         "evaluation": isinstance(m["evaluation"], dict),
-        "facts": isinstance(m["facts"], dict),
+        "facts": isinstance(m["facts"], dict)
+        and all(_are_names(m["facts"].get(name, {})) for name in ("recipes", "recipe_fields")),
         "model_sha256": m["model_sha256"] is None or isinstance(m["model_sha256"], str),
         "predictor_id": isinstance(m["predictor_id"], str),
     }
@@ -682,6 +683,10 @@ def _has_fields(value: Any, kind: type) -> bool:
 
 def _are(is_one: Callable[[Any], bool], values: Any) -> bool:
     return isinstance(values, list) and all(is_one(value) for value in values)
+
+
+def _are_names(values: Any) -> bool:
+    return isinstance(values, dict) and all(isinstance(value, str) for value in values.values())
 
 
 def _are_numbers(values: Any, n: int | None = None) -> bool:

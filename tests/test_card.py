@@ -1,13 +1,16 @@
 """The card says what a predictor was trained on and how it does, in words that are true of it."""
 
 import dataclasses
+import io
 import math
 
 import pytest
 from fakes import QUICK, as_harvested, curve_table, source_record
+from rich.console import Console
 
 from scalepred import evaluate
 from scalepred.card import HEADINGS, OVERVIEW, card, cells, facts, write_card
+from scalepred.cli.render import show_evaluation
 from scalepred.evaluate import Row
 from scalepred.predictor import train
 from scalepred.records import RecipeRecord
@@ -92,6 +95,19 @@ def test_the_card_of_few_origins_claims_nothing():
     assert text.startswith("# Scale predictor\n")
     assert "Nothing is predicted: fewer than 8 origins. The best fixed scale is used for every task." in text
     assert "|" not in text
+
+
+def test_where_every_source_has_met_few_origins_card_and_command_say_so():
+    table = curve_table(10, per_origin=1)
+    harvested = as_harvested(dataclasses.replace(table, source_ids=("source-a",) * 5 + ("source-b",) * 5))
+    predictor, found = evaluate.train_and_evaluate(harvested)
+    assert found.groups == ()
+    told = facts(predictor, harvested, [], [], label="")
+    shown = Console(record=True, file=io.StringIO(), width=200)
+    show_evaluation(shown, told, found)
+    for text in (card(told), shown.export_text()):
+        assert "Nothing is predicted: no source has met 8 origins with one recipe." in text
+        assert "|" not in text
 
 
 def test_sources_and_recipes_that_were_not_used_are_not_named():

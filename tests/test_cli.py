@@ -269,6 +269,16 @@ def test_three_commands_lead_from_tasks_to_a_predicted_scale(run, tmp_path, quic
     assert kept == [(job["choice"]["scale"], job["choice"]["by"], job["metrics"]["val_accuracy"])]
 
 
+def test_sources_of_several_default_recipes_are_harvested_with_a_given_one_alone(run, tmp_path):
+    domain = tmp_path / "domain"
+    domain.mkdir()
+    (domain / "source.json").write_text("{}", encoding="utf-8")
+    sources = ("--source", "efficientnet_lite0", "--source", domain)
+    code, _, err = run("harvest", make_task(tmp_path / "task"), *sources, "--dry-run")
+    assert code == 2
+    assert "These sources have different recipes by default, frozen-statistics and graduated: give --recipe." in err
+
+
 @pytest.mark.slow
 def test_with_too_few_tasks_the_best_fixed_scale_is_kept_and_used(run, tmp_path, quick):
     task, warehouse, predictor = make_task(tmp_path / "task"), tmp_path / "wh.duckdb", tmp_path / "predictor"

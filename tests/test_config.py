@@ -171,5 +171,6 @@ def test_pretrained_networks_keep_their_statistics_and_those_of_a_domain_do_not(
     assert default_recipe("efficientnet_lite0") == default_recipe("timm/resnet18") == "frozen-statistics"
     assert default_recipe(str(tmp_path)) == "graduated"
     frozen, paper = RECIPES["frozen-statistics"], RECIPES["graduated"]
+    assert frozen.recipe_id == "df844e842eded2247a7569562b045d25"
     assert stage_rates(frozen, 10) == pytest.approx(stage_rates(paper, 1))
     assert baseline_of(frozen) == dataclasses.replace(baseline_of(paper), batchnorm="frozen")

@@ -432,6 +432,12 @@ def test_a_field_of_a_wrong_kind_is_refused(folder, name, value):
         assert name in refusal(folder)
 
 
+@pytest.mark.parametrize("facts", [{"recipes": []}, {"recipe_fields": {"id": 7}}, {"recipe_fields": "x"}])
+def test_recipes_that_are_no_texts_are_refused(folder, facts):
+    rewrite(folder, lambda manifest: manifest.update(facts=facts))
+    assert refusal(folder) == "predictor.json has no sound facts"
+
+
 def _first_group(**changes):
     return lambda manifest: manifest["groups"][0].update(changes)
 

@@ -381,6 +381,7 @@ def test_the_pilots_variants_differ_in_one_thing_each():
         changed.append([{name for name in other if other[name] != first.get(name)} for other in others])
     assert changed[0] == [{"batchnorm"}, {"augmentation"}, {"augmentation"}, {"schedule"}, {"warmup_epochs"}]
     assert changed[1] == [{"augmentation"}, {"schedule"}]
+    assert changed[2] == [{"batchnorm", "multipliers"}]
     assert pilot.VARIANTS["graduated"] == RECIPES["graduated"]
 
 

@@ -60,15 +60,17 @@ PILOT = Stage(
     recipes=pilot.VARIANTS,
     tasks=pilot.TASKS,
 )
+SECOND_PILOT = Stage(
+    what="frozen statistics at a tenth of the rates",
+    sources=(DEFAULT_SOURCE,),
+    recipes=pilot.SECOND,
+    tasks=pilot.TASKS,
+)
 STAGES = {
     "pilot": PILOT,
-    "pilot-frozen": Stage(
-        what="frozen statistics at a tenth of the rates",
-        sources=(DEFAULT_SOURCE,),
-        recipes=pilot.SECOND,
-        tasks=pilot.TASKS,
-    ),
-    "pilot-repeats": replace(PILOT, what="the same, two more seeds", n_seeds=3),
+    "pilot-frozen": SECOND_PILOT,
+    "pilot-repeats": replace(PILOT, what="recipes compared, two more seeds", n_seeds=3),
+    "pilot-frozen-repeats": replace(SECOND_PILOT, what="the second round, two more seeds", n_seeds=3),
     "core": Stage(what="a task of each origin", sources=(DEFAULT_SOURCE,), recipes=FROZEN, n_tasks=68, max_train=200),
     "core-domains": Stage(
         what="the same on the domains' sources", sources=DOMAIN_SOURCES, recipes=PAPER, n_tasks=68, max_train=200

@@ -4,7 +4,8 @@
     python -m benchmarks.wild.pilot FILE
 
 Every variant differs from the first of its round in one thing. The second round is of the ImageNet network alone: with
-frozen statistics its best scale was at the low end of the grid, so here its multipliers are a tenth.
+frozen statistics its best scale was at the low end of the grid, so here its multipliers are a tenth. The last compares
+these with the paper's recipe, on all tasks that have met both.
 FILE is a DuckDB file or a snapshot's folder. Prints, for each round and source, the mean test accuracy of every variant
 at its best fixed scale, found without the task's origin, what that gains over the round's first at its own, the mean of
 the honest best scales of tasks with several seeds, on how many tasks it wins clearly, and which share of its grid
@@ -43,7 +44,8 @@ SECOND = {
     "frozen-crop": replace(FROZEN, augmentation="crop"),
     "frozen-cosine": replace(FROZEN, schedule="cosine"),
 }
-ROUNDS = (VARIANTS, SECOND)
+DEFAULTS = {name: RECIPES[name] for name in ("graduated", "frozen-statistics")}
+ROUNDS = (VARIANTS, SECOND, DEFAULTS)
 """The first of each is what the others are compared with."""
 
 TASKS = (
@@ -76,7 +78,7 @@ def compared(rows: Rows, variants: Mapping[str, Recipe], source_id: str, source_
         if source == source_id
     }
     ids = [recipe.recipe_id for recipe in variants.values()]
-    tasks = [task for task in TASKS if all((recipe_id, task) in found for recipe_id in ids)]
+    tasks = [task for task in sorted(set(grid.names)) if all((recipe_id, task) in found for recipe_id in ids)]
     table = Table("recipe", "best fixed", "accuracy", "gain", "honest best", "wins / losses", "diverged", "head only")
     table.title = f"{source_name}: {len(tasks)} tasks"
     if not tasks:

@@ -29,11 +29,7 @@ def harvest(
     weights: options.Weights = None,
     recipe: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A recipe; may be given several times. Default: frozen-statistics, and graduated for a folder of "
-            "`pretrain`.",
-            show_default=False,
-        ),
+        typer.Option(help=f"A recipe; may be given several times. {options.USUAL_RECIPE}", show_default=False),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Runs of every point of the grid.", min=1)] = 1,
     warehouse: options.WarehouseFile = None,

@@ -25,13 +25,11 @@ Weights = Annotated[
     Path | None,
     typer.Option(help="The source's weights, .safetensors or .pth, instead of a download.", show_default=False),
 ]
+USUAL_RECIPE = "Default: frozen-statistics, and graduated for a folder of `pretrain`."
 RecipeName = Annotated[
     str | None,
     typer.Option(
-        "--recipe",
-        help="A recipe's name, or a JSON file with its fields. Default: frozen-statistics, and graduated for a folder "
-        "of `pretrain`.",
-        show_default=False,
+        "--recipe", help=f"A recipe's name, or a JSON file with its fields. {USUAL_RECIPE}", show_default=False
     ),
 ]
 WarehouseFile = Annotated[

@@ -20,18 +20,18 @@ def predict(
     from scalepred import auto
     from scalepred.cli import output as out
     from scalepred.cli import render
-    from scalepred.config import load_recipe
+    from scalepred.config import default_recipe, load_recipe
     from scalepred.devices import pick_device, pick_dtype
     from scalepred.predictor import load
     from scalepred.sources import check_takes, load_source
     from scalepred.tasks import read_task
 
+    recipe_name = recipe or default_recipe(source)
+    settings = load_recipe(recipe_name)
     loaded = load(options.predictor_path(predictor))
     network = load_source(source, weights=weights)
     if recipe is None:
-        recipe, settings = auto.usual_recipe(loaded, network, source)
-    else:
-        settings = load_recipe(recipe)
+        recipe_name, settings = auto.usual_recipe(loaded, network, source)
     check_takes(network.architecture, image_px=settings.image_px)
     task = render.read(
         read_task, data, image_px=settings.image_px, on_bad_image=on_bad_image, max_megapixels=max_megapixels
@@ -43,6 +43,6 @@ def predict(
         out.print_json(predicted.to_json())
         return
     render.show_inspection(out.notes(), task.inspection)
-    out.console().print(f"recipe: {out.safe(recipe)}")
+    out.console().print(f"recipe: {out.safe(recipe_name)}")
     render.show_choice(out.console(), predicted.choice)
     render.show_curve(out.console(), predicted)

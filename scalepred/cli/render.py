@@ -297,7 +297,7 @@ def show_evaluation(console: "Console", predictor: "Predictor", evaluation: "Eva
     """Show how the predictor does on held-out origins, or why nothing is predicted."""
     from dataclasses import asdict
 
-    from scalepred.card import HEADINGS, OVERVIEW, cells, names, overview_cells
+    from scalepred.card import HEADINGS, NONE_PREDICTED, OVERVIEW, cells, names, overview_cells
     from scalepred.predictor import MIN_ORIGINS
 
     if evaluation is None:
@@ -309,14 +309,17 @@ def show_evaluation(console: "Console", predictor: "Predictor", evaluation: "Eva
         )
         return
     groups = [asdict(group) for group in evaluation.groups]
+    if not groups:
+        console.print(NONE_PREDICTED)
+        return
     if len(groups) > 1:
         console.print("every origin held out in turn; accuracy at the best fixed scale, and gains over it in points:")
         console.print(table(OVERVIEW, [[safe(cell) for cell in overview_cells(predictor, group)] for group in groups]))
-    for group in groups[:1]:
-        source, recipe = names(predictor, group)
-        console.print(
-            f"{safe(source)} with recipe {safe(recipe)}, most harvested: {group['n_tasks']} tasks, "
-            f"{group['n_origins']} origins held out in turn:"
-        )
-        console.print(table(HEADINGS, [cells(row, group["n_tasks"]) for row in group["rows"]]))
-        console.print(f"the predictor left the fixed scale for {group['n_moved']} of {group['n_tasks']} held-out tasks")
+    most = groups[0]
+    source, recipe = names(predictor, most)
+    console.print(
+        f"{safe(source)} with recipe {safe(recipe)}: {most['n_tasks']} tasks, "
+        f"{most['n_origins']} origins held out in turn:"
+    )
+    console.print(table(HEADINGS, [cells(row, most["n_tasks"]) for row in most["rows"]]))
+    console.print(f"the predictor left the fixed scale for {most['n_moved']} of {most['n_tasks']} held-out tasks")
