@@ -269,6 +269,21 @@ def test_three_commands_lead_from_tasks_to_a_predicted_scale(run, tmp_path, quic
     assert kept == [(job["choice"]["scale"], job["choice"]["by"], job["metrics"]["val_accuracy"])]
 
 
+@pytest.mark.slow
+def test_the_default_path_needs_no_network(run, tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError(f"reached for the network: {arguments}")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    recipe = tmp_path / "short.json"
+    recipe.write_text('{"epochs": 1, "batchnorm": "frozen"}', encoding="utf-8")
+    task, output = make_task(tmp_path / "task"), tmp_path / "model"
+    code, out, err = run("finetune", task, "--auto", "--recipe", recipe, "--output", output, "--json")
+    assert code == 0, err
+    assert json.loads(out)["output"] == str(output)
+
+
 def test_sources_of_several_default_recipes_are_harvested_with_a_given_one_alone(run, tmp_path):
     domain = tmp_path / "domain"
     domain.mkdir()

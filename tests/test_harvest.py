@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 import torch
@@ -575,6 +576,26 @@ def test_a_damaged_warehouse_is_set_aside_and_made_again_from_the_journal(tasks,
     assert plan.n_stored == 12
     assert notes[0].startswith("THE WAREHOUSE WAS DAMAGED: ")
     (aside,) = warehouse.parent.glob("*.corrupt-*")
+    assert aside.read_bytes() == broken
+    assert stored(warehouse) == before
+
+
+def test_a_damaged_log_of_the_database_is_set_aside_with_it_and_nothing_is_lost(tasks, warehouse):
+    go(harvest_of(tasks[:1], warehouse))
+    before = stored(warehouse)
+    log = warehouse.with_name(f"{warehouse.name}.wal")
+    with duckdb.connect(str(warehouse)) as connection:
+        connection.execute("SET wal_autocheckpoint = '1GB'")
+        connection.execute("CREATE TABLE more AS SELECT * FROM range(1000)")
+        broken = bytearray(log.read_bytes())
+    broken[len(broken) // 2] ^= 255
+    log.write_bytes(broken)
+    harvest = harvest_of(tasks[:1], warehouse)
+    with harvest.held():
+        assert harvest.plan().n_stored == 12
+        notes = [note for progress in harvest.run() for note in progress.notes]
+    assert notes[0].startswith("THE WAREHOUSE WAS DAMAGED: ")
+    (aside,) = warehouse.parent.glob("*.corrupt-*.wal")
     assert aside.read_bytes() == broken
     assert stored(warehouse) == before
 

@@ -997,6 +997,13 @@ def test_duckdb_never_reaches_for_the_network(path):
             assert store.connection.execute(f"SELECT current_setting('{name}')").fetchone() == (False,)
 
 
+def test_a_query_that_got_through_could_not_unlock_the_settings(path, monkeypatch):
+    fill(path)
+    monkeypatch.setattr(module, "_check_query", lambda connection, sql: None)
+    with pytest.raises(UsageError, match="the configuration has been locked"):
+        query(path, "SET threads = 2")
+
+
 # --- damage and what is set aside ---
 
 
