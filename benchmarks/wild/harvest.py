@@ -66,55 +66,44 @@ SECOND_PILOT = Stage(
     recipes=pilot.SECOND,
     tasks=pilot.TASKS,
 )
+CORE = Stage(what="a task of each origin", sources=(DEFAULT_SOURCE,), recipes=FROZEN, n_tasks=68, max_train=200)
+LARGE = (
+    *("clipart-transport-010", "sky-land-a", "widelands-amazons-a", "clipart-people-a", "stamps-animals-all"),
+    *("clipart-recreation-a", "clipart-cards-020", "clipart-computer-b"),
+    *("hedgewars-themes-c", "clipart-shapes-a", "stamps-kinds-b", "clipart-places-020", "clipart-animals-b"),
+)
+"""Of the core's tasks, those whose pictures have 128 pixels or more; the first eight have 140 to 256."""
+SMALL = (
+    *("alphabet-devanagari-010", "widelands-critters-c", "emoji-symbols-a", "letters-greek-010", "freeciv-kinds-a"),
+    *("pingus-ground-b", "supertux-tiles-c", "family-sans-010", "hedgewars-kinds-010", "icons-faenza-c"),
+    "scripts-living-a",
+)
+"""Of the core's tasks, some whose pictures have 26 to 96 pixels: what does enlarging alone do?"""
 STAGES = {
     "pilot": PILOT,
     "pilot-frozen": SECOND_PILOT,
     "pilot-repeats": replace(PILOT, what="recipes compared, two more seeds", n_seeds=3),
     "pilot-frozen-repeats": replace(SECOND_PILOT, what="the second round, two more seeds", n_seeds=3),
-    "core": Stage(what="a task of each origin", sources=(DEFAULT_SOURCE,), recipes=FROZEN, n_tasks=68, max_train=200),
-    "core-domains": Stage(
-        what="the same on the domains' sources", sources=DOMAIN_SOURCES, recipes=PAPER, n_tasks=68, max_train=200
-    ),
-    "lite1": Stage(
-        what="a second ImageNet network",
-        sources=("efficientnet_lite1",),
-        recipes=FROZEN,
-        n_tasks=40,
-        max_train=200,
-    ),
+    "core": CORE,
+    "core-domains": replace(CORE, what="the same on the domains' sources", sources=DOMAIN_SOURCES, recipes=PAPER),
+    "lite1": replace(CORE, what="a second ImageNet network", sources=("efficientnet_lite1",), n_tasks=40),
     "128px": Stage(
         what="larger pictures",
         sources=(DEFAULT_SOURCE,),
         recipes={"frozen-statistics-128": replace(DEFAULT, image_px=128)},
-        n_tasks=24,
-        max_train=160,
+        tasks=LARGE + SMALL,
     ),
     "224px": Stage(
         what="pictures of the size of photographs",
         sources=(DEFAULT_SOURCE,),
         recipes={"frozen-statistics-224": replace(DEFAULT, image_px=224)},
-        n_tasks=8,
-        max_train=80,
+        tasks=LARGE[:8],
     ),
-    "core-repeats": Stage(
-        what="two more seeds of the default source",
-        sources=(DEFAULT_SOURCE,),
-        recipes=FROZEN,
-        n_tasks=68,
-        max_train=200,
-        n_seeds=3,
-    ),
+    "core-repeats": replace(CORE, what="two more seeds of the default source", n_seeds=3),
     "imagenet": Stage(what="the default source", sources=(DEFAULT_SOURCE,), recipes=FROZEN, n_tasks=200),
     "paper": Stage(what="the paper's recipe", sources=(DEFAULT_SOURCE,), recipes=PAPER, n_tasks=40, max_train=200),
     "domains": Stage(what="the domains' sources", sources=DOMAIN_SOURCES, recipes=PAPER, n_tasks=120, max_train=10_000),
-    "domain-repeats": Stage(
-        what="two more seeds of these",
-        sources=DOMAIN_SOURCES,
-        recipes=PAPER,
-        n_tasks=68,
-        max_train=200,
-        n_seeds=3,
-    ),
+    "domain-repeats": replace(CORE, what="two more seeds of these", sources=DOMAIN_SOURCES, recipes=PAPER, n_seeds=3),
 }
 
 
