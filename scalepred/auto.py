@@ -1,7 +1,9 @@
 """The one job: look at a task, choose its scale, finetune once, and keep what came out."""
 
+import dataclasses
 import datetime
 import importlib.resources
+import math
 import time
 import uuid
 from collections.abc import Callable
@@ -111,6 +113,17 @@ def usual_recipe(predictor: Predictor, source: Source, source_name: str) -> tupl
     return names[most], Recipe.from_json(fields[most])
 
 
+def other_sizes(predictor: Predictor, recipe: Recipe) -> dict[str, int]:
+    """Return the recipes of a predictor that differ from this one in picture size alone: ids -> size, nearest first."""
+    met = {recipe_id: Recipe.from_json(text) for recipe_id, text in predictor.facts.get("recipe_fields", {}).items()}
+    sizes = {
+        recipe_id: other.image_px
+        for recipe_id, other in met.items()
+        if other != recipe and dataclasses.replace(other, image_px=recipe.image_px) == recipe
+    }
+    return dict(sorted(sizes.items(), key=lambda each: abs(math.log(each[1] / recipe.image_px))))
+
+
 def predict(
     task: Task, source: Source, predictor: Predictor, *, recipe: Recipe, device: torch.device, dtype: torch.dtype
 ) -> Prediction:
@@ -119,7 +132,13 @@ def predict(
     found = compute_features(source, task.train, n_classes=len(task.classes), device=device, dtype=dtype)
     features = {name: feature.value for name, feature in sorted(found.items())}
     features |= context_features(source.record.facts, recipe)
-    choice = choose(predictor, features, source_id=source.source_id, recipe_id=recipe.recipe_id)
+    choice = choose(
+        predictor,
+        features,
+        source_id=source.source_id,
+        recipe_id=recipe.recipe_id,
+        other_sizes=other_sizes(predictor, recipe),
+    )
     return Prediction(choice=choice, features=features, seconds=time.perf_counter() - started)
 
 

@@ -145,9 +145,11 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
+_FROZEN = Recipe(batchnorm="frozen", multipliers=tuple(multiplier / 10 for multiplier in GRADUATED))
 RECIPES = {
     "graduated": Recipe(),
-    "frozen-statistics": Recipe(batchnorm="frozen", multipliers=tuple(multiplier / 10 for multiplier in GRADUATED)),
+    "frozen-statistics": _FROZEN,
+    "frozen-statistics-128": dataclasses.replace(_FROZEN, image_px=128),
     "baseline": Recipe(multipliers=HEAD_ONLY),
 }
 """Recipes by name: the paper's, ours for networks whose statistics are worth keeping, and the paper's baseline."""
@@ -175,12 +177,21 @@ def is_source_folder(name: str) -> bool:
 
 
 def default_recipe(source: str) -> str:
-    """Return the name of the recipe that suits a source, by a pilot of 13 tasks (benchmarks/LOG.md).
+    """Return the name of the recipe that suits a source, by pilots of 13 and 24 tasks (benchmarks/LOG.md).
 
-    An ImageNet network did better with its own statistics, at a tenth of the rates; one that a domain has trained did
-    worse.
+    An ImageNet network did better with its own statistics, at a tenth of the rates, and on pictures of 128 pixels; one
+    that a domain has trained did worse with them, and is for the size that it was trained on.
     """
-    return "graduated" if is_source_folder(source) else "frozen-statistics"
+    return "graduated" if is_source_folder(source) else "frozen-statistics-128"
+
+
+def at_size(name: str, recipe: Recipe, image_px: int | None) -> tuple[str, Recipe]:
+    """Return a recipe with pictures of this size, and its name, which then tells the size; None changes nothing."""
+    if image_px is None or image_px == recipe.image_px:
+        return name, recipe
+    sized = dataclasses.replace(recipe, image_px=image_px)
+    known = [other for other, each in RECIPES.items() if each == sized]
+    return known[0] if known else f"{name.removesuffix(f'-{recipe.image_px}')}-{image_px}", sized
 
 
 def baseline_of(recipe: Recipe) -> Recipe:

@@ -3,10 +3,11 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import lightgbm
@@ -380,16 +381,31 @@ def _neighbours(table: TrainingTable, standard: np.ndarray) -> tuple[Neighbour, 
 # --- the choice -------------------------------------------------------------------------------------------------------
 
 
-def choose(predictor: Predictor, features: dict[str, float], *, source_id: str, recipe_id: str) -> Choice:
+def choose(
+    predictor: Predictor,
+    features: dict[str, float],
+    *,
+    source_id: str,
+    recipe_id: str,
+    other_sizes: Mapping[str, int] = MappingProxyType({}),
+) -> Choice:
     """Choose the scale of a new task from its features; those that are missing or NaN are taken as not known.
 
     The best of the predicted curve is chosen where it promises more than the threshold over the best fixed scale.
     Falls back to the best fixed scale, and says so, where the predictor knows nothing of the source and recipe, has
     seen too few collections with them, or has seen no task like this one.
+
+    Args:
+        predictor: what was learnt.
+        features: name -> value.
+        source_id: of the network to finetune.
+        recipe_id: of the recipe to finetune with.
+        other_sizes: ids of the recipes that differ from it in picture size alone -> that size, the nearest first; where
+            the recipe itself was not harvested, their fixed scale is taken before any other's.
     """
     group = next((g for g in predictor.groups if (g.source_id, g.recipe_id) == (source_id, recipe_id)), None)
     if group is None:
-        return _guess(predictor.groups, source_id=source_id, recipe_id=recipe_id)
+        return _guess(predictor.groups, source_id=source_id, recipe_id=recipe_id, other_sizes=other_sizes)
     if predictor.booster is None or group.n_origins < MIN_ORIGINS:
         return _fallback(
             group.fixed_scale,
@@ -499,9 +515,24 @@ def _span(same: Sequence[float]) -> str:
     return f"any scale from {same[0]:g} to {same[-1]:g} is predicted within half a point of the best"
 
 
-def _guess(groups: Sequence[Group], *, source_id: str, recipe_id: str) -> Choice:
-    """Fall back to what shares the source, else the recipe, else to what has most tasks."""
-    near = max(groups, key=lambda g: (g.source_id == source_id, g.recipe_id == recipe_id, g.n_tasks))
+def _guess(groups: Sequence[Group], *, source_id: str, recipe_id: str, other_sizes: Mapping[str, int]) -> Choice:
+    """Fall back to what shares the source, and of these the recipe but for its size; else the recipe, else the most."""
+    order = {of_size: -at for at, of_size in enumerate(other_sizes)}
+    near = max(
+        groups,
+        key=lambda g: (
+            g.source_id == source_id,
+            g.recipe_id == recipe_id,
+            order.get(g.recipe_id, -len(order)),
+            g.n_tasks,
+        ),
+    )
+    if near.source_id == source_id and near.recipe_id in other_sizes:
+        return _fallback(
+            near.fixed_scale,
+            f"this source with this recipe was not harvested with pictures of this size; {near.fixed_scale:g} is the "
+            f"best fixed scale of {_count(near.n_tasks, 'task')} at {other_sizes[near.recipe_id]} px",
+        )
     if near.source_id == source_id:
         whose = "this source with another recipe"
     else:

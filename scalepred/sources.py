@@ -180,7 +180,7 @@ def check_takes(architecture: Architecture, *, image_px: int) -> None:
     except (RuntimeError, AssertionError, ValueError) as error:
         raise UsageError(
             f"{architecture.name} can't take pictures of {image_px} px ({str(error).splitlines()[0]}); "
-            f"it was made for {architecture.input_px}: set the recipe's image_px to that."
+            f"it was made for {architecture.input_px}: give --image-px, or the recipe's image_px."
         ) from error
 
 

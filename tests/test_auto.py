@@ -9,13 +9,13 @@ import torch
 from fakes import QUICK, named_source, write_task
 
 import scalepred.auto as module
-from scalepred.auto import finetune_once, given, keep_job, predict, shipped_predictor, usual_recipe
+from scalepred.auto import finetune_once, given, keep_job, other_sizes, predict, shipped_predictor, usual_recipe
 from scalepred.config import RECIPES, run_id
 from scalepred.errors import UsageError
 from scalepred.finetune import Finetuned, Scores, finetune
 from scalepred.journal import journal_of
 from scalepred.modelfolder import classify, load_model
-from scalepred.predictor import MANIFEST, Choice, Group, Neighbour, Predictor, load
+from scalepred.predictor import MANIFEST, Choice, Group, Neighbour, Predictor, choose, load
 from scalepred.records import DIVERGED
 from scalepred.sources import new_network
 from scalepred.tasks import read_task
@@ -237,10 +237,33 @@ def test_a_job_gives_the_numbers_of_the_same_finetune(task, source, tmp_path):
     assert job.choice.by == "given"
 
 
+def test_a_recipe_that_was_harvested_at_other_sizes_alone_takes_the_scale_of_the_nearest():
+    mine = dataclasses.replace(QUICK, image_px=128)
+    sizes = {px: dataclasses.replace(QUICK, image_px=px) for px in (32, 96, 224)}
+    others = {"longer": dataclasses.replace(mine, epochs=mine.epochs + 1), "same": mine}
+    texts = {recipe.recipe_id: recipe.to_json() for recipe in (*sizes.values(), *others.values())}
+    predictor = dataclasses.replace(met("net", graduated=50), facts={"recipe_fields": texts})
+    found = other_sizes(predictor, mine)
+    assert list(found.items()) == [(sizes[px].recipe_id, px) for px in (96, 224, 32)]
+    groups = tuple(
+        Group(source_id="net", recipe_id=recipe.recipe_id, fixed_scale=scale, n_tasks=9, n_origins=9)
+        for scale, recipe in ((1.0, sizes[224]), (4.0, sizes[96]))
+    )
+    predictor = dataclasses.replace(predictor, groups=(*predictor.groups, *groups))
+    choice = choose(predictor, {}, source_id="net", recipe_id=mine.recipe_id, other_sizes=found)
+    assert (choice.scale, choice.by) == (4.0, "fallback")
+    assert choice.reason == (
+        "this source with this recipe was not harvested with pictures of this size; "
+        "4 is the best fixed scale of 9 tasks at 96 px"
+    )
+    stranger = choose(predictor, {}, source_id="another", recipe_id=mine.recipe_id, other_sizes=found)
+    assert "another source" in stranger.reason
+
+
 def test_without_a_recipe_it_is_the_default_unless_the_predictor_knows_the_source_with_others_alone(source):
     own = source.source_id
-    usual = ("frozen-statistics", RECIPES["frozen-statistics"])
-    assert usual_recipe(met(own, **{"quick": 9, "frozen-statistics": 1}), source, "timm/x") == usual
+    usual = ("frozen-statistics-128", RECIPES["frozen-statistics-128"])
+    assert usual_recipe(met(own, **{"quick": 9, "frozen-statistics-128": 1}), source, "timm/x") == usual
     assert usual_recipe(met(own, quick=9, graduated=8), source, "timm/x") == ("quick", QUICK)
     assert usual_recipe(met("another", quick=9), source, "timm/x") == usual
     assert usual_recipe(dataclasses.replace(met(own, quick=9), facts={}), source, "timm/x") == usual

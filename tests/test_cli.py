@@ -291,7 +291,7 @@ def test_sources_of_several_default_recipes_are_harvested_with_a_given_one_alone
     sources = ("--source", "efficientnet_lite0", "--source", domain)
     code, _, err = run("harvest", make_task(tmp_path / "task"), *sources, "--dry-run")
     assert code == 2
-    assert "These sources have different recipes by default, frozen-statistics and graduated: give --recipe." in err
+    assert "These sources have different recipes by default, frozen-statistics-128 and graduated: give --recipe." in err
 
 
 @pytest.mark.slow
@@ -305,6 +305,25 @@ def test_with_too_few_tasks_the_best_fixed_scale_is_kept_and_used(run, tmp_path,
     assert code == 0
     assert json.loads(out)["by"] == "fallback"
     assert "only 1 task" in json.loads(out)["reason"]
+
+
+@pytest.mark.slow
+def test_pictures_of_another_size_are_harvested_predicted_for_and_finetuned_on(run, tmp_path, quick):
+    task, warehouse, predictor = make_task(tmp_path / "task"), tmp_path / "wh.duckdb", tmp_path / "predictor"
+    assert run("harvest", task, "--recipe", quick, "--image-px", "40", "--warehouse", warehouse)[0] == 0
+    with duckdb.connect(str(warehouse), read_only=True) as database:
+        rows = database.execute("SELECT name, json FROM recipes ORDER BY name").fetchall()
+    assert {json.loads(text)["image_px"] for _, text in rows} == {40}
+    assert Path(quick).stem + "-40" in {name for name, _ in rows}
+    assert run("train-predictor", "--warehouse", warehouse, "--output", predictor)[0] == 0
+    asked = ("--recipe", quick, "--image-px", "48", "--predictor", predictor, "--json")
+    code, out, err = run("predict", task, *asked)
+    assert code == 0, err
+    assert json.loads(out)["reason"].endswith("is the best fixed scale of 1 task at 40 px")
+    assert json.loads(out)["features"]["recipe_image_px"] == 48
+    code, out, err = run("finetune", task, "--auto", *asked, "--output", tmp_path / "model")
+    assert code == 0, err
+    assert json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))["image_px"] == 48
 
 
 @pytest.mark.slow

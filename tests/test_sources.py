@@ -172,9 +172,7 @@ def test_pictures_are_normalised_per_channel():
 
 
 def test_a_size_that_the_network_can_not_take_is_refused():
-    with pytest.raises(
-        UsageError, match=r"can't take pictures of 64 px .* it was made for 224: set the recipe's image_px"
-    ):
+    with pytest.raises(UsageError, match=r"can't take pictures of 64 px .* it was made for 224: give --image-px"):
         check_takes(build("timm/vit_tiny_patch16_224"), image_px=64)
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.wild import pilot
+from benchmarks.wild import pilot, sizes
 from scalepred.config import RECIPES, Recipe
 from scalepred.plan import in_turns
 from scalepred.sources import DEFAULT_SOURCE
@@ -67,18 +67,6 @@ SECOND_PILOT = Stage(
     tasks=pilot.TASKS,
 )
 CORE = Stage(what="a task of each origin", sources=(DEFAULT_SOURCE,), recipes=FROZEN, n_tasks=68, max_train=200)
-LARGE = (
-    *("clipart-transport-010", "sky-land-a", "widelands-amazons-a", "clipart-people-a", "stamps-animals-all"),
-    *("clipart-recreation-a", "clipart-cards-020", "clipart-computer-b"),
-    *("hedgewars-themes-c", "clipart-shapes-a", "stamps-kinds-b", "clipart-places-020", "clipart-animals-b"),
-)
-"""Of the core's tasks, those whose pictures have 128 pixels or more; the first eight have 140 to 256."""
-SMALL = (
-    *("alphabet-devanagari-010", "widelands-critters-c", "emoji-symbols-a", "letters-greek-010", "freeciv-kinds-a"),
-    *("pingus-ground-b", "supertux-tiles-c", "family-sans-010", "hedgewars-kinds-010", "icons-faenza-c"),
-    "scripts-living-a",
-)
-"""Of the core's tasks, some whose pictures have 26 to 96 pixels: what does enlarging alone do?"""
 STAGES = {
     "pilot": PILOT,
     "pilot-frozen": SECOND_PILOT,
@@ -90,14 +78,14 @@ STAGES = {
     "128px": Stage(
         what="larger pictures",
         sources=(DEFAULT_SOURCE,),
-        recipes={"frozen-statistics-128": replace(DEFAULT, image_px=128)},
-        tasks=LARGE + SMALL,
+        recipes={"frozen-statistics-128": sizes.SIZES[128]},
+        tasks=sizes.LARGE + sizes.SMALL,
     ),
     "224px": Stage(
         what="pictures of the size of photographs",
         sources=(DEFAULT_SOURCE,),
-        recipes={"frozen-statistics-224": replace(DEFAULT, image_px=224)},
-        tasks=LARGE[:8],
+        recipes={"frozen-statistics-224": sizes.SIZES[224]},
+        tasks=sizes.LARGE[:8],
     ),
     "core-repeats": replace(CORE, what="two more seeds of the default source", n_seeds=3),
     "imagenet": Stage(what="the default source", sources=(DEFAULT_SOURCE,), recipes=FROZEN, n_tasks=200),

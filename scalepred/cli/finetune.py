@@ -16,6 +16,7 @@ def finetune(
     source: options.SourceName = "efficientnet_lite0",
     weights: options.Weights = None,
     recipe: options.RecipeName = None,
+    image_px: options.ImagePx = None,
     output: Annotated[
         Path | None, typer.Option(help="Folder for the model. Default: DATA's name with -model.", show_default=False)
     ] = None,
@@ -45,14 +46,14 @@ def finetune(
 
     from scalepred.cli import output as out
     from scalepred.cli import render
-    from scalepred.config import check_scale, default_recipe, load_recipe
+    from scalepred.config import at_size, check_scale, default_recipe, load_recipe
     from scalepred.modelfolder import check_free
 
     began = time.perf_counter()
     folder = output or default_output(data)
     check_free(folder, overwrite=overwrite)
-    recipe_name = recipe or default_recipe(source)
-    settings = load_recipe(recipe_name)
+    recipe_file = recipe or default_recipe(source)
+    recipe_name, settings = at_size(Path(recipe_file).stem, load_recipe(recipe_file), image_px)
     if scale is not None:
         check_scale(scale)  # before the imports that take seconds
     from scalepred.auto import finetune_once, given, keep_job, predict, usual_recipe
@@ -67,7 +68,7 @@ def finetune(
     keep_freed_memory()
     network = load_source(source, weights=weights)
     if recipe is None and not isinstance(chooser, float):
-        recipe_name, settings = usual_recipe(chooser, network, source)
+        recipe_name, settings = at_size(*usual_recipe(chooser, network, source), image_px)
     dtype = pick_dtype(network, settings, where)
     started = time.perf_counter()
     task = render.read(

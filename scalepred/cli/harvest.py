@@ -31,6 +31,7 @@ def harvest(
         list[str] | None,
         typer.Option(help=f"A recipe; may be given several times. {options.USUAL_RECIPE}", show_default=False),
     ] = None,
+    image_px: options.ImagePx = None,
     seeds: Annotated[int, typer.Option(help="Runs of every point of the grid.", min=1)] = 1,
     warehouse: options.WarehouseFile = None,
     lock_timeout: options.LockTimeout = 60.0,
@@ -85,7 +86,7 @@ def harvest(
     path = options.warehouse_path(warehouse)
     from scalepred.calls import WorkerSettings
     from scalepred.cli import render
-    from scalepred.config import is_source_folder, load_recipe
+    from scalepred.config import at_size, is_source_folder, load_recipe
     from scalepred.engines import LocalEngine
     from scalepred.harvest import Harvest, Wanted
     from scalepred.tasks import find_tasks
@@ -95,7 +96,8 @@ def harvest(
     if weights is not None and len(names) > 1:
         raise UsageError("--weights belongs to one source: give one --source with it.")
     data = list(dict.fromkeys(task for each in tasks for task in find_tasks(each)))
-    recipes = {stem: load_recipe(name) for stem, name in _by_stem(recipe or _default_recipe(names)).items()}
+    by_stem = _by_stem(recipe or _default_recipe(names))
+    recipes = dict(at_size(stem, load_recipe(name), image_px) for stem, name in by_stem.items())
     settings = WorkerSettings(
         sources=tuple((name, weights) for name in names), device=device, max_bytes=int(memory * 1e9), dtype=dtype
     )

@@ -25,11 +25,19 @@ Weights = Annotated[
     Path | None,
     typer.Option(help="The source's weights, .safetensors or .pth, instead of a download.", show_default=False),
 ]
-USUAL_RECIPE = "Default: frozen-statistics, and graduated for a folder of `pretrain`."
+USUAL_RECIPE = "Default: frozen-statistics-128, and graduated for a folder of `pretrain`."
 RecipeName = Annotated[
     str | None,
     typer.Option(
         "--recipe", help=f"A recipe's name, or a JSON file with its fields. {USUAL_RECIPE}", show_default=False
+    ),
+]
+ImagePx = Annotated[
+    int | None,
+    typer.Option(
+        "--image-px",
+        help="Side of the squares that pictures are resized to. Default: what the recipe says.",
+        show_default=False,
     ),
 ]
 WarehouseFile = Annotated[

@@ -1,5 +1,7 @@
 """`scalepred predict`: the choice without training."""
 
+from pathlib import Path
+
 from scalepred.cli import options
 
 
@@ -8,6 +10,7 @@ def predict(
     source: options.SourceName = "efficientnet_lite0",
     weights: options.Weights = None,
     recipe: options.RecipeName = None,
+    image_px: options.ImagePx = None,
     predictor: options.PredictorFolder = None,
     on_bad_image: options.OnBadImage = "skip",
     max_megapixels: options.MaxMegapixels = 64.0,
@@ -20,18 +23,18 @@ def predict(
     from scalepred import auto
     from scalepred.cli import output as out
     from scalepred.cli import render
-    from scalepred.config import default_recipe, load_recipe
+    from scalepred.config import at_size, default_recipe, load_recipe
     from scalepred.devices import pick_device, pick_dtype
     from scalepred.predictor import load
     from scalepred.sources import check_takes, load_source
     from scalepred.tasks import read_task
 
-    recipe_name = recipe or default_recipe(source)
-    settings = load_recipe(recipe_name)
+    recipe_file = recipe or default_recipe(source)
+    recipe_name, settings = at_size(Path(recipe_file).stem, load_recipe(recipe_file), image_px)
     loaded = load(options.predictor_path(predictor))
     network = load_source(source, weights=weights)
     if recipe is None:
-        recipe_name, settings = auto.usual_recipe(loaded, network, source)
+        recipe_name, settings = at_size(*auto.usual_recipe(loaded, network, source), image_px)
     check_takes(network.architecture, image_px=settings.image_px)
     task = render.read(
         read_task, data, image_px=settings.image_px, on_bad_image=on_bad_image, max_megapixels=max_megapixels
