@@ -16,7 +16,7 @@ from rows import SOURCE, TASK, make_run
 
 from benchmarks import snapshot
 from benchmarks.wild import __main__ as wild
-from benchmarks.wild import counts, cut, gather, glyphs, held_out, pilot
+from benchmarks.wild import counts, cut, gather, glyphs, held_out, pilot, sizes
 from benchmarks.wild.contact import write_sheets
 from benchmarks.wild.cut import Picture, Sides, plans, split_sides
 from benchmarks.wild.harvest import Stage, chosen, harvest_command
@@ -26,6 +26,7 @@ from scalepred import table
 from scalepred.config import GRID, RECIPES, Recipe, load_recipe, run_id
 from scalepred.predictor import RUN_NOISE
 from scalepred.records import RecipeRecord
+from scalepred.sources import DEFAULT_SOURCE
 from scalepred.tasks import read_task
 
 
@@ -417,6 +418,38 @@ def test_origins_of_one_package_are_held_out_together():
     assert held_out.tables(rows) == []  # too few packages
 
 
+def test_sizes_are_compared_on_tasks_that_have_met_all_of_them():
+    rows = snapshot.Rows(tasks=[], sources=[replace(SOURCE, name=DEFAULT_SOURCE)], recipes=[], runs=[], harvested=None)
+    small, large = sizes.SIZES[64], sizes.SIZES[128]
+    best = {small: (3, 60, 2.0), large: (5, 80, 8.0)}
+    for recipe in best:
+        rows.recipes.append(RecipeRecord(recipe_id=recipe.recipe_id, name=str(recipe.image_px), json=recipe.to_json()))
+    for index, name in enumerate(sizes.LARGE[:3]):
+        task = replace(TASK, task_id=str(index) * 32, name=name, origin=name, n_val=5, n_test=100)
+        rows.tasks.append(task)
+        for recipe, (at, n_right, seconds) in best.items():
+            met = {"recipe_id": recipe.recipe_id, "seconds": seconds}
+            if index < 2 or recipe == small:
+                rows.runs.extend(grid_of(task, lambda s, at=at, n=n_right: n if s == at else 50, **met))
+    harvested = table.build(tasks=rows.tasks, sources=rows.sources, recipes=rows.recipes, features=[], runs=rows.runs)
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(sizes.compared(replace(rows, harvested=harvested), [small, large], sizes.LARGE))
+    lines = console.export_text().splitlines()
+    assert "2 tasks" in lines[0]
+    shown = [[cell.strip() for cell in line.split("│")[1:9]] for line in lines if "│" in line]
+    assert shown[0] == ["64", "3", "60.0 %", "", "60.0 %", "", "2.0", "1.0"]
+    assert shown[1] == ["128", "5", "80.0 %", "+20.0 (+20.0 to +20.0)", "50.0 %", "", "8.0", "4.0"]
+
+
+def grid_of(task, n_right, **parts):
+    """Return a run of the task at every scale with so many test pictures right."""
+    parts = {"task_id": task.task_id, "source_id": SOURCE.source_id} | parts
+    own = {key: parts[key] for key in ("task_id", "source_id", "recipe_id")}
+    for scale in GRID:
+        bits = np.packbits(np.arange(100) < n_right(scale)).tobytes()
+        yield make_run(scale, **parts, run_id=run_id(**own, scale=scale, seed=0), test_correct=bits)
+
+
 def pilot_rows(best):
     """Return rows of three tasks, of which one lacks a variant; scale 3 is best, and variants tie but for ``best``."""
     rows = snapshot.Rows(tasks=[], sources=[SOURCE], recipes=[], runs=[], harvested=None)
@@ -426,11 +459,7 @@ def pilot_rows(best):
         task = replace(TASK, task_id=str(index) * 32, name=name, origin=name, n_val=5, n_test=100)
         rows.tasks.append(task)
         for variant, recipe in list(pilot.VARIANTS.items())[: 5 if index == 2 else None]:
-            for scale in GRID:
-                parts = {"task_id": task.task_id, "source_id": SOURCE.source_id, "recipe_id": recipe.recipe_id}
-                n_right = best.get(variant, 60) if scale == 3 else 50
-                bits = np.packbits(np.arange(100) < n_right).tobytes()
-                own = make_run(scale, **parts, run_id=run_id(**parts, scale=scale, seed=0), test_correct=bits)
-                rows.runs.append(own)
+            at_best = best.get(variant, 60)
+            rows.runs.extend(grid_of(task, lambda s, n=at_best: n if s == 3 else 50, recipe_id=recipe.recipe_id))
     harvested = table.build(tasks=rows.tasks, sources=[SOURCE], recipes=rows.recipes, features=[], runs=rows.runs)
     return replace(rows, harvested=harvested)

@@ -101,12 +101,12 @@ def compared(rows: Rows, variants: Mapping[str, Recipe], source_id: str, source_
         table.add_row(
             name,
             f"{grid.scales[best_fixed_scale(own.accuracies, grid.scales.tolist())]:g}",
-            _percent(np.array([each.mean() for each in right]), own.origins),
+            percent(np.array([each.mean() for each in right]), own.origins),
             "" if right is first else f"{gain:+.1f} ({low:+.1f} to {high:+.1f})",
-            _percent(honest, own.origins),
+            percent(honest, own.origins),
             f"{sum(z > CLEAR for z in apart)} / {sum(z < -CLEAR for z in apart)}",
             f"{100 * statuses.count(DIVERGED) / len(statuses):.1f} %",
-            _percent(rows.harvested.baseline[at], own.origins),
+            percent(rows.harvested.baseline[at], own.origins),
         )
     return table
 
@@ -130,7 +130,8 @@ def _apart(one: np.ndarray, other: np.ndarray, *, run_noise: float) -> float:
     return float(by_picture.mean() / np.sqrt(variance))
 
 
-def _percent(values: np.ndarray, origins: Sequence[str]) -> str:
+def percent(values: np.ndarray, origins: Sequence[str]) -> str:
+    """Return the mean of what is known, or nothing where nothing is."""
     mean = mean_and_interval(values, origins)[0]
     return "" if np.isnan(mean) else f"{100 * mean:.1f} %"
 

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.snapshot import Rows, load, mean_and_interval
+from benchmarks.wild.pilot import percent
 from scalepred.config import RECIPES, Recipe
 from scalepred.evaluate import fixed_held_out
 from scalepred.sources import DEFAULT_SOURCE
@@ -86,10 +87,10 @@ def compared(rows: Rows, recipes: Sequence[Recipe], tasks: Sequence[str]) -> Tab
         table.add_row(
             str(recipe.image_px),
             f"{grid.scales[best_fixed_scale(own.accuracies, grid.scales.tolist())]:g}",
-            f"{100 * accuracy.mean():.1f} %",
+            percent(accuracy, own.origins),
             "" if recipe is recipes[0] else _points(accuracy - first, own.origins),
-            f"{100 * carried.mean():.1f} %",
-            f"{100 * rows.harvested.baseline[at].mean():.1f} %",
+            percent(carried, own.origins),
+            percent(rows.harvested.baseline[at], own.origins),
             f"{seconds:.1f}",
             f"{seconds / first_seconds:.1f}",
         )
