@@ -16,7 +16,7 @@ from rows import SOURCE, TASK, make_run
 
 from benchmarks import snapshot
 from benchmarks.wild import __main__ as wild
-from benchmarks.wild import counts, cut, gather, glyphs, held_out, pilot, sizes
+from benchmarks.wild import carried, counts, cut, gather, glyphs, held_out, pilot
 from benchmarks.wild.contact import write_sheets
 from benchmarks.wild.cut import Picture, Sides, plans, split_sides
 from benchmarks.wild.harvest import Stage, chosen, harvest_command
@@ -418,27 +418,29 @@ def test_origins_of_one_package_are_held_out_together():
     assert held_out.tables(rows) == []  # too few packages
 
 
-def test_sizes_are_compared_on_tasks_that_have_met_all_of_them():
+def test_what_carries_over_is_told_of_tasks_that_have_met_all():
     rows = snapshot.Rows(tasks=[], sources=[replace(SOURCE, name=DEFAULT_SOURCE)], recipes=[], runs=[], harvested=None)
-    small, large = sizes.SIZES[64], sizes.SIZES[128]
+    small, large = carried.SIZES[64], carried.SIZES[128]
     best = {small: (3, 60, 2.0), large: (5, 80, 8.0)}
     for recipe in best:
         rows.recipes.append(RecipeRecord(recipe_id=recipe.recipe_id, name=str(recipe.image_px), json=recipe.to_json()))
-    for index, name in enumerate(sizes.LARGE[:3]):
-        task = replace(TASK, task_id=str(index) * 32, name=name, origin=name, n_val=5, n_test=100)
+    for index, name in enumerate(carried.LARGE[:3]):
+        task = replace(TASK, task_id=str(index) * 32, name=name, origin=name, n_val=10, n_test=100)
         rows.tasks.append(task)
         for recipe, (at, n_right, seconds) in best.items():
             met = {"recipe_id": recipe.recipe_id, "seconds": seconds}
             if index < 2 or recipe == small:
                 rows.runs.extend(grid_of(task, lambda s, at=at, n=n_right: n if s == at else 50, **met))
     harvested = table.build(tasks=rows.tasks, sources=rows.sources, recipes=rows.recipes, features=[], runs=rows.runs)
-    console = Console(width=120, record=True, file=io.StringIO())
-    console.print(sizes.compared(replace(rows, harvested=harvested), [small, large], sizes.LARGE))
+    console = Console(width=140, record=True, file=io.StringIO())
+    members = [carried.AT_SIZE[px] for px in (64, 128)]
+    console.print(carried.compared(replace(rows, harvested=harvested), "sizes", members, carried.LARGE))
     lines = console.export_text().splitlines()
-    assert "2 tasks" in lines[0]
-    shown = [[cell.strip() for cell in line.split("│")[1:9]] for line in lines if "│" in line]
-    assert shown[0] == ["64", "3", "60.0 %", "", "60.0 %", "", "2.0", "1.0"]
-    assert shown[1] == ["128", "5", "80.0 %", "+20.0 (+20.0 to +20.0)", "50.0 %", "", "8.0", "4.0"]
+    assert "sizes: 2 tasks" in lines[0]
+    shown = [[cell.strip() for cell in line.split("│")[1:11]] for line in lines if "│" in line]
+    assert shown[0] == ["64 px", "3", "60.0 %", "", "60.0 %", "60.0 %", "60.0 %", "", "", "2.0"]
+    gain = "+20.0 (+20.0 to +20.0)"
+    assert shown[1] == ["128 px", "5", "80.0 %", gain, "50.0 %", "80.0 %", "50.0 %", "", "", "8.0"]
 
 
 def grid_of(task, n_right, **parts):
@@ -446,8 +448,9 @@ def grid_of(task, n_right, **parts):
     parts = {"task_id": task.task_id, "source_id": SOURCE.source_id} | parts
     own = {key: parts[key] for key in ("task_id", "source_id", "recipe_id")}
     for scale in GRID:
-        bits = np.packbits(np.arange(100) < n_right(scale)).tobytes()
-        yield make_run(scale, **parts, run_id=run_id(**own, scale=scale, seed=0), test_correct=bits)
+        test, val = (np.packbits(np.arange(n) < n_right(scale) * n / 100).tobytes() for n in (100, task.n_val))
+        named = run_id(**own, scale=scale, seed=0)
+        yield make_run(scale, **parts, run_id=named, test_correct=test, val_correct=val)
 
 
 def pilot_rows(best):

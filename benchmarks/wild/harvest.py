@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.wild import pilot, sizes
+from benchmarks.wild import carried, pilot
 from scalepred.config import RECIPES, Recipe
 from scalepred.plan import in_turns
 from scalepred.sources import DEFAULT_SOURCE
@@ -78,14 +78,14 @@ STAGES = {
     "128px": Stage(
         what="larger pictures",
         sources=(DEFAULT_SOURCE,),
-        recipes={"frozen-statistics-128": sizes.SIZES[128]},
-        tasks=sizes.LARGE + sizes.SMALL,
+        recipes={"frozen-statistics-128": carried.SIZES[128]},
+        tasks=carried.LARGE + carried.SMALL,
     ),
     "224px": Stage(
         what="pictures of the size of photographs",
         sources=(DEFAULT_SOURCE,),
-        recipes={"frozen-statistics-224": sizes.SIZES[224]},
-        tasks=sizes.LARGE[:8],
+        recipes={"frozen-statistics-224": carried.SIZES[224]},
+        tasks=carried.LARGE[:8],
     ),
     "core-repeats": replace(CORE, what="two more seeds of the default source", n_seeds=3),
     "imagenet": Stage(what="the default source", sources=(DEFAULT_SOURCE,), recipes=FROZEN, n_tasks=200),

@@ -1,0 +1,156 @@
+"""Tells what carries over between picture sizes and between networks: accuracy, cost, and the best scale.
+
+    python -m benchmarks.wild.harvest SUITE --warehouse FILE --stages core core-domains 128px 224px lite1
+    python -m benchmarks.wild.carried FILE
+
+FILE is a DuckDB file or a snapshot's folder. A table for each set of sizes or networks, over the tasks that have met
+all of the set: mean test accuracies in per cent, and gains over the first of the set, at
+
+* the best fixed scale, found without the task's origin; the first's fixed scale;
+* the scale that eleven jobs of its own would choose on validation, and that which the first's eleven jobs chose;
+* the head alone.
+
+Then the rank correlation, over tasks, of the best scale with the first's, and the seconds of a finetune. Intervals are
+95 %, from a bootstrap that draws whole origins.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.snapshot import Rows, load, mean_and_interval, rank_correlation
+from benchmarks.wild.pilot import percent
+from scalepred.config import RECIPES, Recipe
+from scalepred.evaluate import fixed_held_out, searched
+from scalepred.sources import DEFAULT_SOURCE
+from scalepred.targets import TIE, best_fixed_scale, relative_accuracy, smooth_optimum
+
+LARGE = (
+    *("clipart-transport-010", "sky-land-a", "widelands-amazons-a", "clipart-people-a", "stamps-animals-all"),
+    *("clipart-recreation-a", "clipart-cards-020", "clipart-computer-b"),
+    *("hedgewars-themes-c", "clipart-shapes-a", "stamps-kinds-b", "clipart-places-020", "clipart-animals-b"),
+)
+"""Tasks whose pictures have 120 pixels or more on both sides; the first eight have 128 to 256."""
+
+SMALL = (
+    *("alphabet-devanagari-010", "widelands-critters-c", "emoji-symbols-a", "letters-greek-010", "freeciv-kinds-a"),
+    *("pingus-ground-b", "supertux-tiles-c", "family-sans-010", "hedgewars-kinds-010", "icons-faenza-c"),
+    "scripts-living-a",
+)
+"""Tasks whose pictures have 26 to 96 pixels on the shorter side."""
+
+USUAL = RECIPES["frozen-statistics"]
+SIZES = {px: replace(USUAL, image_px=px) for px in (64, 128, 224)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One of a set: its name in the table, the source's name, and the recipe."""
+
+    label: str
+    source: str
+    recipe: Recipe
+
+
+AT_SIZE = {px: Member(label=f"{px} px", source=DEFAULT_SOURCE, recipe=recipe) for px, recipe in SIZES.items()}
+LITE1 = Member(label="efficientnet_lite1", source="efficientnet_lite1", recipe=USUAL)
+DOMAINS = tuple(Member(label=name, source=name, recipe=RECIPES["graduated"]) for name in ("sprites", "icons", "glyphs"))
+SETS: tuple[tuple[str, tuple[Member, ...], tuple[str, ...] | None], ...] = (
+    ("large pictures", (AT_SIZE[64], AT_SIZE[128]), LARGE),
+    ("small pictures, enlarged", (AT_SIZE[64], AT_SIZE[128]), SMALL),
+    ("all sizes", tuple(AT_SIZE.values()), LARGE),
+    ("two ImageNet networks", (replace(AT_SIZE[64], label=DEFAULT_SOURCE), LITE1), None),
+    ("networks of three domains", DOMAINS, None),
+)
+"""What for a person, the members, and the tasks: None for all that have met them."""
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("warehouse", type=Path)
+    rows = load(parser.parse_args().warehouse)
+    for what, members, tasks in SETS:
+        if (table := compared(rows, what, members, tasks)).row_count:
+            Console(width=150).print(table)
+
+
+def compared(rows: Rows, what: str, members: Sequence[Member], tasks: Sequence[str] | None) -> Table:
+    """Return the table of a set, without rows where no task has met all of it."""
+    columns = ("best fixed", "at it", "gain", "at the first's", "own search", "first's search", "head only")
+    table = Table("", *columns, "correlation", "seconds")
+    found = _bundles(rows, members)
+    shared = [task for task in tasks or sorted(set(rows.harvested.table.names)) if all(task in each for each in found)]
+    table.title = f"{what}: {len(shared)} tasks"
+    if not shared:
+        return table
+    grid, test = rows.harvested.table, rows.harvested.test
+    fixed, own_search = fixed_held_out(grid), searched(rows.harvested)
+    first = np.array([found[0][task] for task in shared])
+    for member, bundles in zip(members, found, strict=True):
+        at = np.array([bundles[task] for task in shared])
+        own = grid.rows(at)
+        theirs = np.array([_at_best(rows.harvested.val[one], test[row]) for one, row in zip(first, at, strict=True)])
+        table.add_row(
+            member.label,
+            f"{grid.scales[best_fixed_scale(own.accuracies, grid.scales.tolist())]:g}",
+            percent(test[at, fixed[at]], own.origins),
+            "" if member is members[0] else _points(test[at, fixed[at]] - test[first, fixed[first]], own.origins),
+            percent(test[at, fixed[first]], own.origins),
+            percent(own_search[at], own.origins),
+            percent(theirs, own.origins),
+            percent(rows.harvested.baseline[at], own.origins),
+            "" if member is members[0] else _correlation(test[first], test[at], grid.scales, own.origins),
+            f"{_seconds(rows, member, shared):.1f}",
+        )
+    return table
+
+
+def _bundles(rows: Rows, members: Sequence[Member]) -> list[dict[str, int]]:
+    """Return for each member, task -> its row of the harvested table."""
+    grid, names = rows.harvested.table, {source.source_id: source.name for source in rows.sources}
+    keys = list(zip(grid.names, grid.source_ids, grid.recipe_ids, strict=True))
+    return [
+        {
+            task: at
+            for at, (task, source_id, recipe_id) in enumerate(keys)
+            if (names[source_id], recipe_id) == (member.source, member.recipe.recipe_id)
+        }
+        for member in members
+    ]
+
+
+def _at_best(val: np.ndarray, test: np.ndarray) -> float:
+    """Return the mean of (s,) test accuracies where (s, n_seeds) validation accuracies are best; ties share a seed."""
+    best = val >= val.max(axis=0) - TIE
+    return float(((best * test[:, None]).sum(axis=0) / best.sum(axis=0)).mean())
+
+
+def _seconds(rows: Rows, member: Member, tasks: Sequence[str]) -> float:
+    """Return the mean over tasks of the median seconds of a finetune."""
+    source_ids = {source.source_id for source in rows.sources if source.name == member.source}
+    of_task: dict[str, list[float]] = {task.task_id: [] for task in rows.tasks if task.name in tasks}
+    for run in rows.runs:
+        if run.task_id in of_task and run.source_id in source_ids and run.recipe_id == member.recipe.recipe_id:
+            of_task[run.task_id].append(run.seconds)
+    return float(np.mean([np.median(seconds) for seconds in of_task.values()]))
+
+
+def _points(gains: np.ndarray, origins: Sequence[str]) -> str:
+    mean, low, high = (100 * value for value in mean_and_interval(gains, origins))
+    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def _correlation(one: np.ndarray, other: np.ndarray, scales: np.ndarray, origins: tuple[str, ...]) -> str:
+    best = [smooth_optimum(relative_accuracy(each), scales.tolist()) for each in (one, other)]
+    value, low, high = rank_correlation(best[0], best[1], origins)
+    return "" if np.isnan(value) else f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+if __name__ == "__main__":
+    main()
