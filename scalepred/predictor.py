@@ -530,8 +530,9 @@ def _guess(groups: Sequence[Group], *, source_id: str, recipe_id: str, other_siz
     if near.source_id == source_id and near.recipe_id in other_sizes:
         return _fallback(
             near.fixed_scale,
-            f"this source with this recipe was not harvested with pictures of this size; {near.fixed_scale:g} is the "
-            f"best fixed scale of {_count(near.n_tasks, 'task')} at {other_sizes[near.recipe_id]} px",
+            "this source with this recipe was not harvested with pictures of this size; "
+            f"{near.fixed_scale:g}, the best fixed scale of {_count(near.n_tasks, 'task')} at "
+            f"{other_sizes[near.recipe_id]} px, is a guess",
         )
     if near.source_id == source_id:
         whose = "this source with another recipe"

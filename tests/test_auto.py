@@ -254,7 +254,7 @@ def test_a_recipe_that_was_harvested_at_other_sizes_alone_takes_the_scale_of_the
     assert (choice.scale, choice.by) == (4.0, "fallback")
     assert choice.reason == (
         "this source with this recipe was not harvested with pictures of this size; "
-        "4 is the best fixed scale of 9 tasks at 96 px"
+        "4, the best fixed scale of 9 tasks at 96 px, is a guess"
     )
     stranger = choose(predictor, {}, source_id="another", recipe_id=mine.recipe_id, other_sizes=found)
     assert "another source" in stranger.reason

@@ -61,9 +61,11 @@ AT_SIZE = {px: Member(label=f"{px} px", source=DEFAULT_SOURCE, recipe=recipe) fo
 LITE1 = Member(label="efficientnet_lite1", source="efficientnet_lite1", recipe=USUAL)
 DOMAINS = tuple(Member(label=name, source=name, recipe=RECIPES["graduated"]) for name in ("sprites", "icons", "glyphs"))
 SETS: tuple[tuple[str, tuple[Member, ...], tuple[str, ...] | None], ...] = (
+    ("all pictures", (AT_SIZE[64], AT_SIZE[128]), None),
     ("large pictures", (AT_SIZE[64], AT_SIZE[128]), LARGE),
     ("small pictures, enlarged", (AT_SIZE[64], AT_SIZE[128]), SMALL),
     ("all sizes", tuple(AT_SIZE.values()), LARGE),
+    ("large and larger", (AT_SIZE[128], AT_SIZE[224]), LARGE),
     ("two ImageNet networks", (replace(AT_SIZE[64], label=DEFAULT_SOURCE), LITE1), None),
     ("networks of three domains", DOMAINS, None),
 )

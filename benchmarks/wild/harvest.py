@@ -51,8 +51,8 @@ class Stage:
     tasks: tuple[str, ...] = ()
 
 
-DEFAULT = RECIPES["frozen-statistics"]
-FROZEN = {"frozen-statistics": DEFAULT}
+FROZEN = {"frozen-statistics": RECIPES["frozen-statistics"]}
+DEFAULT = {"frozen-statistics-128": RECIPES["frozen-statistics-128"]}
 PAPER = {"graduated": RECIPES["graduated"]}
 PILOT = Stage(
     what="recipes compared",
@@ -78,7 +78,7 @@ STAGES = {
     "128px": Stage(
         what="larger pictures",
         sources=(DEFAULT_SOURCE,),
-        recipes={"frozen-statistics-128": carried.SIZES[128]},
+        recipes=DEFAULT,
         tasks=carried.LARGE + carried.SMALL,
     ),
     "224px": Stage(
@@ -87,6 +87,7 @@ STAGES = {
         recipes={"frozen-statistics-224": carried.SIZES[224]},
         tasks=carried.LARGE[:8],
     ),
+    "core-128px": replace(CORE, what="the default recipe on a task of each origin", recipes=DEFAULT),
     "core-repeats": replace(CORE, what="two more seeds of the default source", n_seeds=3),
     "imagenet": Stage(what="the default source", sources=(DEFAULT_SOURCE,), recipes=FROZEN, n_tasks=200),
     "paper": Stage(what="the paper's recipe", sources=(DEFAULT_SOURCE,), recipes=PAPER, n_tasks=40, max_train=200),
