@@ -58,7 +58,7 @@ class Member:
 
 
 AT_SIZE = {px: Member(label=f"{px} px", source=DEFAULT_SOURCE, recipe=recipe) for px, recipe in SIZES.items()}
-LITE1 = Member(label="efficientnet_lite1", source="efficientnet_lite1", recipe=USUAL)
+LITE1 = Member(label="lite1", source="efficientnet_lite1", recipe=USUAL)
 DOMAINS = tuple(Member(label=name, source=name, recipe=RECIPES["graduated"]) for name in ("sprites", "icons", "glyphs"))
 SETS: tuple[tuple[str, tuple[Member, ...], tuple[str, ...] | None], ...] = (
     ("all pictures", (AT_SIZE[64], AT_SIZE[128]), None),
@@ -66,7 +66,7 @@ SETS: tuple[tuple[str, tuple[Member, ...], tuple[str, ...] | None], ...] = (
     ("small pictures, enlarged", (AT_SIZE[64], AT_SIZE[128]), SMALL),
     ("all sizes", tuple(AT_SIZE.values()), LARGE),
     ("large and larger", (AT_SIZE[128], AT_SIZE[224]), LARGE),
-    ("two ImageNet networks", (replace(AT_SIZE[64], label=DEFAULT_SOURCE), LITE1), None),
+    ("two ImageNet networks", (replace(AT_SIZE[64], label="lite0"), LITE1), None),
     ("networks of three domains", DOMAINS, None),
 )
 """What for a person, the members, and the tasks: None for all that have met them."""
