@@ -177,7 +177,7 @@ def is_source_folder(name: str) -> bool:
 
 
 def default_recipe(source: str) -> str:
-    """Return the name of the recipe that suits a source, by pilots of 13 and 24 tasks (benchmarks/LOG.md).
+    """Return the name of the recipe that suits a source, by pilots of 13 and 22 tasks (benchmarks/LOG.md).
 
     An ImageNet network did better with its own statistics, at a tenth of the rates, and on pictures of 128 pixels; one
     that a domain has trained did worse with them, and is for the size that it was trained on.

@@ -4,7 +4,8 @@
     python -m benchmarks.wild.carried FILE
 
 FILE is a DuckDB file or a snapshot's folder. A table for each set of sizes or networks, over the tasks that have met
-all of the set: mean test accuracies in per cent, and gains over the first of the set, at
+all of the set, without those at which nothing beats guessing clearly: mean test accuracies in per cent, and gains over
+the first of the set, at
 
 * the best fixed scale, found without the task's origin; the first's fixed scale;
 * the scale that eleven jobs of its own would choose on validation, and that which the first's eleven jobs chose;
@@ -23,8 +24,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.snapshot import Rows, load, mean_and_interval, rank_correlation
-from benchmarks.wild.pilot import percent
+from benchmarks.snapshot import Rows, load, not_learnable, rank_correlation
+from benchmarks.wild.pilot import percent, points
 from scalepred.config import RECIPES, Recipe
 from scalepred.evaluate import fixed_held_out, searched
 from scalepred.sources import DEFAULT_SOURCE
@@ -87,7 +88,8 @@ def compared(rows: Rows, what: str, members: Sequence[Member], tasks: Sequence[s
     columns = ("best fixed", "at it", "gain", "at the first's", "own search", "first's search", "head only")
     table = Table("", *columns, "correlation", "seconds")
     found = _bundles(rows, members)
-    shared = [task for task in tasks or sorted(set(rows.harvested.table.names)) if all(task in each for each in found)]
+    learnable = set(rows.harvested.table.names) - not_learnable(rows)
+    shared = [t for t in tasks or sorted(learnable) if t in learnable and all(t in each for each in found)]
     table.title = f"{what}: {len(shared)} tasks"
     if not shared:
         return table
@@ -102,7 +104,7 @@ def compared(rows: Rows, what: str, members: Sequence[Member], tasks: Sequence[s
             member.label,
             f"{grid.scales[best_fixed_scale(own.accuracies, grid.scales.tolist())]:g}",
             percent(test[at, fixed[at]], own.origins),
-            "" if member is members[0] else _points(test[at, fixed[at]] - test[first, fixed[first]], own.origins),
+            "" if member is members[0] else points(test[at, fixed[at]] - test[first, fixed[first]], own.origins),
             percent(test[at, fixed[first]], own.origins),
             percent(own_search[at], own.origins),
             percent(theirs, own.origins),
@@ -141,11 +143,6 @@ def _seconds(rows: Rows, member: Member, tasks: Sequence[str]) -> float:
         if run.task_id in of_task and run.source_id in source_ids and run.recipe_id == member.recipe.recipe_id:
             of_task[run.task_id].append(run.seconds)
     return float(np.mean([np.median(seconds) for seconds in of_task.values()]))
-
-
-def _points(gains: np.ndarray, origins: Sequence[str]) -> str:
-    mean, low, high = (100 * value for value in mean_and_interval(gains, origins))
-    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 def _correlation(one: np.ndarray, other: np.ndarray, scales: np.ndarray, origins: tuple[str, ...]) -> str:

@@ -97,12 +97,11 @@ def compared(rows: Rows, variants: Mapping[str, Recipe], source_id: str, source_
         gains = np.array([one.mean() - other.mean() for one, other in zip(right, first, strict=True)])
         honest = np.array([honest_of_repeats(rows.harvested.correct[row], seed=0) for row in at])
         statuses = [run.status for run in mine if run.recipe_id == recipe.recipe_id]
-        gain, low, high = (100 * value for value in mean_and_interval(gains, own.origins))
         table.add_row(
             name,
             f"{grid.scales[best_fixed_scale(own.accuracies, grid.scales.tolist())]:g}",
             percent(np.array([each.mean() for each in right]), own.origins),
-            "" if right is first else f"{gain:+.1f} ({low:+.1f} to {high:+.1f})",
+            "" if right is first else points(gains, own.origins),
             percent(honest, own.origins),
             f"{sum(z > CLEAR for z in apart)} / {sum(z < -CLEAR for z in apart)}",
             f"{100 * statuses.count(DIVERGED) / len(statuses):.1f} %",
@@ -128,6 +127,12 @@ def _apart(one: np.ndarray, other: np.ndarray, *, run_noise: float) -> float:
     by_picture = one.mean(axis=0) - other.mean(axis=0)
     variance = by_picture.var() / len(by_picture) + run_noise**2 * (1 / len(one) + 1 / len(other))
     return float(by_picture.mean() / np.sqrt(variance))
+
+
+def points(gains: np.ndarray, origins: Sequence[str]) -> str:
+    """Return the mean gain and its interval, in points."""
+    mean, low, high = (100 * value for value in mean_and_interval(gains, origins))
+    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 def percent(values: np.ndarray, origins: Sequence[str]) -> str:
