@@ -12,7 +12,10 @@ import time
 
 import pytest
 from harvests import N_RUNS, command, finish, is_alive, n_journalled, numbers, start, wait_for, wanted_of, worker_pids
+from typer.testing import CliRunner
 
+from scalepred.cli import app
+from scalepred.harvest import Harvest
 from scalepred.journal import journal_of
 from scalepred.warehouse import open_warehouse
 
@@ -85,6 +88,25 @@ def fresh_warehouses(folder):
     """Yield paths of warehouses: a fast machine ends a harvest before it can be killed often."""
     for number in range(2 * N_KILLS):
         yield folder / str(number) / "w.duckdb"
+
+
+def test_a_signal_that_comes_amid_a_step_is_heeded_after_it_so_the_counts_add_up(wanted, tmp_path, monkeypatch):
+    whole = Harvest._take_run
+
+    def interrupted(self, bundle, run):  # its worker is done with the run, and it is not counted yet
+        if self.n_done == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        whole(self, bundle, run)
+
+    monkeypatch.setattr(Harvest, "_take_run", interrupted)
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    result = CliRunner().invoke(app, [str(part) for part in command(wanted, tmp_path / "w.duckdb")[3:]])
+    assert result.exit_code == 130
+    found = re.search(r"interrupted: (\d+) runs done, (\d+) left", result.stderr)
+    assert found, result.stderr
+    assert int(found[1]) == n_journalled(tmp_path / "w.duckdb") >= 4
+    assert int(found[1]) + int(found[2]) == N_RUNS
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])

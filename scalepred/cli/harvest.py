@@ -1,5 +1,8 @@
 """`scalepred harvest`: run what is missing of the grid, task by task, on all cores."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -166,16 +169,36 @@ def _run(work: "Harvest", plan: "Plan", *, json: bool) -> None:
     from scalepred.cli import render
 
     try:
-        with render.harvesting(plan.n_runs) as shown:
+        with _noted_interrupts() as interrupts, render.harvesting(plan.n_runs) as shown:
             for progress in work.run():
                 shown.update(progress)
                 if json and progress.run:
                     out.print_json(render.run_as_json(progress.run), indent=None)
+                if interrupts and progress.run is None:  # all that has come is told
+                    raise KeyboardInterrupt
     except KeyboardInterrupt:
         for note in work.stop():
             out.note(note)
         out.note(f"interrupted: {work.n_done} runs done, {work.n_left} left; the same command goes on from here")
         raise
+
+
+@contextmanager
+def _noted_interrupts() -> Iterator[list[int]]:
+    """Have the first SIGINT or SIGTERM noted, not raised, so that a harvest ends between two of its steps."""
+    noted: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        if noted:
+            raise KeyboardInterrupt
+        noted.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _conclude(work: "Harvest", plan: "Plan", *, json: bool, dry_run: bool) -> None:
