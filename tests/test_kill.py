@@ -123,7 +123,7 @@ def test_a_signal_ends_a_harvest_with_130_its_runs_stored_and_none_of_its_worker
     found = re.search(r"interrupted: (\d+) runs done, (\d+) left; the same command goes on from here", said)
     assert found, said
     assert int(found[1]) == n_journalled(warehouse) >= 3
-    assert int(found[1]) + int(found[2]) == N_RUNS
+    assert N_RUNS <= int(found[1]) + int(found[2]) <= len(uninterrupted[0])  # more, if an edge was reached by then
     assert not any(map(is_alive, worker_pids(warehouse)))
     with open_warehouse(warehouse, read_only=True) as store:
         assert len(store.runs()) == int(found[1])
