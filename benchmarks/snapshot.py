@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from scalepred import table
-from scalepred.evaluate import fixed_held_out, honest_of_repeats, searched
+from scalepred.evaluate import fixed_held_out, honest_of_repeats, naive_of_seeds, searched
 from scalepred.files import write_text
 from scalepred.predictor import rows_by_group
 from scalepred.records import RecipeRecord, RunRecord, SourceRecord, TaskRecord
@@ -186,7 +186,7 @@ def group_of(harvested: Harvested, rows: np.ndarray, name: str) -> Group:
             "best of these very runs, chosen on half of the pictures": np.array(
                 [_best_of_runs(harvested.correct[at]) for at in rows]
             ),
-            "naive best, chosen on test": naive_best(test),
+            "naive best, chosen on test": naive_of_seeds(harvested)[rows],
         },
     )
 

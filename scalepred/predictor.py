@@ -73,6 +73,7 @@ class TrainingTable:
         accuracies: (n, s) float64, mean over seeds of the accuracy on all held-out pictures, validation and test, which
             no run has seen; a diverged run counts as chance, and none is missing.
         n_held_out: (n,) int64, held-out pictures behind each accuracy.
+        n_seeds: (n,) int64, runs behind each accuracy.
     """
 
     names: tuple[str, ...]
@@ -84,6 +85,7 @@ class TrainingTable:
     scales: np.ndarray
     accuracies: np.ndarray
     n_held_out: np.ndarray
+    n_seeds: np.ndarray
 
     def rows(self, index: np.ndarray) -> "TrainingTable":
         """Return the bundles of these row numbers."""
@@ -98,6 +100,7 @@ class TrainingTable:
             scales=self.scales,
             accuracies=self.accuracies[index],
             n_held_out=self.n_held_out[index],
+            n_seeds=self.n_seeds[index],
         )
 
 
@@ -207,7 +210,8 @@ def train(table: TrainingTable, *, seed: int = 0) -> Predictor:
 def fit(table: TrainingTable, *, seed: int = 0) -> lightgbm.Booster:
     """Fit the trees to accuracies relative to each bundle's own mean, weighted by how well they are known."""
     relative = relative_accuracy(table.accuracies)
-    weights = noise_weights(accuracy_noise(table.accuracies, table.n_held_out[:, None]), run_noise=RUN_NOISE)
+    run_noise = RUN_NOISE / np.sqrt(table.n_seeds[:, None])
+    weights = noise_weights(accuracy_noise(table.accuracies, table.n_held_out[:, None]), run_noise=run_noise)
     data = lightgbm.Dataset(
         joint_inputs(table.features, table.scales),
         label=relative.ravel(),
@@ -456,11 +460,16 @@ def _predicted(
 
 
 def error_interval(errors: Sequence[float]) -> tuple[float, float] | None:
-    """Return between which values 80 % of the errors lie; None where there are fewer than ``MIN_ERRORS``."""
+    """Return between which values 80 % of further errors lie; None where there are fewer than ``MIN_ERRORS``.
+
+    Source: Vovk, Gammerman and Shafer 2005 (conformal prediction): a further error is as likely to fall into any of the
+    gaps between the known ones, so a tenth of these gaps is left on each side.
+    """
     if len(errors) < MIN_ERRORS:
         return None
-    low, high = np.quantile(errors, [0.1, 0.9])
-    return float(low), float(high)
+    ordered = sorted(errors)
+    n_outside = (len(ordered) + 1) // 10
+    return ordered[n_outside - 1], ordered[-n_outside]
 
 
 def _same_scales(curve: np.ndarray, scales: np.ndarray) -> tuple[float, ...]:

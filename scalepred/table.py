@@ -28,7 +28,7 @@ class Harvested:
             for tasks without test pictures.
         val: n arrays (s, n_seeds) float64, accuracies on the validation pictures.
         has_test: (n,) bool, which tasks have test pictures.
-        baseline: (n,) test accuracy of the paper's baseline, NaN where it was not run.
+        baseline: (n,) test accuracy of the paper's baseline, of the same seeds; NaN where it was not run.
         correct: n arrays (s, n_seeds, n_images) float64: right (1) or wrong (0) on each test picture, chance where the
             run diverged.
         n_incomplete: bundles that were left out because no seed has finished the grid.
@@ -50,6 +50,7 @@ def context_features(source_facts: Mapping[str, object], recipe: Recipe) -> dict
     return {
         "source_log10_parameters": math.log10(sum(stages.values())),
         "recipe_image_px": float(recipe.image_px),
+        "recipe_log2_rate": math.log2(recipe.base_lr * max(recipe.multipliers)),
         "recipe_frozen_batchnorm": float(recipe.batchnorm == "frozen"),
         "recipe_crops": float("crop" in recipe.augmentation),
         "recipe_flips": float("flip" in recipe.augmentation),
@@ -102,13 +103,20 @@ def build(
         scales=np.array(GRID),
         accuracies=_matrix([[cell.held_out for cell in row] for row in cells], len(GRID)),
         n_held_out=np.array([task.n_val + task.n_test for task in bundle_tasks], dtype=np.int64),
+        n_seeds=np.array([len(whole[key]) for key in keys], dtype=np.int64),
     )
     return Harvested(
         table=table,
         test=_matrix([[cell.correct.mean() for cell in row] for row in cells], len(GRID)),
         val=[np.stack([cell.val for cell in row]) for row in cells],
         has_test=np.array([task.n_test > 0 for task in bundle_tasks], dtype=np.bool_),
-        baseline=np.array([_baseline(key, baselines, task_of, recipe_of) for key in keys], dtype=np.float64),
+        baseline=np.array(
+            [
+                _baseline(baselines.get((*key[:2], baseline_of(recipe_of[key[2]]).recipe_id), {}), whole[key], task)
+                for key, task in zip(keys, bundle_tasks, strict=True)
+            ],
+            dtype=np.float64,
+        ),
         correct=[np.stack([cell.correct for cell in row]) for row in cells],
         n_incomplete=len(grids) - len(keys),
     )
@@ -165,25 +173,20 @@ def _features_by_task(features: Sequence[FeatureRecord]) -> dict[tuple[str, str,
 
 def _grids(
     runs: Sequence[RunRecord],
-) -> tuple[dict[Key, dict[float, dict[int, RunRecord]]], dict[Key, list[RunRecord]]]:
-    """Return the runs with a scale by bundle, scale and seed, and those without by bundle."""
+) -> tuple[dict[Key, dict[float, dict[int, RunRecord]]], dict[Key, dict[int, RunRecord]]]:
+    """Return the runs with a scale by bundle, scale and seed, and those without by bundle and seed."""
     grids: dict[Key, dict[float, dict[int, RunRecord]]] = defaultdict(lambda: defaultdict(dict))
-    baselines: dict[Key, list[RunRecord]] = defaultdict(list)
+    baselines: dict[Key, dict[int, RunRecord]] = defaultdict(dict)
     for run in runs:
         key = (run.task_id, run.source_id, run.recipe_id)
         if run.scale is None:
-            baselines[key].append(run)
+            baselines[key][run.seed] = run
         else:
             grids[key][run.scale][run.seed] = run
     return grids, baselines
 
 
-def _baseline(
-    key: Key,
-    baselines: Mapping[Key, list[RunRecord]],
-    task_of: Mapping[str, TaskRecord],
-    recipe_of: Mapping[str, Recipe],
-) -> float:
-    """Return the mean test accuracy of the baseline that belongs to a bundle's recipe, NaN where it was not run."""
-    runs = baselines.get((key[0], key[1], baseline_of(recipe_of[key[2]]).recipe_id), [])
-    return float(_cell(runs, task_of[key[0]]).correct.mean()) if runs else math.nan
+def _baseline(runs: Mapping[int, RunRecord], seeds: Sequence[int], task: TaskRecord) -> float:
+    """Return the mean test accuracy of the baseline's runs of these seeds, NaN where there is none."""
+    own = [runs[seed] for seed in seeds if seed in runs]
+    return float(_cell(own, task).correct.mean()) if own else math.nan

@@ -79,12 +79,13 @@ def accuracy_noise(accuracy: Floats, n_images: npt.ArrayLike) -> Floats:
     return np.sqrt(p * (1 - p) / (n + 4))
 
 
-def noise_weights(noise: Floats, *, run_noise: float = 0.0) -> Floats:
+def noise_weights(noise: Floats, *, run_noise: Floats | float = 0.0) -> Floats:
     """Return inverse-variance weights with mean 1 over what is there, and 0 where ``noise`` is NaN.
 
     Args:
         noise: standard errors above 0, of any shape, as of :func:`accuracy_noise`.
-        run_noise: standard deviation between seeds, a fraction; it keeps large test sets from outweighing the rest.
+        run_noise: standard error by the choice of seeds, a fraction or an array that broadcasts; it keeps large test
+            sets from outweighing the rest.
     """
     there = ~np.isnan(noise)
     weights = np.where(there, 1 / np.where(there, noise**2 + run_noise**2, 1), 0.0)

@@ -54,6 +54,7 @@ def curve_table(
         scales=SCALES.copy(),
         accuracies=np.clip(accuracies, 0, 1),
         n_held_out=np.full(n, 400),
+        n_seeds=np.full(n, 1),
     )
 
 

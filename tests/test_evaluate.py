@@ -103,15 +103,30 @@ def test_intervals_hold_the_mean_and_gains_fit_accuracies(evaluation):
 
 def test_a_known_case_by_hand():
     test = np.array([[0.5, 0.9], [0.8, 0.7], [0.6, 0.6]])
-    at = module._At(test, ("a", "a", "b"), np.array([0, 0, 0]), np.array([0.8, 0.8, 0.6]))
+    at = module._At(test, ("a", "a", "b"), np.array([0, 0, 0]), np.array([0.8, 0.9, 0.7]))
     row = at.row("second", 1, at.scores(np.array([1, 1, 1])), np.arange(3))
     assert row.accuracy == pytest.approx((0.9 + 0.7 + 0.6) / 3)
     assert row.over_fixed == pytest.approx((0.4 - 0.1 + 0) / 3)
-    assert row.regret_mean == pytest.approx((-0.1 + 0.1 + 0) / 3)
-    assert row.regret_median == pytest.approx(0)
-    assert row.gap_closed == pytest.approx(0.3 / 0.3)
+    assert row.regret_mean == pytest.approx((-0.1 + 0.2 + 0.1) / 3)
+    assert row.regret_median == pytest.approx(0.1)
+    assert row.gap_closed == pytest.approx(0.3 / 0.5)
     assert row.worse_share == pytest.approx(1 / 3)
     assert row.over_fixed_interval == pytest.approx((0.0, 0.15))
+
+
+@pytest.mark.parametrize("best", [[0.9, 0.9, 0.5], [0.8, 0.8, 0.6]])
+def test_no_share_is_told_of_a_gap_that_may_be_none(best):
+    test = np.array([[0.5, 0.9], [0.8, 0.7], [0.6, 0.6]])
+    at = module._At(test, ("a", "a", "b"), np.array([0, 0, 0]), np.array(best))
+    row = at.row("second", 1, at.scores(np.array([1, 1, 1])), np.arange(3))
+    assert (row.gap_closed, row.n_tasks) == (None, 3)
+
+
+def test_the_naive_best_is_that_of_each_seed_alone(score):
+    luck = np.zeros((11, 2, 10))  # a scale of each seed has one picture right that the others have wrong
+    luck[3, 0, 0] = luck[7, 1, 0] = 1
+    (found,) = (row for row in rows(score(correct=[luck] * N)).values() if row.method.startswith("naive best"))
+    assert found.accuracy == pytest.approx(0.1)
 
 
 def test_regret_is_of_the_tasks_whose_honest_best_is_known():

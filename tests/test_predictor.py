@@ -144,8 +144,32 @@ def test_the_span_of_good_scales_is_said_in_words():
 def test_the_gain_interval_adds_held_out_errors_to_the_predicted_gain(predictor):
     errors = tuple(np.linspace(-0.1, 0.0, 11).tolist())
     choice = ask(dataclasses.replace(predictor, gain_errors=errors), 1.4)
-    assert choice.gain_interval == pytest.approx((choice.predicted_gain - 0.09, choice.predicted_gain - 0.01))
+    assert choice.gain_interval == pytest.approx((choice.predicted_gain - 0.1, choice.predicted_gain))
     assert ask(dataclasses.replace(predictor, gain_errors=errors[:9]), 1.4).gain_interval is None
+
+
+@pytest.mark.parametrize("n_errors", [10, 19, 40])
+def test_a_further_error_lies_in_the_interval_as_often_as_promised_however_few_are_known(n_errors):
+    drawn = np.random.default_rng(0).normal(size=(4000, n_errors + 1))
+    intervals = np.array([module.error_interval(row[1:].tolist()) for row in drawn])
+    inside = (drawn[:, 0] >= intervals[:, 0]) & (drawn[:, 0] <= intervals[:, 1])
+    assert 0.78 < inside.mean() < 0.84
+
+
+def test_a_bundle_of_many_seeds_weighs_more():
+    table = curve_table(12)
+    many = dataclasses.replace(table, n_seeds=np.where(np.arange(len(table.names)) == 0, 30, 1))
+    other = dataclasses.replace(table, n_seeds=np.full(len(table.names), 1))
+    low = other.accuracies.copy()
+    low[0] = low[0][::-1]  # a bundle that contradicts the rest
+    bent = [
+        module.predict_curves(module.fit(dataclasses.replace(each, accuracies=low)), table.features[:1], table.scales)[
+            0
+        ]
+        for each in (many, other)
+    ]
+    wanted = low[0] - low[0].mean()
+    assert np.abs(bent[0] - wanted).mean() < np.abs(bent[1] - wanted).mean()
 
 
 def test_missing_features_are_harmless(predictor):
@@ -253,6 +277,7 @@ def two_groups(*, n_other):
         features=np.concatenate([first.features, second.features]),
         accuracies=np.concatenate([first.accuracies, low]),
         n_held_out=np.concatenate([first.n_held_out, second.n_held_out]),
+        n_seeds=np.concatenate([first.n_seeds, second.n_seeds]),
     )
 
 

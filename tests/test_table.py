@@ -64,7 +64,7 @@ def test_a_small_harvest_by_hand():
     assert set(found.val[0][others, 0]) == {0.5}
     assert set(found.test[0, others]) == {0.75}
     np.testing.assert_allclose(table.accuracies[0, others], 4 / 6)
-    assert table.n_held_out.tolist() == [6]
+    assert (table.n_held_out.tolist(), table.n_seeds.tolist()) == ([6], [1])
     assert found.has_test.tolist() == [True]
     assert found.correct[0].shape == (11, 1, 4)
     assert found.correct[0][0, 0].tolist() == RIGHT
@@ -105,6 +105,7 @@ def test_seeds_are_averaged_and_kept_apart():
     assert found.test[0, 0] == 0.5
     assert found.table.accuracies[0, 0] == pytest.approx((3 + 1 + 2 + 1) / 12)
     assert found.correct[0][0].tolist() == [RIGHT, [0, 0, 0, 1]]
+    assert found.table.n_seeds.tolist() == [2]
 
 
 @pytest.mark.parametrize("n_scales", [1, 10])
@@ -131,7 +132,9 @@ def test_the_baseline_is_that_of_the_same_recipe():
     ]
     found = harvest(runs, recipes=(QUICK, frozen, baseline_of(QUICK), baseline_of(frozen)))
     of = dict(zip(found.table.recipe_ids, found.baseline, strict=True))
-    assert of == {QUICK.recipe_id: 0.25, frozen.recipe_id: 0.25}
+    assert of == {QUICK.recipe_id: 0.25, frozen.recipe_id: 0.5}  # a seed without a whole grid is passed over
+    both = harvest([*runs, *grid(ZOO, recipe=frozen, seed=1)], recipes=(QUICK, frozen, baseline_of(frozen)))
+    assert dict(zip(both.table.recipe_ids, both.baseline, strict=True))[frozen.recipe_id] == 0.25
     assert math.isnan(harvest(grid(ZOO)).baseline[0])
 
 
@@ -172,7 +175,7 @@ def test_the_order_of_rows_does_not_matter():
         again = harvest(shuffled, tasks=(SEA, ZOO), features=known[::-1], sources=("source-b", SOURCE))
         assert again.table.names == first.table.names == ("birds", "birds", "fish")
         assert again.table.source_ids == first.table.source_ids
-        for name in ("features", "accuracies", "n_held_out"):
+        for name in ("features", "accuracies", "n_held_out", "n_seeds"):
             np.testing.assert_array_equal(getattr(again.table, name), getattr(first.table, name))
         for one, other in zip(again.correct, first.correct, strict=True):
             np.testing.assert_array_equal(one, other)
@@ -205,8 +208,10 @@ def test_what_is_seen_of_source_and_recipe_are_numbers():
     found = context_features(facts, QUICK)
     assert (found["source_log10_parameters"], found["recipe_image_px"]) == (2.0, 16.0)
     changes = {"batchnorm": "frozen", "augmentation": "crop-flip", "schedule": "cosine", "warmup_epochs": 1}
+    changes["multipliers"] = tuple(multiplier / 8 for multiplier in QUICK.multipliers)
     changed = context_features(facts, dataclasses.replace(QUICK, epochs=3, **changes))
     assert {name: changed[name] - found[name] for name in found if changed[name] != found[name]} == {
+        "recipe_log2_rate": -3.0,
         "recipe_frozen_batchnorm": 1.0,
         "recipe_crops": 1.0,
         "recipe_flips": 1.0,

@@ -7,7 +7,7 @@ FILE is a DuckDB file or a snapshot's folder. A table for each set of sizes or n
 all of the set, without those at which nothing beats guessing clearly: mean test accuracies in per cent, and gains over
 the first of the set, at
 
-* the best fixed scale, found without the task's origin; the first's fixed scale;
+* the best fixed scale, found without the task's origin on the others of the table; the first's fixed scale;
 * the scale that eleven jobs of its own would choose on validation, and that which the first's eleven jobs chose;
 * the head alone.
 
@@ -94,18 +94,21 @@ def compared(rows: Rows, what: str, members: Sequence[Member], tasks: Sequence[s
     if not shared:
         return table
     grid, test = rows.harvested.table, rows.harvested.test
-    fixed, own_search = fixed_held_out(grid), searched(rows.harvested)
+    own_search = searched(rows.harvested)
     first = np.array([found[0][task] for task in shared])
+    first_fixed = fixed_held_out(grid.rows(first))
+    at_fixed = test[first, first_fixed]
     for member, bundles in zip(members, found, strict=True):
         at = np.array([bundles[task] for task in shared])
         own = grid.rows(at)
+        fixed = fixed_held_out(own)
         theirs = np.array([_at_best(rows.harvested.val[one], test[row]) for one, row in zip(first, at, strict=True)])
         table.add_row(
             member.label,
             f"{grid.scales[best_fixed_scale(own.accuracies, grid.scales.tolist())]:g}",
-            percent(test[at, fixed[at]], own.origins),
-            "" if member is members[0] else points(test[at, fixed[at]] - test[first, fixed[first]], own.origins),
-            percent(test[at, fixed[first]], own.origins),
+            percent(test[at, fixed], own.origins),
+            "" if member is members[0] else points(test[at, fixed] - at_fixed, own.origins),
+            percent(test[at, first_fixed], own.origins),
             percent(own_search[at], own.origins),
             percent(theirs, own.origins),
             percent(rows.harvested.baseline[at], own.origins),

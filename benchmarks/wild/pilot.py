@@ -7,10 +7,10 @@ Every variant differs from the first of its round in one thing. The second round
 frozen statistics its best scale was at the low end of the grid, so here its multipliers are a tenth. The last compares
 these with the paper's recipe, on all tasks that have met both.
 FILE is a DuckDB file or a snapshot's folder. Prints, for each round and source, the mean test accuracy of every variant
-at its best fixed scale, found without the task's origin, what that gains over the round's first at its own, the mean of
-the honest best scales of tasks with several seeds, on how many tasks it wins clearly, and which share of its grid
-diverged. Only tasks that all variants have finished count. A win is clear from two standard errors on, of test pictures
-and of seeds, so what changes nothing wins clearly on one task of 44.
+at its best fixed scale, found without the task's origin, what that gains over the round's first at its own, what the
+honest best scale gains on it over the tasks with several seeds, on how many tasks it wins clearly, and which share of
+its grid diverged. Only tasks that all variants have finished count. A win is clear from two standard errors on, of test
+pictures or of seeds, whichever are larger, so what changes nothing wins clearly on one task of 44 at most.
 Intervals are 95 %, from a bootstrap that draws whole origins.
 """
 
@@ -66,7 +66,7 @@ def main() -> None:
     for variants in ROUNDS:
         for source in rows.sources:
             if (table := compared(rows, variants, source.source_id, source.name)).row_count:
-                Console(width=120).print(table)
+                Console(width=150).print(table)
 
 
 def compared(rows: Rows, variants: Mapping[str, Recipe], source_id: str, source_name: str) -> Table:
@@ -79,7 +79,9 @@ def compared(rows: Rows, variants: Mapping[str, Recipe], source_id: str, source_
     }
     ids = [recipe.recipe_id for recipe in variants.values()]
     tasks = [task for task in sorted(set(grid.names)) if all((recipe_id, task) in found for recipe_id in ids)]
-    table = Table("recipe", "best fixed", "accuracy", "gain", "honest best", "wins / losses", "diverged", "head only")
+    table = Table(
+        "recipe", "best fixed", "accuracy", "gain", "honest best's gain", "wins / losses", "diverged", "head only"
+    )
     table.title = f"{source_name}: {len(tasks)} tasks"
     if not tasks:
         return table
@@ -96,13 +98,15 @@ def compared(rows: Rows, variants: Mapping[str, Recipe], source_id: str, source_
         apart = [_apart(one, other, run_noise=run_noise) for one, other in zip(right, first, strict=True)]
         gains = np.array([one.mean() - other.mean() for one, other in zip(right, first, strict=True)])
         honest = np.array([honest_of_repeats(rows.harvested.correct[row], seed=0) for row in at])
+        n_honest = int(np.isfinite(honest).sum())
+        accuracies = np.array([each.mean() for each in right])
         statuses = [run.status for run in mine if run.recipe_id == recipe.recipe_id]
         table.add_row(
             name,
             f"{grid.scales[best_fixed_scale(own.accuracies, grid.scales.tolist())]:g}",
-            percent(np.array([each.mean() for each in right]), own.origins),
+            percent(accuracies, own.origins),
             "" if right is first else points(gains, own.origins),
-            percent(honest, own.origins),
+            f"{points(honest - accuracies, own.origins)} on {n_honest}" if n_honest else "",
             f"{sum(z > CLEAR for z in apart)} / {sum(z < -CLEAR for z in apart)}",
             f"{100 * statuses.count(DIVERGED) / len(statuses):.1f} %",
             percent(rows.harvested.baseline[at], own.origins),
@@ -123,9 +127,12 @@ def seed_noise(correct: Sequence[np.ndarray]) -> float:
 
 
 def _apart(one: np.ndarray, other: np.ndarray, *, run_noise: float) -> float:
-    """Return by how many standard errors two accuracies differ; (n_seeds, n_images) each, of the same pictures."""
+    """Return by how many standard errors two accuracies differ; (n_seeds, n_images) each, of the same pictures.
+
+    The larger one of pictures and seeds: most of what seeds do is in the pictures' differences already.
+    """
     by_picture = one.mean(axis=0) - other.mean(axis=0)
-    variance = by_picture.var() / len(by_picture) + run_noise**2 * (1 / len(one) + 1 / len(other))
+    variance = max(by_picture.var() / len(by_picture), run_noise**2 * (1 / len(one) + 1 / len(other)))
     return float(by_picture.mean() / np.sqrt(variance))
 
 
