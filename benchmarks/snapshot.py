@@ -8,8 +8,9 @@ WAREHOUSE is a DuckDB file or an exported snapshot's folder. Writes OUT/README.m
 * for each source and recipe, the mean test accuracy at every scale, how often a scale is best, and how far the best
   fixed scale (chosen without the task's origin), the baseline, the search of eleven jobs (chosen on validation, scored
   on test), the honest and the naive best lie apart;
-* the best scale against images per label (figure 9 of Dube et al. 2018) and against source-target similarity, with
-  Spearman's rank correlation.
+* the best scale against images per label and against source-target similarity, with Spearman's rank correlation. As
+  figure 9 of Dube et al. 2018, but for what is best: there the rate of the inner layers at a fixed rate of the head,
+  here the scale of both.
 
 Intervals are 95 %, from a bootstrap that draws whole origins.
 """

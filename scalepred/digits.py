@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from scalepred.errors import DataError
 
 DEMO_PICTURES = 600
-"""The demo uses the first 600; the predictor that ships may have been trained on the others."""
+"""The demo uses the first 600; tasks of the suite that the shipped predictor learnt from have some of them too."""
 
 
 def write_digits(folder: Path, *, first: int = 0, last: int | None = DEMO_PICTURES) -> list[Path]:

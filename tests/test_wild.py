@@ -20,7 +20,7 @@ from benchmarks.wild import carried, counts, cut, gather, glyphs, held_out, pilo
 from benchmarks.wild.contact import write_sheets
 from benchmarks.wild.cut import Picture, Sides, plans, split_sides
 from benchmarks.wild.harvest import Stage, chosen, harvest_command
-from benchmarks.wild.origins import DIGITS, DOMAINS, ORIGINS, Origin
+from benchmarks.wild.origins import DIGITS, DOMAINS, ORIGINS, SHARED, Origin
 from benchmarks.wild.packages import FetchError, Package, licences, unpacked
 from scalepred import table
 from scalepred.config import GRID, RECIPES, Recipe, load_recipe, run_id
@@ -263,6 +263,28 @@ def test_the_domain_of_glyphs_has_no_font_that_a_task_shows():
     assert any(gather.has_letters_for(font, is_domain=True) for font in others)
 
 
+@pytest.mark.parametrize("number", range(12))
+def test_all_styles_of_a_family_are_on_one_side(number):
+    styles = ("-Regular", "-BoldItalic", "Mono-Regular", "Condensed-Bold", "_Oblique", "")
+    sides = {
+        tuple(
+            gather.has_letters_for(Path(f"Family{'abcdefghijkl'[number]}{style}.otf"), is_domain=side)
+            for side in (True, False)
+        )
+        for style in styles
+    }
+    assert len(sides) == 1
+
+
+def test_collections_that_share_pictures_have_one_origin(tmp_path):
+    plan, sides = next(iter(plans("emoji-hands", sides_of(30, 20)))), sides_of(30, 20)
+    about = json.loads((cut.write_task(plan, sides, tmp_path, "emoji-hands") / "task.json").read_text())
+    assert about == {"name": plan.name, "origin": "emoji-people"}
+    names = {origin.name for origin in ORIGINS}
+    assert names >= {*SHARED, *SHARED.values()}
+    assert not set(SHARED) & set(SHARED.values())  # no chains
+
+
 # --- packages ---------------------------------------------------------------------------------------------------------
 
 
@@ -282,6 +304,10 @@ def test_a_package_in_the_cache_is_unpacked_without_a_network(tmp_path):
     found = unpacked("some-data", tmp_path)
     assert (found.version, found.licence) == ("2:1.5-1", "CC0-1.0; GPL-2+")
     assert (found.root / "usr/share/some/a.png").is_file()
+    wild.keep_licences([found], tmp_path / "suite")
+    assert "CC0-1.0" in (tmp_path / "suite" / "licences" / "some-data").read_text()
+    archive.rename(archive.with_name("some-data_1.6-1_all.deb"))
+    assert unpacked("some-data", tmp_path).root != found.root
 
 
 def test_a_package_that_cannot_be_had_is_named_with_the_next_step(tmp_path, monkeypatch):
@@ -291,7 +317,12 @@ def test_a_package_that_cannot_be_had_is_named_with_the_next_step(tmp_path, monk
 
 
 def test_a_copyright_file_of_another_form_is_pointed_at(tmp_path):
-    assert licences(tmp_path / "none") == "see the package's copyright file"
+    terms = tmp_path / "copyright"
+    assert licences(terms, "some-data") == "not stated"
+    terms.write_text("It is in the public domain.\n")
+    assert licences(terms, "some-data") == "see licences/some-data"
+    terms.write_text("License: the packaging is distributed under the same licence as the\n rest\n\nLicense: OFL-1.1\n")
+    assert licences(terms, "some-data") == "OFL-1.1"
 
 
 # --- the whole way ----------------------------------------------------------------------------------------------------
@@ -328,6 +359,12 @@ def test_what_is_built_is_not_built_again(suite, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_glyphs_are_not_drawn_without_the_library_that_lays_them_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(wild.features, "check", lambda name: name != "raqm")
+    with pytest.raises(SystemExit, match="apt-get install libfribidi0"):
+        wild.build_all(tmp_path, cache=tmp_path, only=["family-lato"])
+
+
 def test_an_unknown_origin_is_refused(tmp_path):
     with pytest.raises(SystemExit, match="No origin nothing; known are clipart-animals"):
         wild.build_all(tmp_path, cache=tmp_path, only=["nothing"])
@@ -341,7 +378,7 @@ def test_a_contact_sheet_shows_every_class(suite):
 
 def test_counts_are_those_of_the_manifest(suite, capsys):
     counts.print_counts(json.loads((suite / "manifest.json").read_text(encoding="utf-8")))
-    assert "tasks of 1 origins; 1 ladders, 0 of them whole" in capsys.readouterr().out
+    assert "tasks of 1 collections, held out as 1 origins; 1 ladders, 0 of them whole" in capsys.readouterr().out
 
 
 # --- the harvest and its pilot ----------------------------------------------------------------------------------------

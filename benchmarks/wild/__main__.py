@@ -5,22 +5,25 @@
     python -m benchmarks.wild counts OUT
 
 ``build`` writes OUT/tasks/NAME, which `scalepred harvest OUT/tasks` takes; OUT/domains/NAME, the pictures that sources
-are trained on; and OUT/manifest.json, which says where all of it is from and how it was cut. A second run goes on where
-the first one stopped. ``contact`` draws OUT/sheets/ORIGIN.png, to look at; ``counts`` tells how many tasks there
-are, and of what sizes.
+are trained on; OUT/licences/NAME, what each package says of its own; and OUT/manifest.json, which says where all of it
+is from and how it was cut. A second run goes on where the first one stopped. ``contact`` draws OUT/sheets/ORIGIN.png,
+to look at; ``counts`` tells how many tasks there are, and of what sizes.
 """
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
+
+from PIL import features
 
 from benchmarks.wild.contact import write_sheets
 from benchmarks.wild.counts import print_counts
 from benchmarks.wild.cut import Plan, Sides, distinct, plans, split_sides, write_manifest, write_task
 from benchmarks.wild.gather import gather
-from benchmarks.wild.origins import DOMAINS, ORIGINS, Origin
+from benchmarks.wild.origins import DOMAINS, FONTS, ORIGINS, SCRIPT_FONTS, SHARED, Origin
 from benchmarks.wild.packages import FetchError, Package, unpacked
 from scalepred.files import write_text
 from scalepred.tasks import read_task
@@ -70,7 +73,10 @@ def build(origin: Origin, out: Path, *, cache: Path) -> None:
     done = out / "origins" / f"{origin.name}.json"
     if done.exists():
         return
+    if {*FONTS, *SCRIPT_FONTS} & {*origin.packages} and not features.check("raqm"):
+        raise FetchError("Pillow finds no libfribidi, so some glyphs would differ: apt-get install libfribidi0.")
     packages = [unpacked(name, cache) for name in origin.packages]
+    keep_licences(packages, out)
     gathered = gather(origin, packages, out)
     pictures = distinct(gathered.pictures, out)
     about = about_origin(origin, packages) | {
@@ -95,10 +101,19 @@ def build(origin: Origin, out: Path, *, cache: Path) -> None:
     print(f"{origin.name}: {len(pictures)} pictures, {len(about['tasks'])} tasks", flush=True)
 
 
+def keep_licences(packages: list[Package], out: Path) -> None:
+    """Copy what packages say of their licences to OUT/licences/NAME."""
+    for package in packages:
+        if package.terms and package.terms.is_file():
+            (out / "licences").mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(package.terms, out / "licences" / package.name)
+
+
 def about_origin(origin: Origin, packages: list[Package]) -> dict[str, Any]:
     """Return what the manifest says of an origin before it is cut."""
     return {
         "origin": origin.name,
+        "held_out_with": SHARED.get(origin.name),
         "packages": [{"name": each.name, "version": each.version, "licence": each.licence} for each in packages],
         "finder": origin.how,
         "root": origin.root,

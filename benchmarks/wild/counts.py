@@ -16,9 +16,10 @@ def print_counts(manifest: dict[str, Any]) -> None:
     tasks = [task for origin in origins for task in origin["tasks"]]
     ladders = [sum(task["rung"] is not None for task in origin["tasks"]) for origin in origins]
     console = Console()
+    n_together = len({origin["held_out_with"] or origin["origin"] for origin in origins})
     console.print(
-        f"{len(tasks)} tasks of {len(origins)} origins; {sum(n > 0 for n in ladders)} ladders, "
-        f"{sum(n == RUNGS_OF_A_LADDER for n in ladders)} of them whole"
+        f"{len(tasks)} tasks of {len(origins)} collections, held out as {n_together} origins; "
+        f"{sum(n > 0 for n in ladders)} ladders, {sum(n == RUNGS_OF_A_LADDER for n in ladders)} of them whole"
     )
     if without := [origin["origin"] for origin in manifest["origins"] if not (origin["tasks"] or origin["is_domain"])]:
         console.print(f"without a task: {', '.join(without)}")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.wild.origins import SHARED
 from scalepred.images import load_pictures, near_duplicate_groups
 
 RUNGS = (10, 20, 40, 80, 160)
@@ -158,7 +159,8 @@ def write_task(plan: Plan, sides: Sides, out: Path, origin: str) -> Path:
     top = MAX_TEST // len(plan.classes)
     rows += [(each, "test") for label in plan.classes for each in sides.test[label][:top]]
     write_manifest(folder, rows)
-    (folder / "task.json").write_text(json.dumps({"name": plan.name, "origin": origin}) + "\n", encoding="utf-8")
+    about = {"name": plan.name, "origin": SHARED.get(origin, origin)}
+    (folder / "task.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
     return folder
 
 

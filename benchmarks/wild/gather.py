@@ -143,7 +143,7 @@ def _icons(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
 
 
 def _emoji(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
-    """Find emoji by subcategory, in every tone of skin; an emoji's tones share a group."""
+    """Find emoji by subcategory, in all tones of skin but the darkest; an emoji's tones share a group."""
     root = packages[0].root / "package"
     label_of = {place: label for label, places in origin.classes.items() for place in places}
     for each in _emoji_list(root):
@@ -154,7 +154,7 @@ def _emoji(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
 
 
 def _tones(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
-    """Find emoji by their tone of skin, where they show one person."""
+    """Find emoji by their tone of skin, where all that they show has the same."""
     root = packages[0].root / "package"
     label_of = {place: label for label, places in origin.classes.items() for place in places}
     for each in _emoji_list(root):
@@ -202,7 +202,7 @@ def _families_in_tasks() -> frozenset[str]:
 
 
 def has_letters_for(font: Path, *, is_domain: bool) -> bool:
-    """Tell whether a font's letters are for the domain or for tasks; no task has a picture of the domain's."""
+    """Tell whether a font's letters are for the domain or for tasks; none is for both."""
     return is_spared(font) and _family(font) not in _families_in_tasks() if is_domain else not is_spared(font)
 
 

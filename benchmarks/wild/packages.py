@@ -10,6 +10,9 @@ import sklearn
 
 from benchmarks.wild.origins import DIGITS, EMOJI
 
+EMOJI_PICTURES = "Apache-2.0"
+MOST_WORDS = 8
+
 
 class FetchError(RuntimeError):
     """A package that can't be had; the message names it and what to do next."""
@@ -17,12 +20,13 @@ class FetchError(RuntimeError):
 
 @dataclass(frozen=True)
 class Package:
-    """An unpacked package."""
+    """An unpacked package; ``terms`` is the file with its licences, None for what is installed."""
 
     name: str
     root: Path
     version: str
     licence: str
+    terms: Path | None = None
 
 
 def unpacked(name: str, cache: Path) -> Package:
@@ -34,7 +38,7 @@ def unpacked(name: str, cache: Path) -> Package:
     if name == DIGITS:  # installed already: scalepred needs it
         return Package(name, cache / "digits", sklearn.__version__, "BSD-3-Clause")
     archive = _archive(name, cache) or _fetch(name, cache)
-    root = cache / "unpacked" / name
+    root = cache / "unpacked" / archive.stem  # another version goes elsewhere
     if not (root / ".done").exists():
         root.mkdir(parents=True, exist_ok=True)
         deb = archive.suffix == ".deb"
@@ -42,19 +46,22 @@ def unpacked(name: str, cache: Path) -> Package:
         (root / ".done").touch()
     if name == EMOJI:
         about = json.loads((root / "package/package.json").read_text(encoding="utf-8"))
-        return Package(name, root, about["version"], about["license"])
+        licence = f"{about['license']} (data); {EMOJI_PICTURES} (pictures, by the package's README)"
+        return Package(name, root, about["version"], licence, root / "package/README.md")
     version = archive.name.split("_")[1].replace("%3a", ":")
-    return Package(name, root, version, licences(root / "usr/share/doc" / name / "copyright"))
+    terms = root / "usr/share/doc" / name / "copyright"
+    return Package(name, root, version, licences(terms, name), terms)
 
 
-def licences(copyright_file: Path) -> str:
+def licences(copyright_file: Path, name: str) -> str:
     """Return the short names of licences that a Debian copyright file gives, or what to read instead."""
     try:
         text = copyright_file.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return "see the package's copyright file"
-    names = sorted(set(re.findall(r"^License:[ \t]*(\S.*?)\s*$", text, re.MULTILINE)))
-    return "; ".join(names) or "see the package's copyright file"
+        return "not stated"
+    names = set(re.findall(r"^License:[ \t]*(\S.*?)\s*$", text, re.MULTILINE))
+    short = sorted(each for each in names if len(each.split()) <= MOST_WORDS)  # more are the start of a sentence
+    return "; ".join(short) or f"see licences/{name}"
 
 
 def _archive(name: str, cache: Path) -> Path | None:
