@@ -8,7 +8,7 @@ import stat
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,17 @@ from scalepred.records import TaskRecord
 from scalepred.torchvision_sets import PREFIX, read_torchvision
 
 SPLITS = ("train", "val", "test")
-SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""What splits are called, in any capitals."""
+
 MANIFEST = "manifest.csv"
 COLUMNS = ("path", "label", "split", "group")
 ABOUT = "task.json"
@@ -47,6 +57,12 @@ EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 TEST_SHARE = 0.2
 VAL_SHARE = 0.2
 """Of what is not test."""
+
+FEWEST = {"val": 2, "test": 5}
+"""A class of fewer pictures gives none to the split."""
+
+KEPT = "the splits are kept, and accuracies will look better than they are"
+OWN_SPLITS = "give your own splits (folders train/val/test, or a `split` column)"
 
 
 @dataclass(frozen=True)
@@ -155,6 +171,7 @@ class _Understood:
         labels: (n,) class names.
         given: n splits of the user's own, or None if the user made none.
         same: (n,) group numbers of near duplicates.
+        groups: (n,) group numbers of what shares a split: near duplicates and the user's groups, joined.
         codes: (n,) positions in ``SPLITS``.
     """
 
@@ -164,6 +181,7 @@ class _Understood:
     labels: np.ndarray
     given: list[str | None] | None
     same: np.ndarray
+    groups: np.ndarray
     codes: np.ndarray
 
 
@@ -276,7 +294,9 @@ def _understand(
     labels = np.array([entry.label for entry in good], dtype=object)
     given = [entry.split for entry in good] if any(entry.split for entry in good) else None
     codes = split_pictures(labels, groups, loaded.hashes, seed=split_seed, given=given)
-    return _Understood(listing=listing, good=good, loaded=loaded, labels=labels, given=given, same=same, codes=codes)
+    return _Understood(
+        listing=listing, good=good, loaded=loaded, labels=labels, given=given, same=same, groups=groups, codes=codes
+    )
 
 
 def _bad(found: _Understood) -> list[SetAside]:
@@ -285,15 +305,16 @@ def _bad(found: _Understood) -> list[SetAside]:
 
 def _inspection(found: _Understood) -> Inspection:
     n_different = len(set(found.loaded.hashes))
+    warnings = [_class_warnings, _notes, _duplicate_warnings, _split_warnings, _absence_warnings]
     return Inspection(
         layout=found.listing.layout,
         classes={str(name): int(n) for name, n in sorted(Counter(found.labels).items())},
         splits={name: int((found.codes == code).sum()) for code, name in enumerate(SPLITS)},
         set_aside=[*found.listing.set_aside, *_bad(found)],
-        warnings=[*_class_warnings(found), *_notes(found), *_duplicate_warnings(found), *_split_warnings(found)],
+        warnings=[words for kind in warnings for words in kind(found)],
         n_exact_duplicates=len(found.loaded.hashes) - n_different,
         n_near_duplicates=n_different - len(set(found.same)),
-        problem=_problem(found.labels, found.codes),
+        problem=_problem(found),
     )
 
 
@@ -562,7 +583,8 @@ def _nothing_found(path: Path, listing: Listing) -> str:
 def _from_manifest(path: Path, *, name: str, origin: str) -> Listing:
     """List the pictures of a CSV file; one that it names twice, under any spelling of its path, is used once.
 
-    Blanks around labels, splits and groups are dropped; a path is taken as it is, from the manifest's own folder.
+    Blanks around labels, splits and groups are dropped; a path is taken as it is, from the manifest's own folder. A
+    picture without a split takes that of its group, if the group has a single one.
     """
     problems: list[str] = []
     entries: dict[Place, Entry] = {}
@@ -579,7 +601,17 @@ def _from_manifest(path: Path, *, name: str, origin: str) -> Listing:
         problems += [f"line {line}: {problem}" for problem in found]
     if problems:
         raise DataError(join_problems(f"{path} can't be used as it is:", problems))
-    return Listing(name=name, origin=origin, layout="CSV manifest", entries=list(entries.values()))
+    return Listing(name=name, origin=origin, layout="CSV manifest", entries=_split_by_group(list(entries.values())))
+
+
+def _split_by_group(entries: list[Entry]) -> list[Entry]:
+    """Return the entries, those without a split in that of their group where it has a single one."""
+    splits = defaultdict(set)
+    for entry in entries:
+        if entry.group and entry.split:
+            splits[entry.group].add(entry.split)
+    single = {group: found.pop() for group, found in splits.items() if len(found) == 1}
+    return [replace(entry, split=entry.split or single.get(entry.group or "")) for entry in entries]
 
 
 def _manifest_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -698,8 +730,10 @@ def _shuffled_units(
 def _carve(codes: np.ndarray, labels: np.ndarray, units: list[np.ndarray], *, carve_test: bool) -> None:
     """Move whole units from train to test and val until each class has its share there."""
     total = Counter(label for unit in units for label in labels[unit])
-    test = {label: round(TEST_SHARE * n) if carve_test and n >= 5 else 0 for label, n in total.items()}
-    val = {label: max(1, round(VAL_SHARE * (n - test[label]))) if n >= 2 else 0 for label, n in total.items()}
+    test = {label: round(TEST_SHARE * n) if carve_test and n >= FEWEST["test"] else 0 for label, n in total.items()}
+    val = {
+        label: max(1, round(VAL_SHARE * (n - test[label]))) if n >= FEWEST["val"] else 0 for label, n in total.items()
+    }
     left = Counter(total)
     for unit in units:
         counts = Counter(labels[unit])
@@ -743,21 +777,36 @@ def _top_up(
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
-def _problem(labels: np.ndarray, codes: np.ndarray) -> str | None:
+def _problem(found: _Understood) -> str | None:
     """Return why nothing can be learnt from these pictures, or None."""
+    labels, codes = found.labels, found.codes
     classes = sorted(set(labels))
     if len(classes) < 2:
-        found = f"one class, {classes[0]!r}" if classes else "no usable picture"
-        return f"found {found}; at least two classes with pictures are needed."
+        seen = f"one class, {classes[0]!r}" if classes else "no usable picture"
+        return f"found {seen}; at least two classes with pictures are needed."
     untrained = sorted(set(labels) - set(labels[codes == 0]))
     if untrained:
         return f"no training pictures of {_few(untrained)}; add some, or remove the class."
     if not (codes == 1).any():
-        return (
-            f"{len(labels)} pictures leave none to validate on; "
-            "at least one class needs two different pictures, and every class should have five or more."
-        )
+        return f"{len(labels)} pictures leave none to validate on; {_why_none(found)}."
     return None
+
+
+def _why_none(found: _Understood) -> str:
+    """Return why no picture can be spared to validate on, by what joined most of them, and what to do."""
+    n, n_same, n_groups = len(found.good), len(set(found.same)), len(set(found.groups))
+    n_near = len(set(found.loaded.hashes)) - n_same
+    if n_same - n_groups > n_near:
+        lie = "lie in 1 group" if n_groups == 1 else f"lie in {n_groups} groups"
+        return f"they {lie}, and pictures of a group share a split; make smaller groups, or {OWN_SPLITS}"
+    if n_near:
+        return f"{_repeats(n - n_same, n)}; if they are not, {OWN_SPLITS}"
+    return "at least one class needs two different pictures, and every class should have five or more"
+
+
+def _repeats(n: int, total: int) -> str:
+    does = "counts as a near duplicate" if n == 1 else "count as near duplicates"
+    return f"{n} of {total} pictures {does} of another and so {'shares' if n == 1 else 'share'} a split"
 
 
 def _class_warnings(found: _Understood) -> list[str]:
@@ -767,8 +816,10 @@ def _class_warnings(found: _Understood) -> list[str]:
     words = [f"the class {name!r} has no pictures and is left out" for name in found.listing.empty]
     words += [f"the class {name!r} has no usable picture and is left out" for name in lost]
     if single:
-        have = "1 class has" if len(single) == 1 else f"{len(single)} classes have"
-        words.append(f"{have} one picture, which is kept for training: {_few(single)}")
+        have, them = _classes(len(single))
+        words.append(
+            f"{have} one picture, which is kept for training, so no accuracy says anything of {them}: {_few(single)}"
+        )
     if counts and set(map(str.lower, counts)) <= set(SPLIT_NAMES):
         words.append(
             f"the classes are called {_few(sorted(counts))}; if these are splits, each needs a folder for each class"
@@ -789,22 +840,21 @@ def _duplicate_warnings(found: _Understood) -> list[str]:
     words = []
     groups = _shared(found.same)
     if groups:
-        kept = "" if found.given else "; duplicates share a split"
+        is_ours = not set(found.given or ()) - {None, "train"}
+        kept = "; duplicates share a split" if is_ours else ""
+        if is_ours and 2 * max(map(len, groups)) > len(found.good):
+            kept += f"; if they are not duplicates, {OWN_SPLITS}"
         n = sum(len(rows) - 1 for rows in groups)
         words.append(f"{_pictures(n, 'repeats', 'repeat')} another one exactly or nearly{kept}")
     mixed = [rows for rows in groups if len(set(found.labels[rows])) > 1]
     if mixed:
         rows = sorted(mixed[0], key=lambda row: str(found.labels[row]))
         examples = [f"{found.good[row].path} ({found.labels[row]})" for row in (rows[0], rows[-1])]
-        words.append(
-            f"{_pictures(len(mixed), 'comes', 'come')} under more than one class, such as {' and '.join(examples)}"
-        )
-    across = sum(len(set(found.codes[rows])) > 1 for rows in groups)
-    if across:
-        words.append(
-            f"{_pictures(across, 'has', 'have')} duplicates in another split of your own; the splits are kept, "
-            "and accuracies will look better than they are"
-        )
+        n = sum(map(len, mixed))
+        words.append(f"{n} pictures have duplicates under another class, such as {' and '.join(examples)}")
+    n = sum(len(rows) for rows in groups if len(set(found.codes[rows])) > 1)
+    if n:
+        words.append(f"{n} pictures have duplicates in another split of your own; {KEPT}")
     return words
 
 
@@ -820,12 +870,72 @@ def _split_warnings(found: _Understood) -> list[str]:
     if found.given is None:
         return []
     words = []
+    torn = _torn_groups(found)
+    if torn:
+        lie = "1 group lies" if len(torn) == 1 else f"{len(torn)} groups lie"
+        words.append(f"{lie} in several of your splits; {KEPT}: {_few(torn)}")
     unnamed = found.given.count(None)
     if unnamed:
         words.append(f"{_pictures(unnamed, 'is', 'are')} without a split and taken for training")
     if not (found.codes == 2).any() and set(found.given) - {None, "train"}:
         words.append("your splits have no test pictures, so there is no test accuracy")
     return words
+
+
+def _torn_groups(found: _Understood) -> list[str]:
+    """Return the user's groups that lie in several splits."""
+    splits = defaultdict(set)
+    for entry, code in zip(found.good, found.codes, strict=True):
+        if entry.group:
+            splits[entry.group].add(int(code))
+    return sorted(group for group, codes in splits.items() if len(codes) > 1)
+
+
+def _absence_warnings(found: _Understood) -> list[str]:
+    """Return the classes that are trained on and left out of an accuracy: a line for each reason, none for each class.
+
+    Those of a single picture are not among them.
+    """
+    absences = defaultdict(list)
+    for name, word in (("val", "validation"), ("test", "test")):
+        for label, reason in _absent(found, name).items():
+            absences[label, reason].append(word)
+    alike = defaultdict(list)
+    for (label, reason), words in sorted(absences.items()):
+        alike[tuple(words), reason].append(label)
+    return [_absence(words, reason, labels) for (words, reason), labels in alike.items()]
+
+
+def _absence(words: tuple[str, ...], reason: str, labels: list[str]) -> str:
+    have, them = _classes(len(labels))
+    says = "accuracy says" if len(words) == 1 else "accuracies say"
+    return (
+        f"{have} no {' or '.join(words)} pictures, so the {' and '.join(words)} {says} nothing of {them} "
+        f"({reason}): {_few(labels)}"
+    )
+
+
+def _absent(found: _Understood, name: str) -> dict[str, str]:
+    """Return the classes of two pictures or more that a split lacks, though it and train have some, with the reason."""
+    given = found.given or []
+    there = set(found.labels[found.codes == SPLITS.index(name)])
+    if not there:
+        return {}
+    drawn_from = found.codes < 2 if "test" in given else np.ones(len(found.codes), bool)
+    labels, groups = found.labels[drawn_from], found.groups[drawn_from]
+    n_pictures, n_groups = Counter(labels), Counter(label for label, _ in set(zip(labels, groups, strict=True)))
+    several = {label for label, n in Counter(found.labels).items() if n > 1}
+    reasons = {}
+    for label in set(found.labels[found.codes == 0]) & several - there:
+        if name in given:
+            reasons[label] = "your splits give none"
+        elif 1 == n_groups[label] < n_pictures[label]:
+            reasons[label] = "all pictures are one group or near duplicates, which share a split"
+        elif n_pictures[label] < FEWEST[name]:
+            reasons[label] = f"fewer than {FEWEST[name]} pictures to draw from"
+        else:
+            reasons[label] = "too few groups, with near duplicates counted as one"
+    return reasons
 
 
 def _twins(classes: list[str]) -> list[str]:
@@ -846,3 +956,7 @@ def _few(names: list[str]) -> str:
 
 def _pictures(n: int, does: str, do: str) -> str:
     return f"1 picture {does}" if n == 1 else f"{n} pictures {do}"
+
+
+def _classes(n: int) -> tuple[str, str]:
+    return ("1 class has", "it") if n == 1 else (f"{n} classes have", "them")

@@ -39,15 +39,22 @@ def test_class_folders_take_their_pictures_from_any_depth(tmp_path):
     assert inspect(folder).classes == {"a": 6, "b": 6}
 
 
-@pytest.mark.parametrize("val", ["val", "valid", "validation", "VAL"])
-def test_split_folders_of_any_usual_name_are_kept(tmp_path, val):
-    for seed, (name, n) in enumerate((("Train", 6), (val, 2), ("test", 3))):
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Train", "val", "test"),
+        ("train", "valid", "TEST"),
+        ("Training", "validation", "Testing"),
+        ("TRAINING", "VAL", "TESTING"),
+        ("training", "Validation", "testing"),
+    ],
+)
+def test_split_folders_of_any_usual_name_are_kept(tmp_path, names):
+    for seed, (name, n) in enumerate(zip(names, (6, 2, 3), strict=True)):
         make_classes(tmp_path / "t" / name, n=n, seed=seed)
     task = read_task(tmp_path / "t")
     assert (task.record.n_train, task.record.n_val, task.record.n_test) == (12, 4, 6)
-    assert sorted(task.inspection.layout.removeprefix("class folders under ").split(", ")) == sorted(
-        ["Train", val, "test"]
-    )
+    assert sorted(task.inspection.layout.removeprefix("class folders under ").split(", ")) == sorted(names)
     assert task.inspection.warnings == []
 
 
@@ -79,11 +86,12 @@ def test_a_split_folder_without_class_folders_is_empty_and_its_pictures_are_set_
     assert aside(found) == [("unlabelled.png", "lies beside the class folders, so it has no class")]
 
 
-def test_two_names_for_one_split_are_refused(tmp_path):
-    for name in ("train", "val", "valid"):
+@pytest.mark.parametrize("twins", ["val valid", "Test Testing", "train training"])
+def test_two_names_for_one_split_are_refused(tmp_path, twins):
+    for name in {"train", *twins.split()}:
         make_classes(tmp_path / "t" / name, n=1)
-    assert (
-        refusal(tmp_path / "t") == f"{tmp_path / 't'} holds val and valid, which name the same split: keep one of them."
+    assert refusal(tmp_path / "t") == (
+        f"{tmp_path / 't'} holds {twins.replace(' ', ' and ')}, which name the same split: keep one of them."
     )
 
 
@@ -92,22 +100,24 @@ def test_splits_without_train_are_refused(tmp_path):
     assert refusal(tmp_path / "t") == f"{tmp_path / 't'} holds test but no train folder: add one."
 
 
-def test_classes_beside_splits_are_refused(tmp_path):
-    make_classes(tmp_path / "t" / "train", n=1)
+@pytest.mark.parametrize("train", ["train", "Training"])
+def test_classes_beside_splits_are_refused(tmp_path, train):
+    make_classes(tmp_path / "t" / train, n=1)
     make_classes(tmp_path / "t", names=("c", "d"), n=1)
     assert refusal(tmp_path / "t") == (
-        f"{tmp_path / 't'} holds folders named after splits (train) beside others (c, d). "
+        f"{tmp_path / 't'} holds folders named after splits ({train}) beside others (c, d). "
         "Move the others under a split, or give each class its folder and no splits."
     )
 
 
-def test_classes_may_be_called_train_and_test_but_it_is_said(tmp_path):
-    found = inspect(make_classes(tmp_path / "t", names=("train", "test")))
-    assert found.classes == {"test": 6, "train": 6}
+@pytest.mark.parametrize("names", [("test", "train"), ("Testing", "Training")])
+def test_classes_may_be_called_train_and_test_but_it_is_said(tmp_path, names):
+    found = inspect(make_classes(tmp_path / "t", names=names))
+    assert found.classes == dict.fromkeys(names, 6)
     assert found.warnings == [
-        "the classes are called 'test', 'train'; if these are splits, each needs a folder for each class"
+        f"the classes are called {names[0]!r}, {names[1]!r}; if these are splits, each needs a folder for each class"
     ]
-    assert inspect(make_classes(tmp_path / "vehicles", names=("train", "bus"))).warnings == []
+    assert inspect(make_classes(tmp_path / "vehicles", names=(names[1], "bus"))).warnings == []
 
 
 def test_loose_files_are_set_aside(tmp_path):
@@ -306,7 +316,9 @@ def test_a_class_that_is_empty_in_one_split_only_is_no_empty_class(tmp_path):
     make_classes(tmp_path / "t" / "train", n=10)
     make_classes(tmp_path / "t" / "test", names=("a",), n=3, seed=1)
     (tmp_path / "t" / "test" / "b").mkdir()
-    assert inspect(tmp_path / "t").warnings == []
+    assert inspect(tmp_path / "t").warnings == [
+        "1 class has no test pictures, so the test accuracy says nothing of it (your splits give none): 'b'"
+    ]
 
 
 def test_bad_pictures_alone_are_no_data(tmp_path):
@@ -324,11 +336,14 @@ def test_single_pictures_stay_in_training_and_it_is_said(tmp_path):
     number = task.classes.index("single")
     assert number in task.train.labels
     assert number not in [*task.val.labels, *task.test.labels]
-    assert task.inspection.warnings == ["1 class has one picture, which is kept for training: 'single'"]
+    assert task.inspection.warnings == [
+        "1 class has one picture, which is kept for training, so no accuracy says anything of it: 'single'"
+    ]
     for name in "uvwxyz":
         save(folder / name / "0.png", noise(seed=[7, ord(name)]))
     assert inspect(folder).warnings == [
-        "7 classes have one picture, which is kept for training: 'single', 'u', 'v', 'w', 'x' … (7 in all)"
+        "7 classes have one picture, which is kept for training, so no accuracy says anything of them: "
+        "'single', 'u', 'v', 'w', 'x' … (7 in all)"
     ]
 
 
@@ -345,6 +360,92 @@ def test_a_class_of_copies_leaves_none_to_validate_on(tmp_path):
         for index in range(6):
             save(tmp_path / name / f"{index}.png", noise(seed=ord(name)))
     assert inspect(tmp_path).problem.startswith("12 pictures leave none to validate on; ")
+
+
+def test_near_duplicates_that_leave_none_to_validate_on_are_said_and_what_to_do(tmp_path):
+    picture = np.asarray(smooth(0))
+    for at, name in enumerate(("good", "scratch")):
+        for index in range(10):
+            scratched = picture.copy()
+            scratched[20 : 20 + 30 * at, 5 + 8 * index] = 0
+            scratched[index, 0, at] ^= 1
+            save(tmp_path / name / f"{index}.png", scratched)
+    hint = "give your own splits (folders train/val/test, or a `split` column)"
+    found = inspect(tmp_path)
+    assert found.problem == (
+        "20 pictures leave none to validate on; 19 of 20 pictures count as near duplicates of another "
+        f"and so share a split; if they are not, {hint}."
+    )
+    assert found.warnings == [
+        "19 pictures repeat another one exactly or nearly; duplicates share a split; "
+        f"if they are not duplicates, {hint}",
+        f"20 pictures have duplicates under another class, such as {tmp_path / 'good' / '0.png'} (good) "
+        f"and {tmp_path / 'scratch' / '9.png'} (scratch)",
+    ]
+
+
+def test_two_near_duplicates_and_another_class_leave_none_to_validate_on(tmp_path):
+    save(tmp_path / "a" / "0.png", smooth(0))
+    save(tmp_path / "a" / "1.jpg", smooth(0))
+    save(tmp_path / "b" / "0.png", noise())
+    assert inspect(tmp_path).problem.startswith(
+        "3 pictures leave none to validate on; 1 of 3 pictures counts as a near duplicate of another and so shares a "
+    )
+
+
+def test_groups_that_leave_none_to_validate_on_are_said_and_what_to_do(tmp_path):
+    make_classes(tmp_path)
+    hint = "and pictures of a group share a split; make smaller groups, or give your own splits"
+    for groups, count in (("gg", "1 group"), ("gh", "2 groups")):
+        rows = [
+            f"{name}/{index}.png,{name},{group}" for name, group in zip("ab", groups, strict=True) for index in range(6)
+        ]
+        found = inspect(write_manifest(tmp_path / "m.csv", rows, header="path,label,group"))
+        assert found.problem.startswith(f"12 pictures leave none to validate on; they lie in {count}, {hint}")
+
+
+def group_of(path):
+    """Return the group of a picture: one for the class c, two for d, none for others."""
+    return {"c": "c", "d": f"d{int(path.stem, 36) % 2}"}.get(path.parent.name, "")
+
+
+def test_classes_without_an_accuracy_are_listed_by_the_reason(tmp_path):
+    make_classes(tmp_path, names="abcd", n=10)
+    make_classes(tmp_path, names=("few1", "few2"), n=4, seed=1)
+    for index in range(8):
+        save(tmp_path / "burst" / f"{index}.jpg", smooth(0), quality=60 + 5 * index)
+    rows = [
+        f"{path.relative_to(tmp_path)},{path.parent.name},{group_of(path)}" for path in sorted(tmp_path.rglob("*.*"))
+    ]
+    found = inspect(write_manifest(tmp_path / "m.csv", rows, header="path,label,group"))
+    assert found.warnings == [
+        "7 pictures repeat another one exactly or nearly; duplicates share a split",
+        "2 classes have no validation or test pictures, so the validation and test accuracies say nothing of them "
+        "(all pictures are one group or near duplicates, which share a split): 'burst', 'c'",
+        "1 class has no test pictures, so the test accuracy says nothing of it "
+        "(too few groups, with near duplicates counted as one): 'd'",
+        "2 classes have no test pictures, so the test accuracy says nothing of them "
+        "(fewer than 5 pictures to draw from): 'few1', 'few2'",
+    ]
+
+
+def test_many_classes_without_an_accuracy_are_a_line(tmp_path):
+    make_classes(tmp_path, n=10)
+    make_classes(tmp_path, names="cdefghi", n=4, seed=1)
+    assert inspect(tmp_path).warnings == [
+        "7 classes have no test pictures, so the test accuracy says nothing of them "
+        "(fewer than 5 pictures to draw from): 'c', 'd', 'e', 'f', 'g' … (7 in all)"
+    ]
+
+
+def test_a_class_of_one_training_picture_beside_its_own_test_pictures_has_none_to_validate_on(tmp_path):
+    make_classes(tmp_path / "train")
+    make_classes(tmp_path / "test", names="abc", n=3, seed=1)
+    save(tmp_path / "train" / "c" / "0.png", noise(seed=99))
+    assert inspect(tmp_path).warnings == [
+        "1 class has no validation pictures, so the validation accuracy says nothing of it "
+        "(fewer than 2 pictures to draw from): 'c'"
+    ]
 
 
 def test_a_class_without_training_pictures_is_refused(tmp_path):
@@ -451,7 +552,7 @@ def test_a_users_own_split_is_kept_and_duplicates_across_it_are_warned_of(tmp_pa
     assert task.record.n_test == 12
     assert task.inspection.warnings == [
         "12 pictures repeat another one exactly or nearly",
-        "12 pictures have duplicates in another split of your own; the splits are kept, "
+        "24 pictures have duplicates in another split of your own; the splits are kept, "
         "and accuracies will look better than they are",
     ]
 
@@ -461,7 +562,7 @@ def test_a_picture_under_two_classes_is_warned_of(tmp_path):
     save(folder / "b" / "again.png", noise(seed=[0, 0, 3]))
     assert inspect(folder).warnings == [
         "1 picture repeats another one exactly or nearly; duplicates share a split",
-        f"1 picture comes under more than one class, such as {folder / 'a' / '3.png'} (a) "
+        f"2 pictures have duplicates under another class, such as {folder / 'a' / '3.png'} (a) "
         f"and {folder / 'b' / 'again.png'} (b)",
     ]
 
@@ -622,6 +723,40 @@ def test_pictures_without_a_split_among_others_with_one_count_as_training(tmp_pa
     found = inspect(write_manifest(tmp_path / "m.csv", rows, header="path,label,split"))
     assert found.splits == {"train": 6, "val": 2, "test": 2}
     assert found.warnings == ["4 pictures are without a split and taken for training"]
+
+
+def test_groups_in_several_of_a_users_own_splits_are_kept_and_warned_of(tmp_path):
+    make_classes(tmp_path, n=12)
+    splits = ["train", "val", "test", "train"]
+    rows = [f"{name}/{at}.png,{name},{splits[at % 4]},p{at // 2}" for name in "ab" for at in range(12)]
+    found = inspect(write_manifest(tmp_path / "m.csv", rows, header="path,label,split,group"))
+    assert found.splits == {"train": 12, "val": 6, "test": 6}
+    assert found.warnings == [
+        "6 groups lie in several of your splits; the splits are kept, and accuracies will look better than they are: "
+        "'p0', 'p1', 'p2', 'p3', 'p4' … (6 in all)"
+    ]
+    rows = [f"{name}/{at}.png,{name},{splits[at % 3]},{'p' if at < 2 else at}" for name in "ab" for at in range(12)]
+    assert inspect(write_manifest(tmp_path / "m.csv", rows, header="path,label,split,group")).warnings[0] == (
+        "1 group lies in several of your splits; the splits are kept, and accuracies will look better than they are: "
+        "'p'"
+    )
+
+
+def test_a_picture_without_a_split_takes_the_only_one_of_its_group(tmp_path):
+    make_classes(tmp_path, n=8)
+    given = ["train", "", "test", "", "train", "test", "", ""]  # the third group has two splits, the last has none
+    rows = [f"{name}/{at}.png,{name},{split},{name}{at // 2}" for name in "ab" for at, split in enumerate(given)]
+    path = write_manifest(tmp_path / "m.csv", rows, header="path,label,split,group")
+    task = read_task(path)
+    assert {Path(test).stem for test in task.test.paths} == {"2", "3", "5"}
+    assert task.inspection.warnings == [
+        "2 groups lie in several of your splits; the splits are kept, and accuracies will look better than they are: "
+        "'a2', 'b2'",
+        "4 pictures are without a split and taken for training",
+    ]
+    spelt = [row.replace("/3.png,a,,", "/3.png,a,test,").replace("/3.png,b,,", "/3.png,b,test,") for row in rows]
+    again = write_manifest(tmp_path / "again.csv", spelt, header="path,label,split,group")
+    assert read_task(again).record.task_id == task.record.task_id
 
 
 def test_a_manifest_in_a_task_folder_takes_the_folders_name_however_it_is_given(tmp_path):
