@@ -6,7 +6,7 @@ import importlib.resources
 import math
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 
 from scalepred.bundle import Bundle
 from scalepred.config import RECIPES, Recipe, check_scale, content_id, default_recipe
-from scalepred.errors import UsageError
+from scalepred.errors import ScalepredError, UsageError
 from scalepred.features import compute_features
 from scalepred.journal import journal_of
 from scalepred.keeping import Keeper
@@ -89,6 +89,12 @@ def shipped_predictor() -> Path:
     """Return the folder of the predictor that ships with scalepred, from the wheel or from the checkout."""
     inside = Path(str(importlib.resources.files("scalepred"))) / "models" / "default"
     return inside if inside.is_dir() else Path(__file__).resolve().parent.parent / "models" / "default"
+
+
+def pick_predictor(predictors: Mapping[Path, Predictor], source: Source) -> Path:
+    """Return the folder of the first predictor that has met a source; the first of all where none has."""
+    met = (path for path, each in predictors.items() if source.source_id in {group.source_id for group in each.groups})
+    return next(met, next(iter(predictors)))
 
 
 def given(scale: float) -> Choice:
@@ -165,8 +171,8 @@ def finetune_once(
         choice: the scale, and why.
         recipe: everything else.
         seed: of head and order.
-        output: folder to save to; must not hold a model unless ``overwrite``.
-        overwrite: replace a model that is there.
+        output: folder to save to; must hold none of a model's files unless ``overwrite``.
+        overwrite: replace a model that is there, but no other files.
         device: where to train.
         dtype: torch.bfloat16 turns autocast on.
         seconds: what "scan" and "features" have cost so far.
@@ -174,7 +180,7 @@ def finetune_once(
         on_epoch: called with epochs done and the epoch's mean loss.
 
     Raises:
-        UsageError: if the folder holds a model already, or the run diverged (then nothing is saved).
+        UsageError: if something is in the way in the folder, or the run diverged (then nothing is saved).
     """
     check_free(output, overwrite=overwrite)
     check_takes(source.architecture, image_px=recipe.image_px)
@@ -208,11 +214,25 @@ def metrics(run: RunRecord, task: Task) -> dict[str, Any]:
 def keep_job(
     job: Job, source: Source, recipe: Recipe, *, recipe_name: str, warehouse: Path, lock_timeout_seconds: float
 ) -> None:
-    """Journal a job's run, what was predicted of it and all that they refer to, and store it in a warehouse."""
-    keeper = Keeper(warehouse, journal_of(warehouse), lock_timeout_seconds=lock_timeout_seconds)
+    """Journal a job's run, what was predicted of it and all that they refer to, and store it in a warehouse.
+
+    A harvest may be filling that warehouse meanwhile.
+
+    Raises:
+        ScalepredError: if the journal can't be written; or if the warehouse can't be, is busy, damaged or none, which
+            then stays as it is, and the journal has the run.
+    """
+    journal = journal_of(warehouse)
+    keeper = Keeper(warehouse, journal, lock_timeout_seconds=lock_timeout_seconds)
     used = RecipeRecord(recipe_id=recipe.recipe_id, name=recipe_name, json=recipe.to_json())
     keeper.add([job.task.record, source.record, used, job.run, _as_prediction_record(job)])
-    keeper.flush()
+    try:
+        keeper.store()
+    except ScalepredError as error:
+        raise type(error)(
+            f"{error} The job itself is done, and its run is kept in {journal.folder}, from where the next harvest "
+            "into this warehouse stores it."
+        ) from error
 
 
 def _as_prediction_record(job: Job) -> PredictionRecord:

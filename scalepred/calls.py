@@ -36,7 +36,7 @@ class WorkerSettings:
 class Hello:
     """What a worker says once it has started: its sources' rows, its device, how many there are, and their memory.
 
-    ``dtype`` is what it was told: one of ``DTYPES``.
+    ``dtype`` is what it was told: one of ``DTYPES``; ``host`` names its machine.
     """
 
     process: int
@@ -45,14 +45,24 @@ class Hello:
     n_devices: int = 1
     device_bytes: int | None = None
     dtype: str = "auto"
+    host: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """What a worker found when it opened a bundle: the task, and the fingerprint of the files that it read."""
+    """What a worker found when it opened a bundle.
+
+    Attributes:
+        task: its row.
+        fingerprint: of the files that were read.
+        set_aside: path and reason of what is not used.
+        warnings: what a user should know of the task, in words.
+    """
 
     task: TaskRecord
     fingerprint: str | None
+    set_aside: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -159,7 +159,7 @@ def load_recipe(name: str) -> Recipe:
     """Return the recipe of this name, or the one in the JSON file of this path.
 
     Raises:
-        UsageError: if it is neither.
+        UsageError: if it is neither, or the file is no text or can't be read.
     """
     if name in RECIPES:
         return RECIPES[name]
@@ -168,7 +168,13 @@ def load_recipe(name: str) -> Recipe:
         raise UsageError(
             f"No recipe {name!r}: give one of {', '.join(RECIPES)}, or the path of a JSON file with its fields."
         )
-    return Recipe.from_json(path.read_text(encoding="utf-8"))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"The recipe {path} is no text in UTF-8: save it as UTF-8.") from error
+    except OSError as error:
+        raise UsageError(f"The recipe {path} can't be read: {error.strerror or error}.") from error
+    return Recipe.from_json(text)
 
 
 def is_source_folder(name: str) -> bool:

@@ -45,7 +45,7 @@ def keep_freed_memory() -> None:
     Otherwise the maps of a training step are handed back to the system and asked for anew in every step, which took
     a sixth of its time (log of 2026-11-25).
     """
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # the last where CDLL takes no None
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_MMAP_THRESHOLD, _AT_MOST_BYTES)
         mallopt(_TRIM_THRESHOLD, _AT_MOST_BYTES)
@@ -55,7 +55,8 @@ def has_bfloat16(device: torch.device) -> bool:
     """Say whether a device computes in bfloat16 by itself rather than through float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch has left it untyped
+    return bool(has_onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def pick_dtype(source: Source, recipe: Recipe, device: torch.device) -> torch.dtype:

@@ -14,23 +14,25 @@ from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 from scalepred.calls import Event, WorkerSettings, answer
+from scalepred.errors import UsageError
 
-WORKER_BYTES = 3 << 29
-"""What a worker is given room for; a round guess until peaks are measured."""
+WORKER_BYTES = 600 << 20
+"""What a worker is given room for beside what it keeps; a round guess until peaks are measured."""
 
 _VERY_MANY = 1 << 60
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def room(n_workers: int | None) -> tuple[int, int]:
+def room(n_workers: int | None, *, max_bytes: int) -> tuple[int, int]:
     """Return how many workers to start on this machine, and how many threads each may use, so that cores are busy once.
 
     Args:
         n_workers: what the user asks for; None for one for each core, as far as there is memory.
+        max_bytes: what each may keep in memory.
     """
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if n_workers is None:
-        n_workers = max(1, min(n_cores, _free_bytes() // WORKER_BYTES))
+        n_workers = max(1, min(n_cores, _free_bytes() // (WORKER_BYTES + max_bytes)))
     return n_workers, max(1, n_cores // n_workers)
 
 
@@ -92,19 +94,31 @@ class LocalEngine:
     """
 
     def __init__(self, settings: WorkerSettings, *, n_workers: int | None = None) -> None:
-        self.n_workers, n_threads = room(n_workers)
+        self.n_workers, n_threads = room(n_workers, max_bytes=settings.max_bytes)
         self.settings = dataclasses.replace(settings, n_threads=n_threads)
         self._context = _context()
         self._workers: dict[int, tuple[BaseProcess, Connection]] = {}
 
     def start(self, worker: int, *, device_index: int = 0) -> None:
-        """Start a process."""
+        """Start a process.
+
+        Raises:
+            UsageError: if the system can't start one.
+        """
         ours, theirs = self._context.Pipe()
         settings = dataclasses.replace(self.settings, device_index=device_index)
         process = self._context.Process(target=_serve, args=(theirs, settings), name=f"scalepred-worker-{worker}")
-        with _environment(dict.fromkeys(_THREAD_VARIABLES, str(settings.n_threads))):
-            process.start()
-        theirs.close()
+        try:
+            with _environment({**dict.fromkeys(_THREAD_VARIABLES, str(settings.n_threads)), **_imports()}):
+                process.start()
+        except (EOFError, OSError) as error:
+            ours.close()
+            raise UsageError(
+                f"The workers' server did not start ({type(error).__name__}: {error}); what it printed says why. "
+                "Is there memory enough? Try fewer --workers."
+            ) from error
+        finally:
+            theirs.close()
         self._workers[worker] = (process, ours)
 
     def call(self, worker: int, method: str, *arguments: object) -> None:
@@ -144,6 +158,18 @@ def _context() -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["scalepred.worker"])
     return context
+
+
+def _imports(package: Path = Path(__file__).parent) -> dict[str, str]:
+    """Return the variables that have Python import this very package, and nothing else of the current folder.
+
+    Else a user's statistics.py in there would be taken for the library's.
+    """
+    root = package.resolve().parent
+    if root.name in ("site-packages", "dist-packages"):
+        return {"PYTHONSAFEPATH": "1"}
+    others = os.environ.get("PYTHONPATH")
+    return {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join([str(root), *([others] if others else [])])}
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -96,8 +97,9 @@ def finetune(
     """Finetune a copy of the source on ``train`` and score it once, at the end, on every held-out split.
 
     The rate of a stage is ``base_lr * multiplier * scale`` times the schedule's factor. A stage with multiplier 0 keeps
-    its weights and its batch statistics. All randomness (head, order, augmentation) comes from ``seed`` and is drawn on
-    the CPU, so the same seed gives the same numbers on a CPU with the same number of threads.
+    its weights and its batch statistics. All randomness comes from ``seed``: head, order and augmentation are drawn on
+    the CPU, and what a network drops (dropout, stochastic depth) where it runs, so the same seed gives the same numbers
+    on a CPU with the same number of threads. The state of torch's own generators stays as it was.
 
     Args:
         source: the network to start from; it is not changed.
@@ -106,7 +108,7 @@ def finetune(
         n_classes: size of the new head.
         recipe: everything else that decides the result.
         scale: the secondary multiplier, or None for a recipe without one.
-        seed: of head, order and augmentation.
+        seed: of head, order, augmentation and what the network drops.
         device: where the pictures lie and the network runs.
         dtype: torch.bfloat16 turns autocast on.
         micro_batch: pictures that go through the network at once, at most, where memory is short; gradients of a
@@ -132,35 +134,36 @@ def finetune(
     n_steps = recipe.epochs * per_epoch
     epoch_losses: list[float] = []
     diverged_step = None
-    for epoch in range(recipe.epochs):
-        set_mode(network, architecture, recipe)
-        losses = []
-        for index, rows in enumerate(torch.randperm(len(labels), generator=generator).tensor_split(per_epoch)):
-            step = epoch * per_epoch + index
-            factor = schedule_factor(
-                recipe.schedule, step=step, n_steps=n_steps, n_warmup=recipe.warmup_epochs * per_epoch
-            )
-            for group in optimizer.param_groups:
-                group["lr"] = stage_lr[group["stage"]] * factor
-            inputs, targets = batch_of(rows), labels[rows.to(device)]
-            optimizer.zero_grad()
-            step_loss = torch.zeros((), device=device)
-            n_parts = math.ceil(len(rows) / (micro_batch or len(rows)))
-            for part in torch.arange(len(rows), device=device).tensor_split(n_parts):
-                with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-                    logits = forward(inputs[part])
-                    loss = functional.cross_entropy(logits, targets[part], reduction="sum") / len(rows)
-                loss.backward()  # type: ignore[no-untyped-call]  # torch has left it untyped
-                step_loss += loss.detach()
-            optimizer.step()
-            losses.append(step_loss)
-        finite = torch.stack(losses).isfinite()
-        if not finite.all():
-            diverged_step = epoch * per_epoch + int(finite.logical_not().nonzero()[0])
-            break
-        epoch_losses.append(float(torch.stack(losses).mean()))
-        if on_epoch:
-            on_epoch(epoch + 1, epoch_losses[-1])
+    with _seeded(seed, device):
+        for epoch in range(recipe.epochs):
+            set_mode(network, architecture, recipe)
+            losses = []
+            for index, rows in enumerate(torch.randperm(len(labels), generator=generator).tensor_split(per_epoch)):
+                step = epoch * per_epoch + index
+                factor = schedule_factor(
+                    recipe.schedule, step=step, n_steps=n_steps, n_warmup=recipe.warmup_epochs * per_epoch
+                )
+                for group in optimizer.param_groups:
+                    group["lr"] = stage_lr[group["stage"]] * factor
+                inputs, targets = batch_of(rows), labels[rows.to(device)]
+                optimizer.zero_grad()
+                step_loss = torch.zeros((), device=device)
+                n_parts = math.ceil(len(rows) / (micro_batch or len(rows)))
+                for part in torch.arange(len(rows), device=device).tensor_split(n_parts):
+                    with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+                        logits = forward(inputs[part])
+                        loss = functional.cross_entropy(logits, targets[part], reduction="sum") / len(rows)
+                    loss.backward()  # type: ignore[no-untyped-call]  # torch has left it untyped
+                    step_loss += loss.detach()
+                optimizer.step()
+                losses.append(step_loss)
+            finite = torch.stack(losses).isfinite()
+            if not finite.all():
+                diverged_step = epoch * per_epoch + int(finite.logical_not().nonzero()[0])
+                break
+            epoch_losses.append(float(torch.stack(losses).mean()))
+            if on_epoch:
+                on_epoch(epoch + 1, epoch_losses[-1])
     trained = time.perf_counter()
     scores: dict[str, Scores] = {}
     kept = prepared.activations
@@ -185,6 +188,18 @@ def finetune(
         train_seconds=trained - started,
         evaluate_seconds=time.perf_counter() - trained,
     )
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Have the CPU's and the device's own generators, which dropout draws from, start at a seed; then put them back."""
+    is_cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if is_cuda else []):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed devices that are not in use too
+        if is_cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
 
 
 def prepare(

@@ -12,7 +12,7 @@ from typing import Any
 
 from scalepred.calls import Engine, Event, Failure, Hello, Opened
 from scalepred.config import Recipe, baseline_of, content_id
-from scalepred.errors import DataError, ScalepredError
+from scalepred.errors import DataError, ScalepredError, UsageError
 from scalepred.journal import Journal, journal_of
 from scalepred.keeping import Keeper
 from scalepred.plan import Outcome, PlannedRun, feature_set, in_turns, missing_runs, wanted_runs
@@ -24,6 +24,9 @@ MAX_DEATHS = 3
 
 MAX_FAILURES = 5
 """So many unexpected errors in a row, with no run done between them, end the harvest."""
+
+START_SECONDS = 60.0
+"""So long a bundle that could not be opened waits for workers that still start, once nothing else is left to do."""
 
 FLUSH_SECONDS = 10.0
 CONTEXT_BYTES = 600 << 20
@@ -109,9 +112,15 @@ class Progress:
     workers: Mapping[int, str]
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class _Bundle:
-    """A task and source in work; ``task_id`` is None until it is known, and so is what there is to do."""
+    """A task and source in work; ``task_id`` is None until it is known, and so is what there is to do.
+
+    Attributes:
+        failed_at: worker -> its machine, of those that could not open it, or died of it.
+        failed_seconds: when the last of these did, by ``time.monotonic``.
+        reason: what it said.
+    """
 
     data: str
     origin: str
@@ -124,6 +133,9 @@ class _Bundle:
     n_train: int = 0
     n_running: int = 0
     is_given_up: bool = False
+    failed_at: dict[int, str] = field(default_factory=dict)
+    failed_seconds: float = 0.0
+    reason: str = ""
 
     @property
     def n_left(self) -> int:
@@ -136,9 +148,10 @@ class _Bundle:
 
 @dataclass(kw_only=True)
 class _Hand:
-    """A worker as the harvest sees it: its device, the call that it is busy with, if any, its bundle, and its run."""
+    """A worker as the harvest sees it: its device, its machine once that is known, its call, bundle and run, if any."""
 
     device_index: int
+    host: str = ""
     call: str | None = None
     bundle: _Bundle | None = None
     run: PlannedRun | None = None
@@ -160,12 +173,19 @@ class Harvest:
     A run is journalled if and only if its finetune finished, so a harvest may be stopped at any moment and loses the
     runs in hand at most. Every journalled run reaches the warehouse: in batches while the harvest runs, at its end, or
     at the beginning of the next. The warehouse is held only while a batch is stored.
+
+    Attributes:
+        interrupts: signals that are to end it after a step; once there is one, no worker takes a dead one's place.
+        refused: task -> why it can't be harvested.
+        failed: run_id -> why the run was given up.
+        n_done, n_diverged: runs.
     """
 
     def __init__(self, wanted: Wanted, engine: Engine) -> None:
         self.wanted, self.engine = wanted, engine
         self.journal: Journal = journal_of(wanted.warehouse)
         self.keeper = Keeper(wanted.warehouse, self.journal, lock_timeout_seconds=wanted.lock_timeout_seconds)
+        self.interrupts: Sequence[int] = ()
         self.refused: dict[str, str] = {}
         self.failed: dict[str, str] = {}
         self.n_done = self.n_diverged = 0
@@ -181,9 +201,11 @@ class Harvest:
         self._hands: dict[int, _Hand] = {}
         self._numbers = itertools.count()
         self._notes: deque[str] = deque()
+        self._told: set[tuple[str, str]] = set()
         self._deaths: Counter[str] = Counter()
         self._n_errors = 0
         self._n_pictures = 0
+        self._peak_bytes = 0
         self._began = time.monotonic()
         self._hello: Any = None
 
@@ -201,7 +223,7 @@ class Harvest:
         """Bring warehouse and journal together, ask a first worker about sources and device, and find what is missing.
 
         A task that can't be used is refused with its reason, and the others go on. What is the same task under another
-        name is done once.
+        name is done once. What else a user should know is in ``take_notes``.
         """
         self._notes.extend(self.keeper.catch_up())
         self._meet_first_worker()
@@ -213,7 +235,8 @@ class Harvest:
             try:
                 found, n = self._look_at(data)
             except DataError as error:
-                self._refuse(data, str(error))
+                self.refused[data] = str(error)
+                self.journal.log(f"{_now()} refused: {data}: {error}")
                 continue
             n_stored += n
             bundles += found
@@ -256,7 +279,7 @@ class Harvest:
             pass
         if events[0].died:
             why = events[0].words or "is there memory enough? Try fewer --workers."
-            raise ScalepredError(f"A worker died while it started: {why}")
+            raise UsageError(f"A worker died while it started: {why}")
         if isinstance(events[0].value, Failure):
             raise events[0].value.as_error()
         return events[0].value
@@ -372,6 +395,15 @@ class Harvest:
         for number, hand in self._hands.items():
             if hand.call is None:
                 self._assign_to(number, hand)
+        self._give_up_unopened()
+
+    def _give_up_unopened(self) -> None:
+        """Give up bundles that no worker may open any more, or none that has started while nothing else is to do."""
+        is_idle = all(hand.call in (None, "starting") for hand in self._hands.values())
+        for bundle in [bundle for bundle in self._waiting if bundle.failed_at]:
+            is_late = is_idle and time.monotonic() - bundle.failed_seconds >= START_SECONDS
+            if is_late or not self._may_be_opened(bundle):
+                self._give_up(bundle, None, bundle.reason)
 
     def _assign_to(self, number: int, hand: _Hand) -> None:
         own = hand.bundle
@@ -382,19 +414,29 @@ class Harvest:
             hand.run = own.todo.popleft()
             own.n_running += 1
             self._call(number, hand, "run", hand.run)
-        elif bundle := self._next_bundle():
+        elif bundle := self._next_bundle(number, hand):
             hand.bundle = bundle
             dtype = self._dtypes[bundle.source, bundle.image_px]
             self._call(number, hand, "open", bundle.data, bundle.source, bundle.image_px, dtype)
 
-    def _next_bundle(self) -> _Bundle | None:
+    def _next_bundle(self, number: int, hand: _Hand) -> _Bundle | None:
         """Return a bundle that nobody has begun or, when there is none left, the one in work with most left to do."""
-        if self._waiting:
-            bundle = self._waiting.popleft()
-            self._open.append(bundle)
-            return bundle
-        helped = max(self._open, key=lambda bundle: len(bundle.todo), default=None)
+        for bundle in self._waiting:
+            if self._may_open(number, hand, bundle):
+                self._waiting.remove(bundle)
+                self._open.append(bundle)
+                return bundle
+        others = [bundle for bundle in self._open if self._may_open(number, hand, bundle)]
+        helped = max(others, key=lambda bundle: len(bundle.todo), default=None)
         return helped if helped and len(helped.todo) > 1 else None
+
+    def _may_open(self, number: int, hand: _Hand, bundle: _Bundle) -> bool:
+        """Say whether a worker may try: none that failed before, and none of a machine where ``MAX_DEATHS`` did."""
+        n_failed = sum(host == hand.host for host in bundle.failed_at.values())
+        return number not in bundle.failed_at and n_failed < MAX_DEATHS
+
+    def _may_be_opened(self, bundle: _Bundle) -> bool:
+        return any(self._may_open(number, hand, bundle) for number, hand in self._hands.items())
 
     def _call(self, number: int, hand: _Hand, method: str, *arguments: object) -> None:
         hand.call = method
@@ -411,11 +453,11 @@ class Harvest:
             bundle.n_running -= 1
         if event.died:
             del self._hands[event.worker]
-            self._take_death(call, bundle, run, event.words)
+            self._take_death(event.worker, hand, call, run, event.words)
         elif call == "starting":
             self._take_started(event.worker, hand, event.value)
         elif bundle and isinstance(event.value, Failure):
-            self._take_failure(hand, call, event.value, bundle, run)
+            self._take_failure(event.worker, bundle, call, event.value, run)
         elif bundle and call == "open":
             self._take_opened(hand, bundle, event.value)
         elif bundle and call == "features":
@@ -440,19 +482,35 @@ class Harvest:
         self.engine.call(number, "hello")
 
     def _greet(self, number: int, hello: Hello) -> None:
-        self.journal.log(f"{_now()} worker {number}: process {hello.process}, {hello.device}")
+        self._hands[number].host = hello.host
+        self.journal.log(f"{_now()} worker {number}: process {hello.process}, {hello.device}, on {hello.host}")
 
     def _take_opened(self, hand: _Hand, bundle: _Bundle, opened: Opened) -> None:
         task = opened.task
+        self._tell_of(bundle, opened)
         if opened.fingerprint:
             self.journal.note("scans", opened.fingerprint, {"task_id": task.task_id})
         if bundle.task_id != task.task_id and not self._settle(bundle, task.task_id):
             hand.bundle = None  # the same task under another name
-            self._open.remove(bundle)
+            if bundle in self._open:
+                self._open.remove(bundle)
             return
         bundle.n_train = task.n_train
         self.keeper.add([task])
         self._finish_if_done(bundle)
+
+    def _tell_of(self, bundle: _Bundle, opened: Opened) -> None:
+        """Note once how much of a task is not used or doubtful, and log all of it."""
+        counts = {"paths set aside": len(opened.set_aside), "warnings": len(opened.warnings)}
+        if not any(counts.values()) or (bundle.data, opened.task.task_id) in self._told:
+            return
+        self._told.add((bundle.data, opened.task.task_id))
+        words = " and ".join(f"{n} {what}" for what, n in counts.items() if n)
+        self._note(f"{bundle.data}: {words}; {self.journal.folder / 'harvest.log'} lists them")
+        for path, reason in opened.set_aside:
+            self.journal.log(f"{_now()} set aside: {path}: {reason}")
+        for warning in opened.warnings:
+            self.journal.log(f"{_now()} warning: {bundle.data}: {warning}")
 
     def _take_run(self, bundle: _Bundle, run: RunRecord) -> None:
         self.keeper.add([run])
@@ -473,30 +531,36 @@ class Harvest:
                 self._open.remove(bundle)
 
     def _grow(self, run: RunRecord) -> None:
-        """Start more workers on a CUDA device once the first run shows how much of its memory one takes."""
+        """Start more workers on a CUDA device once runs show what one takes of its memory; the baseline takes least."""
         peak, whole = run.execution.get("peak_bytes"), self._hello.device_bytes
-        if isinstance(peak, int) and whole and self.wanted.grows:
+        if isinstance(peak, int) and run.scale is not None and whole and self.wanted.grows:
+            self._peak_bytes = max(self._peak_bytes, peak)
             at_most = self.wanted.max_workers // self._hello.n_devices
-            fit = workers_that_fit(peak, device_bytes=whole, at_most=at_most)
-            self._max_workers = max(self._max_workers, fit * self._hello.n_devices)
+            fit = workers_that_fit(self._peak_bytes, device_bytes=whole, at_most=at_most)
+            self._max_workers = fit * self._hello.n_devices
             for _ in range(len(self._hands), min(self._max_workers, self.n_left)):
                 self._start_worker()
 
-    def _take_death(self, call: str | None, bundle: _Bundle | None, run: PlannedRun | None, words: str) -> None:
-        """Put what a worker had in hand back, and start another in its place."""
+    def _take_death(self, number: int, hand: _Hand, call: str | None, run: PlannedRun | None, words: str) -> None:
+        """Put what a worker had in hand back, and start another in its place, unless the harvest is about to end."""
+        bundle = hand.bundle
         why = f": {words}" if words else ""
         self._note(f"a worker died ({call or 'waiting'}{f' {bundle.data}' if bundle else ''}){why}")
-        if call == "starting":
+        if call == "starting" and not self.interrupts:
             self._count_failed_start(words)
-        if bundle:
+        if bundle and call == "open":
+            n = len(bundle.failed_at) + 1
+            self._doubt(bundle, number, hand.host, "a worker died of it" if n == 1 else f"{n} workers died of it")
+        elif bundle:
             self._take_back(bundle, call, run)
-        self._start_worker()
+        if len(self._hands) < self._max_workers and not self.interrupts:
+            self._start_worker()
 
     def _count_failed_start(self, words: str) -> None:
         self._deaths["starting"] += 1
         if self._deaths["starting"] >= MAX_DEATHS:
             question = words or "Is there memory enough for so many?"
-            raise ScalepredError(f"{MAX_DEATHS} workers died while they started. {question}")
+            raise UsageError(f"{MAX_DEATHS} workers died while they started. {question}")
 
     def _take_back(self, bundle: _Bundle, call: str | None, run: PlannedRun | None) -> None:
         """Have others do what a dead worker had in hand, unless too many have died of it."""
@@ -508,6 +572,10 @@ class Harvest:
             bundle.todo.appendleft(run)
         elif call == "features":
             bundle.wants_features = True
+        self._let_go(bundle)
+
+    def _let_go(self, bundle: _Bundle) -> None:
+        """Have a bundle that lacks something and that nobody holds any more wait for the next worker."""
         if bundle.lacks_something and not self._is_held(bundle):
             if bundle in self._open:
                 self._open.remove(bundle)
@@ -517,9 +585,16 @@ class Harvest:
         return any(hand.bundle is bundle for hand in self._hands.values())
 
     def _take_failure(
-        self, hand: _Hand, call: str | None, failure: Failure, bundle: _Bundle, run: PlannedRun | None
+        self, number: int, bundle: _Bundle, call: str | None, failure: Failure, run: PlannedRun | None
     ) -> None:
+        """Give up the run, or the bundle; one that can't be opened once no worker is left to try it."""
         self.journal.log(f"{_now()} failed: {call} {bundle.data}: {failure.words}\n{failure.traceback}".rstrip())
+        if run is None:
+            self._hands[number].bundle = None
+        if call == "open":
+            self._doubt(bundle, number, self._hands[number].host, failure.words)
+            if self._is_held(bundle) or self._may_be_opened(bundle):
+                return
         if not failure.on_purpose:
             self._n_errors += 1
         if self._n_errors >= MAX_FAILURES:
@@ -528,8 +603,12 @@ class Harvest:
                 f"What is done is kept; {self.journal.folder / 'harvest.log'} has the details."
             )
         self._give_up(bundle, run, failure.words)
-        if run is None:
-            hand.bundle = None
+
+    def _doubt(self, bundle: _Bundle, number: int, host: str, reason: str) -> None:
+        """Have others try what a worker could not open, which says something of either."""
+        bundle.failed_at[number] = host
+        bundle.reason, bundle.failed_seconds = reason, time.monotonic()
+        self._let_go(bundle)
 
     def _give_up(self, bundle: _Bundle, run: PlannedRun | None, reason: str) -> None:
         """Go on without a run, or without a whole bundle if it can't be opened or looked at."""
@@ -538,15 +617,13 @@ class Harvest:
             self._note(f"gave up a run of {bundle.data}: {reason}")
             self._finish_if_done(bundle)
             return
-        self._refuse(bundle.data, reason)
+        self.refused[bundle.data] = reason
+        self._note(f"refused: {bundle.data}: {reason}")
         bundle.todo.clear()
         bundle.n_guessed, bundle.wants_features, bundle.is_given_up = 0, False, True
-        if bundle in self._open:
-            self._open.remove(bundle)
-
-    def _refuse(self, data: str, reason: str) -> None:
-        self.refused[data] = reason
-        self._note(f"refused: {data}: {reason}")
+        for bundles in (self._open, self._waiting):
+            if bundle in bundles:
+                bundles.remove(bundle)
 
     # --- what it tells ---
 
@@ -555,6 +632,12 @@ class Harvest:
         """Number of runs that are still to do, as far as it is known."""
         return sum(bundle.n_left for bundle in (*self._waiting, *self._open))
 
+    def take_notes(self) -> tuple[str, ...]:
+        """Return what a user should know and was not told yet."""
+        notes = tuple(self._notes)
+        self._notes.clear()
+        return notes
+
     def _note(self, words: str) -> None:
         self._notes.append(words)
         self.journal.log(f"{_now()} {words}")
@@ -562,11 +645,9 @@ class Harvest:
     def _progress(self, run: RunRecord | None = None) -> Progress:
         seconds = time.monotonic() - self._began
         n_left = self.n_left
-        notes = tuple(self._notes)
-        self._notes.clear()
         return Progress(
             run=run,
-            notes=notes,
+            notes=self.take_notes(),
             n_done=self.n_done,
             n_diverged=self.n_diverged,
             n_left=n_left,

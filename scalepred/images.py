@@ -47,6 +47,12 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_OF_THE_FILE = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM),
+    errno.EINVAL,  # Pillow seeks to where a damaged file says
+}
+"""Errors of the system that say something of a file, and are the same tomorrow; Pillow's own have no number."""
+
 _ROWS = 512
 _TILE = 2048
 
@@ -171,6 +177,8 @@ def decode(item: Item, *, max_megapixels: float = MAX_MEGAPIXELS) -> Decoded:
 
     Raises:
         BadPictureError: if it is empty, of another format, damaged, truncated, or over the limit.
+        DataError: if the system can't read it now, which says nothing of the picture; names it.
+        MemoryError: if there is no memory to decode it.
     """
     try:
         with _pillow_held_back:
@@ -178,12 +186,22 @@ def decode(item: Item, *, max_megapixels: float = MAX_MEGAPIXELS) -> Decoded:
                 return _decoded(item(), max_megapixels)
             with _opened(item) as file, Image.open(file, formats=IMAGE_FORMATS) as image:
                 return _decoded(image, max_megapixels)
-    except BadPictureError:
+    except (DataError, MemoryError):
         raise
     except UnidentifiedImageError as error:
         raise BadPictureError(f"not a picture of {', '.join(IMAGE_FORMATS)}") from error
     except Exception as error:  # Pillow raises a dozen kinds on damaged files, and all mean the same
-        raise BadPictureError(f"damaged: {_first_line(error)}") from error
+        if "out of memory" in str(error):
+            raise MemoryError(str(error)) from error
+        raise (_passing(item, error) or BadPictureError(f"damaged: {_first_line(error)}")) from error
+
+
+def _passing(item: Item, error: Exception) -> DataError | None:
+    """Return the error for what the system can't do now, such as a disk or network that fails; None for others."""
+    if not isinstance(error, OSError) or error.errno is None or error.errno in _OF_THE_FILE:
+        return None
+    name = readable(item) if isinstance(item, Path) else "A picture"
+    return DataError(f"{name} can't be read now: {error.strerror}. Whether it is good is not known: try again later.")
 
 
 def is_picture(path: Path) -> bool:
@@ -205,7 +223,7 @@ def _opened(path: Path) -> BinaryIO:
             raise BadPictureError("empty file")
         return path.open("rb")
     except OSError as error:
-        raise BadPictureError(f"can't be read: {error.strerror or error}") from error
+        raise (_passing(path, error) or BadPictureError(f"can't be read: {error.strerror or error}")) from error
 
 
 def _decoded(image: Image.Image, max_megapixels: float) -> Decoded:

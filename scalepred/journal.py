@@ -57,23 +57,36 @@ class Journal:
             UsageError: if it can't be written; what was written before is whole.
         """
         file = self._file(_kind_of(record), key_of(record))
-        if not file.exists():
+        with _understood(self.folder):
+            is_there = file.exists()
+        if not is_there:
             self._write(file, _to_json(record))
 
     def keys(self, kind: str) -> set[str]:
-        """Return the keys of all records of a kind, by their files' names."""
-        return {entry.name.removesuffix(".json") for entry in _files(self.folder / kind)}
+        """Return the keys of all records of a kind, by their files' names.
+
+        Raises:
+            UsageError: if their folder can't be read now.
+        """
+        try:
+            return {entry.name.removesuffix(".json") for entry in _files(self.folder / kind)}
+        except OSError as error:
+            raise _unreadable(self.folder / kind, error) from error
 
     def records(self, kind: str, keys: Iterable[str]) -> Iterator[Record]:
         """Yield the records of these keys, in the keys' order, without those whose files are damaged.
 
         These are renamed to end in ``.corrupt``, so that their work is done again.
+
+        Raises:
+            UsageError: if a file can't be read now, which tells nothing of what it holds; names it.
         """
         for key in sorted(keys):
             file = self._file(kind, key)
             record = _from_json(KINDS[kind], _read(file))
             if record is None or key_of(record) != key:
-                file.rename(file.with_suffix(".corrupt"))
+                with _understood(self.folder):
+                    file.rename(file.with_suffix(".corrupt"))
             else:
                 yield record
 
@@ -82,7 +95,11 @@ class Journal:
         self._write(self._file(kind, key), dict(facts))
 
     def noted(self, kind: str, key: str) -> dict[str, Any] | None:
-        """Return the facts kept under a key, or None if there are none or the file is damaged."""
+        """Return the facts kept under a key, or None if there are none or the file is damaged.
+
+        Raises:
+            UsageError: if the file can't be read now; names it.
+        """
         return _read(self._file(kind, key))
 
     def log(self, line: str) -> None:
@@ -140,8 +157,31 @@ def _kind_of(record: Record) -> str:
 
 
 def journal_of(warehouse: Path) -> Journal:
-    """Return the journal that belongs to a warehouse: a folder of its name beside it."""
-    return Journal(warehouse.with_suffix(".journal"))
+    """Return the journal that belongs to a warehouse: a folder of its name beside it, without ``.duckdb``.
+
+    Raises:
+        UsageError: if it may still lie where it was while any suffix was left out, so that warehouses could share it.
+    """
+    own = warehouse.with_name(warehouse.name.removesuffix(".duckdb") + ".journal")
+    with _understood(own):
+        before = None if own.exists() else _journal_before(warehouse)
+    if before:
+        raise UsageError(
+            f"The journal of {warehouse} is {own} by now, and no longer {before}, which others could share with it. "
+            f"If that holds its runs, rename it, or copy it if others use it too: cp -r {before} {own}; "
+            f"if not, make an empty one: mkdir {own}. Then run the same command again."
+        )
+    return Journal(own)
+
+
+def _journal_before(warehouse: Path) -> Path | None:
+    """Return the folder that was a warehouse's journal under its earlier name and may hold its runs, or None."""
+    if warehouse.suffix in ("", ".duckdb"):
+        return None
+    before = warehouse.with_suffix(".journal")
+    owners = (before.with_suffix(""), before.with_suffix(".duckdb"))
+    is_anothers = not warehouse.exists() and any(owner.is_file() for owner in owners)
+    return before if before != warehouse and before.is_dir() and not is_anothers else None
 
 
 @contextmanager
@@ -180,8 +220,17 @@ def _read(file: Path) -> dict[str, Any] | None:
         whole = json.loads(file.read_text(encoding="utf-8"))
         value = whole["value"]
         return value if whole["id"] == _checksum(value) else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    except OSError as error:  # such as a disk that fails, which says nothing of what the file holds
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"{path}, of the journal, can't be read: {error.strerror or error}. It was left as it is; "
+        "once it can be read, run the same command again."
+    )
 
 
 def _to_json(record: Record) -> dict[str, Any]:

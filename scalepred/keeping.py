@@ -74,17 +74,28 @@ class Keeper:
         except WarehouseBusyError:  # it is in the journal, and will be tried again
             return []
 
+    def store(self, *, lock_timeout_seconds: float | None = None) -> None:
+        """Store what is pending, in one transaction.
+
+        Raises:
+            WarehouseBusyError: if another process holds the warehouse for longer than the timeout.
+            DamagedError: if the warehouse is damaged, or was never one; it is left as it is.
+        """
+        timeout = self.lock_timeout_seconds if lock_timeout_seconds is None else lock_timeout_seconds
+        with open_warehouse(self.warehouse, lock_timeout_seconds=timeout) as store:
+            store.add_all(self._pending)
+        self._pending.clear()
+
     def flush(self, *, lock_timeout_seconds: float | None = None) -> list[str]:
         """Store what is pending, in one transaction; returns warnings.
+
+        A warehouse that is damaged is set aside, and another is made from the journal, which the caller must hold.
 
         Raises:
             WarehouseBusyError: if another process holds the warehouse for longer than the timeout.
         """
-        timeout = self.lock_timeout_seconds if lock_timeout_seconds is None else lock_timeout_seconds
         try:
-            with open_warehouse(self.warehouse, lock_timeout_seconds=timeout) as store:
-                store.add_all(self._pending)
-            self._pending.clear()
+            self.store(lock_timeout_seconds=lock_timeout_seconds)
         except DamagedError as error:
             return self._replace(error)
         return []

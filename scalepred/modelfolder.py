@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
@@ -17,13 +18,18 @@ from scalepred.config import STAGES, Recipe, content_id
 from scalepred.errors import DataError, ScalepredError, UsageError, VersionError
 from scalepred.files import filling, sha256
 from scalepred.finetune import predict_logits
-from scalepred.images import MAX_MEGAPIXELS, load_pictures, walk
+from scalepred.images import MAX_MEGAPIXELS, SetAside, load_pictures, readable, walk
 from scalepred.records import RunRecord
 from scalepred.schedule import stage_rates
 from scalepred.sources import Architecture, Source, build, load_weights, on_device, read_weights
 
 SCHEMA = 1
 WEIGHTS, CONFIG, CLASSES = "model.safetensors", "config.json", "classes.json"
+FILES = (CLASSES, CONFIG, "metrics.json", "run.json", "README.md", WEIGHTS)
+"""What a model's folder holds, in the order in which a save puts them there."""
+
+_MARKS = (b'"config_id"', b'"architecture"', b'"pixel_range"')
+"""What the config of a model names, even if it is damaged, and that of another program does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,19 +51,34 @@ class Classified:
 
 
 def check_free(folder: Path, *, overwrite: bool) -> None:
-    """Raise UsageError unless a model can be written there: nothing in the way, and none there already.
+    """Raise UsageError unless a model can be written there: nothing in the way, and no file that it would replace.
 
     Args:
         folder: which need not exist.
-        overwrite: allow a model that is there to be replaced.
+        overwrite: allow a model that is there to be replaced, but not the files of anything else.
     """
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         raise UsageError(f"{there} is a file: give a folder with --output.")
     if not os.access(there, os.W_OK | os.X_OK):
         raise UsageError(f"{there} can't be written to: give another folder with --output.")
-    if (folder / WEIGHTS).exists() and not overwrite:
+    taken = [name for name in FILES if os.path.lexists(folder / name)]
+    if taken and not _is_model(folder):
+        raise UsageError(
+            f"{folder} holds no model of scalepred, but has {' and '.join(taken)} already, which a model would "
+            "replace: give another --output."
+        )
+    if taken and not overwrite:
         raise UsageError(f"{folder} holds a model already: give another --output, or --overwrite to replace it.")
+
+
+def _is_model(folder: Path) -> bool:
+    """Say whether a folder's config is a model's, be it damaged or not."""
+    try:
+        config = (folder / CONFIG).read_bytes() if (folder / CONFIG).is_file() else b""
+    except OSError:
+        return False
+    return all(mark in config for mark in _MARKS)
 
 
 def save_model(
@@ -89,7 +110,7 @@ def save_model(
         UsageError: if the folder can't be written.
     """
     try:
-        with filling(folder, (CLASSES, CONFIG, "metrics.json", "run.json", "README.md", WEIGHTS)) as scratch:
+        with filling(folder, FILES) as scratch:
             state = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
             save_file(state, scratch / WEIGHTS)
             _write_json(scratch / CLASSES, list(classes))
@@ -97,9 +118,10 @@ def save_model(
             _write_json(scratch / "metrics.json", job["metrics"])
             _write_json(scratch / "run.json", _run_json(run) | {"job": job})
             (scratch / "README.md").write_text(_card(source, recipe, classes, run, job), encoding="utf-8")
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"The model can't be saved to {folder}: {error.strerror or error}. Give another folder with --output."
+            f"The model can't be saved to {folder}: {reason}. Give another folder with --output."
         ) from error
 
 
@@ -152,8 +174,10 @@ def _sealed(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     return hashed | {"config_id": content_id("model", hashed)}
 
 
-def find_pictures(paths: Sequence[Path]) -> list[Path]:
-    """Return the files among these paths, and those below the folders among them, hidden ones left out.
+def find_pictures(paths: Sequence[Path]) -> tuple[list[Path], list[SetAside]]:
+    """Return the files among these paths and below the folders among them, and what is skipped there, and why.
+
+    Hidden files are left out without a word; a folder that holds no file is skipped itself.
 
     Raises:
         DataError: naming the paths that don't exist.
@@ -161,7 +185,13 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
         raise DataError(f"There is nothing at {', '.join(missing)}.")
-    return [file for path in paths for file in (walk(path)[0] if path.is_dir() else [path])]
+    files: list[Path] = []
+    skipped: list[SetAside] = []
+    for path in paths:
+        found, aside = walk(path) if path.is_dir() else ([path], [])
+        files += found
+        skipped += aside if found or aside else [SetAside(readable(path), "it has no pictures")]
+    return files, skipped
 
 
 def classify(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
@@ -14,8 +15,8 @@ import lightgbm
 import numpy as np
 
 from scalepred.config import content_id
-from scalepred.errors import VersionError
-from scalepred.files import write_text
+from scalepred.errors import UsageError, VersionError
+from scalepred.files import filling
 from scalepred.model_text import safe_model_text
 from scalepred.targets import TIE, accuracy_noise, best_fixed_scale, noise_weights, relative_accuracy
 
@@ -525,7 +526,10 @@ def _span(same: Sequence[float]) -> str:
 
 
 def _guess(groups: Sequence[Group], *, source_id: str, recipe_id: str, other_sizes: Mapping[str, int]) -> Choice:
-    """Fall back to what shares the source, and of these the recipe but for its size; else the recipe, else the most."""
+    """Fall back to what shares the source, and of these the recipe but for its size; else the recipe; else to scale 1.
+
+    A scale only means something for a source and a recipe, so what shares neither has nothing to say.
+    """
     order = {of_size: -at for at, of_size in enumerate(other_sizes)}
     near = max(
         groups,
@@ -536,6 +540,12 @@ def _guess(groups: Sequence[Group], *, source_id: str, recipe_id: str, other_siz
             g.n_tasks,
         ),
     )
+    if near.source_id != source_id and near.recipe_id != recipe_id:
+        return _fallback(
+            1.0,
+            "neither this source nor this recipe was harvested, and the scales of others mean nothing for them; "
+            "1 leaves the recipe's rates as they are",
+        )
     if near.source_id == source_id and near.recipe_id in other_sizes:
         return _fallback(
             near.fixed_scale,
@@ -543,10 +553,7 @@ def _guess(groups: Sequence[Group], *, source_id: str, recipe_id: str, other_siz
             f"{near.fixed_scale:g}, the best fixed scale of {_count(near.n_tasks, 'task')} at "
             f"{other_sizes[near.recipe_id]} px, is a guess",
         )
-    if near.source_id == source_id:
-        whose = "this source with another recipe"
-    else:
-        whose = "another source with this recipe" if near.recipe_id == recipe_id else "another source and recipe"
+    whose = "this source with another recipe" if near.source_id == source_id else "another source with this recipe"
     return _fallback(
         near.fixed_scale,
         "this source with this recipe was not harvested; "
@@ -566,20 +573,47 @@ def _fallback(scale: float, reason: str, *, neighbours: dict[str, float] | None 
 
 
 def save(predictor: Predictor, folder: Path) -> None:
-    """Write a predictor as ``predictor.json`` and, where it has trees, ``model.txt``, each whole or not at all.
+    """Write a predictor as ``predictor.json`` and, where it has trees, ``model.txt``.
 
-    Stopped between the two, the folder is refused as damaged: the manifest names the hash of its trees.
+    Both are whole before either takes its place, so a save that fails leaves the folder as it was. Stopped between the
+    two, the folder is refused as damaged: the manifest names the hash of its trees.
+
+    Raises:
+        UsageError: if the folder has files that would be replaced, and no predictor.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    check_free(folder)
     manifest = {"schema": SCHEMA, "model_sha256": None} | _manifest(predictor)
+    texts = {}
+    if predictor.booster is not None:
+        names = _columns(predictor.feature_names)
+        texts[MODEL] = safe_model_text(predictor.booster.model_to_string(), feature_names=names)
+        manifest["model_sha256"] = hashlib.sha256(texts[MODEL].encode()).hexdigest()
+    manifest["predictor_id"] = content_id("predictor", manifest)
+    texts[MANIFEST] = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
+    with filling(folder, tuple(texts)) as scratch:
+        for name, text in texts.items():
+            (scratch / name).write_text(text, encoding="utf-8", newline="\n")
     if predictor.booster is None:
         (folder / MODEL).unlink(missing_ok=True)
-    else:
-        text = safe_model_text(predictor.booster.model_to_string(), feature_names=_columns(predictor.feature_names))
-        write_text(folder / MODEL, text)
-        manifest["model_sha256"] = hashlib.sha256(text.encode()).hexdigest()
-    manifest["predictor_id"] = content_id("predictor", manifest)
-    write_text(folder / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False) + "\n")
+
+
+def check_free(folder: Path) -> None:
+    """Raise UsageError unless a predictor and its card can replace all of their names that the folder has."""
+    taken = [name for name in (MANIFEST, MODEL, "README.md") if os.path.lexists(folder / name)]
+    if taken and not _is_predictor(folder):
+        raise UsageError(
+            f"{folder} holds no predictor of scalepred, but has {' and '.join(taken)} already, which a predictor "
+            "would replace: give another --output."
+        )
+
+
+def _is_predictor(folder: Path) -> bool:
+    """Say whether a folder's manifest is a predictor's, be it damaged or not."""
+    try:
+        manifest = (folder / MANIFEST).read_bytes() if (folder / MANIFEST).is_file() else b""
+    except OSError:
+        return False
+    return b'"model_sha256"' in manifest and b'"feature_names"' in manifest
 
 
 def load(folder: Path) -> Predictor:

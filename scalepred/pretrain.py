@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
@@ -160,9 +161,10 @@ def save_source(folder: Path, pretrained: Pretrained) -> None:
             facts = json.dumps(_facts(pretrained) | {"sha256": hashes}, indent=1, ensure_ascii=False) + "\n"
             (scratch / about).write_text(facts, encoding="utf-8")
             (scratch / "README.md").write_text(card(pretrained), encoding="utf-8")
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"The source can't be saved to {folder}: {error.strerror or error}. Give another folder with --output."
+            f"The source can't be saved to {folder}: {reason}. Give another folder with --output."
         ) from error
 
 

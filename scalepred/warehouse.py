@@ -368,11 +368,8 @@ def _opened(
     except OSError as error:
         raise _unusable(path, error) from error
     try:
-        yield Warehouse(connection, path)
-    except duckdb.Error as error:
-        if _of_the_file(error):
-            raise _unusable(path, error) from error
-        raise
+        with _understood(path):
+            yield Warehouse(connection, path)
     finally:
         connection.close()
 
@@ -416,12 +413,9 @@ def _create(path: Path, known: Mapping[str, str]) -> None:
     try:
         connection = _connect(temporary, read_only=False, lock_timeout_seconds=0, settings=_SETTINGS, shown=path)
         try:
-            migrations.migrate(connection, known, list(known))
-            connection.execute("CHECKPOINT")  # at the end DuckDB would do it too, but say nothing if it fails
-        except duckdb.Error as error:
-            if _of_the_file(error):
-                raise _unusable(path, error) from error
-            raise
+            with _understood(path):
+                migrations.migrate(connection, known, list(known))
+                connection.execute("CHECKPOINT")  # at the end DuckDB would do it too, but say nothing if it fails
         finally:
             connection.close()
         _link(temporary, file)
@@ -454,14 +448,16 @@ def _bring_forward(path: Path, known: Mapping[str, str], connect: Callable[..., 
     try:
         if not _pending(connection, path, known):
             return
-        last = migrations.applied(connection)[-1]
-        connection.execute("CHECKPOINT")  # the backup is a copy of the file, so nothing may be in the WAL
+        with _understood(path):
+            last = migrations.applied(connection)[-1]
+            connection.execute("CHECKPOINT")  # the backup is a copy of the file, so nothing may be in the WAL
     finally:
         connection.close()
     migrations.back_up(_file(path), last=last)
     connection = connect(read_only=False)
     try:
-        migrations.migrate(connection, known, _pending(connection, path, known))
+        with _understood(path):
+            migrations.migrate(connection, known, _pending(connection, path, known))
     finally:
         connection.close()
 
@@ -545,6 +541,17 @@ def _busy(path: Path, error: Exception, waited_seconds: float) -> WarehouseBusyE
         f"The warehouse {path} is held by {holder} (waited {waited_seconds:g} s). "
         "Try again when that is done, or wait longer with --lock-timeout."
     )
+
+
+@contextmanager
+def _understood(path: Path) -> Iterator[None]:
+    """Tell errors of a warehouse's file as what the user can mend."""
+    try:
+        yield
+    except duckdb.Error as error:
+        if _of_the_file(error):
+            raise _unusable(path, error) from error
+        raise
 
 
 def _of_the_file(error: Exception) -> bool:

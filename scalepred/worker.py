@@ -1,6 +1,7 @@
 """What a harvest's worker does, wherever it runs: hold sources and one bundle, and answer the parent's calls."""
 
 import os
+import platform
 
 import torch
 
@@ -44,6 +45,7 @@ class Worker:
             n_devices=torch.cuda.device_count() if on_cuda else 1,
             device_bytes=torch.cuda.get_device_properties(self.device).total_memory if on_cuda else None,
             dtype=self.settings.dtype,
+            host=platform.node(),
         )
 
     def pick_dtype(self, source: int, recipe: Recipe) -> str:
@@ -69,7 +71,12 @@ class Worker:
             dtype=getattr(torch, dtype),
             max_bytes=self.settings.max_bytes // 2,
         )
-        return Opened(task=task.record, fingerprint=before)
+        return Opened(
+            task=task.record,
+            fingerprint=before,
+            set_aside=tuple((each.path, each.reason) for each in task.inspection.set_aside),
+            warnings=tuple(task.inspection.warnings),
+        )
 
     def features(self) -> list[FeatureRecord]:
         """Compute the features of the bundle in hand."""

@@ -9,7 +9,16 @@ import torch
 from fakes import QUICK, named_source, write_task
 
 import scalepred.auto as module
-from scalepred.auto import finetune_once, given, keep_job, other_sizes, predict, shipped_predictor, usual_recipe
+from scalepred.auto import (
+    finetune_once,
+    given,
+    keep_job,
+    other_sizes,
+    pick_predictor,
+    predict,
+    shipped_predictor,
+    usual_recipe,
+)
 from scalepred.config import RECIPES, run_id
 from scalepred.errors import UsageError
 from scalepred.finetune import Finetuned, Scores, finetune
@@ -151,6 +160,14 @@ def test_the_shipped_predictor_is_a_folder_and_what_it_holds_loads():
         assert load(folder).groups
 
 
+def test_the_first_predictor_that_has_met_the_source_is_asked_and_the_first_of_all_where_none_has(source):
+    known, strange = knows(source.source_id), knows("another")
+    own, ships = Path("own"), Path("ships")
+    assert pick_predictor({own: known, ships: known}, source) == own
+    assert pick_predictor({own: strange, ships: known}, source) == ships
+    assert pick_predictor({own: strange, ships: strange}, source) == own
+
+
 # --- one job ----------------------------------------------------------------------------------------------------------
 
 
@@ -257,7 +274,7 @@ def test_a_recipe_that_was_harvested_at_other_sizes_alone_takes_the_scale_of_the
         "4, the best fixed scale of 9 tasks at 96 px, is a guess"
     )
     stranger = choose(predictor, {}, source_id="another", recipe_id=mine.recipe_id, other_sizes=found)
-    assert "another source" in stranger.reason
+    assert stranger.scale == 1.0
 
 
 def test_without_a_recipe_it_is_the_default_unless_the_predictor_knows_the_source_with_others_alone(source):

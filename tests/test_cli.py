@@ -1,5 +1,6 @@
 """The real command line, on real pictures, with the real pretrained weights."""
 
+import io
 import json
 import signal
 import sys
@@ -8,12 +9,18 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pytest
+from fakes import curve_table
 from PIL import Image
+from safetensors.torch import save_file
 
+from scalepred.auto import shipped_predictor
 from scalepred.cli import main
+from scalepred.cli.finetune import default_output
 from scalepred.config import GRID
 from scalepred.digits import write_digits
 from scalepred.engines import LocalEngine
+from scalepred.predictor import save, train
+from scalepred.sources import build
 
 QUICK = {"epochs": 1, "image_px": 32, "batch_size": 16}
 
@@ -167,6 +174,129 @@ def test_predict_says_what_it_would_choose_and_why(run, tmp_path):
     assert found["scale"] in GRID
     assert all(set(point) == {"scale", "relative_accuracy"} for point in found["curve"])
     assert found["features"]["n_classes"] == 2
+
+
+@pytest.mark.slow
+def test_predict_splits_as_the_finetune_that_it_previews(run, tmp_path):
+    task = make_task(tmp_path / "task", n=12)
+    first, other = (
+        json.loads(run("predict", task, "--split-seed", seed, "--image-px", "32", "--json")[1])["features"]
+        for seed in (0, 1)
+    )
+    assert first != other
+
+
+@pytest.mark.slow
+def test_a_predictor_that_has_not_met_the_source_leaves_it_to_the_one_that_ships(run, tmp_path):
+    task, own = make_task(tmp_path / "task"), tmp_path / "user" / "scalepred" / "predictor"
+    save(train(curve_table(3)), own)
+    code, out, err = run("predict", task, "--json")
+    assert code == 0, err
+    why = f", which ships, since your own at {own} has not met this source"
+    assert f"predictor: {shipped_predictor()}{why}\n" in err
+    assert json.loads(out)["scale"] == 4
+    code, out, err = run("predict", task, "--predictor", own, "--json")
+    assert (code, json.loads(out)["scale"]) == (0, 1)
+    assert f"predictor: {own}\n" in err
+    assert "neither this source nor this recipe was harvested" in json.loads(out)["reason"]
+
+
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_a_job_does_not_touch_a_folder_of_other_files(run, tmp_path, overwrite):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "README.md").write_text("mine")
+    code, _, err = run(
+        "finetune", make_task(tmp_path / "task"), "--scale", "1", "--output", tmp_path / "mine", *overwrite
+    )
+    assert code == 2
+    assert "holds no model of scalepred, but has README.md already" in err
+
+
+def test_a_predictor_is_not_put_into_a_folder_of_other_files(run, tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    code, _, err = run("train-predictor", "--warehouse", tmp_path / "none.duckdb", "--output", tmp_path)
+    assert code == 2
+    assert "holds no predictor of scalepred, but has README.md already" in err
+
+
+def test_a_model_is_called_after_its_data(tmp_path, monkeypatch):
+    for name in ("photos.v1", "photos.v2", "St. Louis", "a:b"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "list.v1.csv").touch()
+    monkeypatch.chdir(tmp_path)
+    names = ("photos.v1", "photos.v2/", "./St. Louis", "a:b", "list.v1.csv", "torchvision:CIFAR10", "none.v1")
+    assert [str(default_output(name)) for name in names] == [
+        "photos.v1-model",
+        "photos.v2-model",
+        "St. Louis-model",
+        "a:b-model",
+        "list.v1-model",
+        "CIFAR10-model",
+        "none-model",
+    ]
+
+
+@pytest.mark.parametrize(("current", "data"), [(".", "."), ("dark", ".."), ("dark", "../../task.v1")])
+def test_a_model_lies_beside_data_that_the_current_folder_is_in(tmp_path, monkeypatch, current, data):
+    monkeypatch.chdir(make_task(tmp_path / "task.v1") / current)
+    assert default_output(data) == tmp_path / "task.v1-model"
+
+
+@pytest.mark.parametrize("output", ["", "model", "dark/model", "../task/model"])
+def test_a_model_is_not_put_into_its_data(run, tmp_path, monkeypatch, output):
+    task = make_task(tmp_path / "task")
+    monkeypatch.chdir(task)
+    code, _, err = run("finetune", ".", "--scale", "1", "--output", task / output)
+    assert code == 2
+    assert err == (
+        f"scalepred: {task / output} lies in the data at {task}, and would be taken for a class there: "
+        "give an --output outside of it.\n"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [("predict",), ("finetune", "--auto"), ("finetune", "--scale", "1")])
+def test_a_network_of_another_size_is_refused_with_the_next_step(run, tmp_path, command):
+    task, weights = make_task(tmp_path / "task"), tmp_path / "w.safetensors"
+    save_file(build("timm/vit_tiny_patch16_224").network.state_dict(), weights)
+    name, *options = command
+    arguments = (task, *options, "--source", "timm/vit_tiny_patch16_224", "--weights", weights)
+    code, _, err = run(name, *arguments)
+    assert code == 2
+    assert "timm/vit_tiny_patch16_224 can't take pictures of 128 px" in err
+    assert "it was made for 224: give --image-px" in err
+
+
+def test_a_name_that_stdout_can_not_hold_is_shown_as_escapes(run, tmp_path, monkeypatch):
+    task, stdout = make_task(tmp_path / "task", classes=("caf\u00e9", "\u732b")), io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(stdout, encoding="latin-1"))
+    code, _, err = run("inspect", task)
+    assert code == 0, err
+    sys.stdout.flush()
+    assert "caf\u00e9" in stdout.getvalue().decode("latin-1")
+    assert "\\u732b" in stdout.getvalue().decode("latin-1")
+
+
+@pytest.mark.slow
+def test_pictures_that_are_skipped_are_told(run, tmp_path, quick):
+    task, model, empty = make_task(tmp_path / "task"), tmp_path / "model", tmp_path / "empty"
+    assert run("finetune", task, "--scale", "1", "--recipe", quick, "--output", model)[0] == 0
+    (task / "dark" / "again.png").symlink_to("0.png")
+    (task / "dark" / "gone.png").symlink_to("nowhere")
+    code, out, err = run("classify", model, task / "dark", "--json")
+    assert code == 0
+    assert len(json.loads(out)["pictures"]) == 6
+    assert json.loads(out)["skipped"] == [
+        {"path": str(task / "dark" / "again.png"), "reason": f"the same as {task / 'dark' / '0.png'}"},
+        {"path": str(task / "dark" / "gone.png"), "reason": "link to nothing"},
+    ]
+    assert f"skipped: {task / 'dark' / 'gone.png'}: link to nothing\n" in err
+    empty.mkdir()
+    assert run("classify", model, empty) == (
+        3,
+        "",
+        f"skipped: {empty}: it has no pictures\nscalepred: There are no pictures to classify.\n",
+    )
 
 
 @pytest.mark.slow

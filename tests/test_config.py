@@ -123,6 +123,14 @@ def test_recipes_are_loaded_by_name_or_from_a_file(tmp_path):
         load_recipe("other")
 
 
+def test_a_recipe_file_that_is_no_text_is_refused_by_its_path(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_bytes('{"epochs": 5}'.encode("utf-16"))
+    with pytest.raises(UsageError) as caught:
+        load_recipe(str(path))
+    assert str(caught.value) == f"The recipe {path} is no text in UTF-8: save it as UTF-8."
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

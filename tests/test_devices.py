@@ -1,9 +1,13 @@
 """What a device needs to be told before it trains."""
 
+import ctypes
 import subprocess
 import sys
 
 import pytest
+import torch
+
+from scalepred.devices import has_bfloat16, keep_freed_memory
 
 FAULTS = """
 import resource, torch
@@ -31,3 +35,18 @@ def test_freed_memory_is_kept_for_the_next_step():
         for keeps in (True, False)
     )
     assert kept < asked_anew / 4, f"{kept} page faults in ten steps, and {asked_anew} without"
+
+
+@pytest.mark.parametrize("error", [OSError, AttributeError, TypeError])
+def test_without_glibc_memory_is_left_alone(monkeypatch, error):
+    def refuse(name):
+        raise error
+
+    monkeypatch.setattr(ctypes, "CDLL", refuse)
+    keep_freed_memory()
+
+
+def test_a_torch_without_onednn_has_no_bfloat16_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(torch.ops, "mkldnn", object())  # nor has it the operator that would tell
+    assert has_bfloat16(torch.device("cpu")) is False

@@ -1,8 +1,18 @@
-"""How much memory there is for workers, on systems whose files are laid out here."""
+"""How workers start, and how much memory there is for them, on systems whose files are laid out here."""
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from scalepred.engines import WORKER_BYTES, _free_bytes, room
+from scalepred.calls import WorkerSettings
+from scalepred.engines import WORKER_BYTES, LocalEngine, _free_bytes, _imports, room
+from scalepred.errors import UsageError
 
 GIB = 1 << 30
 MEMINFO = "MemTotal: 33554432 kB\nMemFree: 1048576 kB\nMemAvailable: 16777216 kB\nHugePages_Total: 0\n"
@@ -55,6 +65,69 @@ def test_a_control_group_leaves_its_limit_less_what_is_used_but_for_cached_files
 def test_there_are_as_many_workers_as_there_is_memory_for(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)), raising=False)
     for n_fit, expected in [(0, (1, 8)), (3, (3, 2)), (20, (8, 1))]:
-        monkeypatch.setattr("scalepred.engines._free_bytes", lambda n_fit=n_fit: n_fit * WORKER_BYTES)
-        assert room(None) == expected
-    assert room(5) == (5, 1)
+        monkeypatch.setattr("scalepred.engines._free_bytes", lambda n_fit=n_fit: n_fit * (WORKER_BYTES + GIB))
+        assert room(None, max_bytes=GIB) == expected
+    assert room(5, max_bytes=GIB) == (5, 1)
+
+
+def test_workers_that_may_keep_more_are_fewer(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(16)), raising=False)
+    monkeypatch.setattr("scalepred.engines._free_bytes", lambda: 32 * GIB)
+    n_workers = [LocalEngine(WorkerSettings(sources=(), max_bytes=gib * GIB)).n_workers for gib in (1, 8, 40)]
+    assert n_workers == [16, 3, 1]
+
+
+# --- starting ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [EOFError("unexpected EOF"), ConnectionRefusedError(111, "Connection refused")])
+def test_a_server_of_workers_that_does_not_start_is_an_error_that_says_so(error):
+    def start():
+        raise error
+
+    engine = LocalEngine(WorkerSettings(sources=()), n_workers=1)
+    engine._context = SimpleNamespace(Pipe=engine._context.Pipe, Process=lambda **_: SimpleNamespace(start=start))
+    words = (
+        f"The workers' server did not start ({type(error).__name__}: {error}); what it printed says why. "
+        "Is there memory enough? Try fewer --workers."
+    )
+    with pytest.raises(UsageError, match=re.escape(words)):
+        engine.start(0)
+    assert engine.wait(0) == []
+
+
+def test_workers_import_this_package_and_else_only_what_is_installed(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "others")
+    assert _imports(tmp_path / "site-packages" / "scalepred") == {"PYTHONSAFEPATH": "1"}
+    checkout = {"PYTHONSAFEPATH": "1", "PYTHONPATH": f"{tmp_path}{os.pathsep}others"}
+    assert _imports(tmp_path / "scalepred") == checkout
+
+
+@pytest.mark.slow
+def test_what_lies_in_the_current_folder_is_not_run_by_workers(tmp_path):
+    (tmp_path / "work").mkdir()
+    for name in ("statistics", "token"):
+        (tmp_path / "work" / f"{name}.py").write_text("import pathlib; pathlib.Path('run').touch(); raise SystemExit")
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent("""
+        from scalepred.calls import WorkerSettings
+        from scalepred.engines import LocalEngine
+
+        if __name__ == "__main__":
+            engine = LocalEngine(WorkerSettings(sources=(), device="cpu"), n_workers=1)
+            engine.start(0)
+            engine.call(0, "hello")
+            while not (events := engine.wait(1.0)):
+                pass
+            print(events[0].value.device)
+            engine.stop()
+    """)
+    )
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, program], cwd=tmp_path / "work", env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.startswith("cpu ("), done.stderr
+    assert not (tmp_path / "work" / "run").exists()

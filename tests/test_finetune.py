@@ -68,6 +68,30 @@ def test_the_same_seed_gives_the_same_numbers():
     assert first.epoch_losses != other.epoch_losses
 
 
+def dropping_source(share):
+    """Return the tiny network with dropout before its head."""
+    source = tiny_source()
+    source.architecture.network.stages[4].append(nn.Dropout(share))
+    return source
+
+
+def test_what_a_network_drops_comes_from_the_seed_too_and_torchs_own_generator_stays_as_it_was():
+    source = dropping_source(0.3)
+    state = torch.get_rng_state()
+    first = run(seed=3, source=source)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(7)
+    again, other = run(seed=3, source=source), run(seed=4, source=source)
+    assert first.epoch_losses == again.epoch_losses
+    assert same(tensors(first.network), tensors(again.network))
+    assert first.epoch_losses != other.epoch_losses
+    assert first.epoch_losses != run(seed=3).epoch_losses
+
+
+def test_a_network_that_drops_nothing_gives_the_numbers_of_one_without_dropout():
+    assert run(source=dropping_source(0.0)).epoch_losses == run().epoch_losses
+
+
 def test_the_source_is_not_changed():
     source = tiny_source()
     before = copy.deepcopy(source.architecture.network.state_dict())
@@ -339,6 +363,17 @@ def test_on_cuda_bfloat16_learns_as_float32_does_on_the_cpu():
     assert cuda.status == "done"
     assert cuda.epoch_losses == pytest.approx(cpu.epoch_losses, abs=0.1)
     assert cuda.scores["test"].accuracy == cpu.scores["test"].accuracy
+
+
+@pytest.mark.gpu
+@needs_cuda
+def test_on_cuda_what_a_network_drops_comes_from_the_seed_too():
+    source, cuda = dropping_source(0.3), torch.device("cuda")
+    state = torch.cuda.get_rng_state()
+    first = run(source=source, device=cuda)
+    assert torch.equal(torch.cuda.get_rng_state(), state)
+    torch.rand(7, device=cuda)
+    assert run(source=source, device=cuda).epoch_losses == pytest.approx(first.epoch_losses, rel=1e-4)
 
 
 @pytest.mark.gpu

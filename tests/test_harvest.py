@@ -354,7 +354,7 @@ def test_workers_share_what_there_is_and_no_run_is_done_twice(tasks, warehouse):
 def test_a_worker_may_die_at_any_call_and_every_run_is_done_once(tasks, warehouse, death):
     harvest = harvest_of(tasks[:1], warehouse, max_workers=2, deaths=[death])
     if death == 2:  # while the parent waits for the first worker
-        with pytest.raises(ScalepredError, match="A worker died while it started"):
+        with pytest.raises(UsageError, match="A worker died while it started"):
             go(harvest)
         return
     _, runs = go(harvest)
@@ -426,7 +426,7 @@ def test_an_unexpected_error_in_the_start_of_another_worker_counts_as_a_death(
     if n_failures < 3:
         assert len(go(harvest)[1]) == 12
     else:
-        with pytest.raises(ScalepredError, match=r"3 workers died while they started\. ZeroDivisionError: no"):
+        with pytest.raises(UsageError, match=r"3 workers died while they started\. ZeroDivisionError: no"):
             go(harvest)
     log = (journal_of(warehouse).folder / "harvest.log").read_text()
     assert log.count("a worker failed to start: ZeroDivisionError: no\nTraceback (most recent call last)") == n_failures
@@ -447,6 +447,155 @@ def test_a_run_that_three_workers_died_of_is_given_up_and_the_rest_goes_on(tasks
     assert list(harvest.failed.values()) == ["3 workers died of it"]
     _, rest = go(harvest_of(tasks[:1], warehouse))
     assert [run.scale for run in rest] == [3.0]
+
+
+def failing(monkeypatch, *, of=None, only=None, hosts=(), error=DataError):
+    """Have the workers of these numbers, or all, fail to open tasks of these names, or all; they run on these hosts."""
+    real_open, real_hello, numbers = Worker.open, Worker.hello, {}
+
+    def hello(self):
+        number = numbers.setdefault(id(self), len(numbers))
+        return dataclasses.replace(real_hello(self), host=hosts[number] if hosts else "here")
+
+    def fail(self, data, *arguments):
+        if (of is None or numbers[id(self)] in of) and (only is None or Path(data).name in only):
+            raise error(f"There is nothing at {data}.")
+        return real_open(self, data, *arguments)
+
+    monkeypatch.setattr(Worker, "hello", hello)
+    monkeypatch.setattr(Worker, "open", fail)
+
+
+@pytest.fixture
+def more_tasks(tmp_path):
+    return [str(write_task(tmp_path / f"t{index}", seed=index)) for index in range(5)]
+
+
+@pytest.mark.parametrize("error", [DataError, OSError])
+def test_a_worker_that_opens_nothing_costs_no_task(more_tasks, warehouse, monkeypatch, error):
+    failing(monkeypatch, of={1}, error=error)
+    harvest = harvest_of(more_tasks, warehouse, max_workers=2)
+    assert len(go(harvest)[1]) == 60
+    assert (harvest.refused, harvest.failed) == ({}, {})
+    tried = Counter(
+        arguments[0] for worker, method, arguments in harvest.engine.asked if (worker, method) == (1, "open")
+    )
+    assert set(tried.values()) == {1}
+
+
+def test_a_helper_that_cannot_open_what_another_has_in_hand_lets_go_of_it(tasks, warehouse, monkeypatch):
+    failing(monkeypatch, of={1, 2})
+    harvest = harvest_of(tasks[:1], warehouse, max_workers=3)
+    _, runs = go(harvest)
+    assert (len(runs), harvest.refused) == (12, {})
+    assert Counter(worker for worker, method, _ in harvest.engine.asked if method == "open") == {0: 1, 1: 1, 2: 1}
+
+
+@pytest.mark.parametrize(("n_workers", "n_opened"), [(1, 1), (2, 2), (4, 3)])
+def test_a_task_that_all_workers_or_three_cannot_open_is_refused(tasks, warehouse, monkeypatch, n_workers, n_opened):
+    failing(monkeypatch, only={"birds"})
+    harvest = harvest_of(tasks, warehouse, max_workers=n_workers)
+    harvest.plan()
+    harvest._start_workers()
+    while any(hand.call == "starting" for hand in harvest._hands.values()):
+        harvest._take(harvest.engine.wait(0)[0])
+    list(harvest.run())
+    assert harvest.refused == {tasks[0]: f"There is nothing at {tasks[0]}."}
+    assert (harvest.n_done, opened(harvest).count("birds")) == (12, n_opened)
+
+
+def test_the_workers_of_one_machine_are_not_believed_before_one_of_another(more_tasks, warehouse, monkeypatch):
+    failing(monkeypatch, of={0, 1, 2}, hosts=["bad", "bad", "bad", "good"])
+    harvest = harvest_of(more_tasks, warehouse, max_workers=4)
+    _, runs = go(harvest)
+    assert (len(runs), harvest.refused) == (60, {})
+
+
+def test_a_task_that_could_not_be_opened_waits_for_workers_that_start_but_not_for_ever(tasks, warehouse, monkeypatch):
+    failing(monkeypatch, only={"birds"})
+    monkeypatch.setattr(module, "START_SECONDS", 0.2)
+    harvest = harvest_of(tasks, warehouse, max_workers=2, pending=[1])
+    _, runs = go(harvest)
+    assert (len(runs), list(harvest.refused)) == (12, [tasks[0]])
+
+
+def test_errors_of_one_workers_opens_do_not_end_the_harvest(tmp_path, warehouse, monkeypatch):
+    tasks = [str(write_task(tmp_path / f"t{index}", seed=index)) for index in range(module.MAX_FAILURES + 2)]
+    failing(monkeypatch, of={0}, error=OSError)
+    harvest = harvest_of(tasks, warehouse, max_workers=2)
+    assert len(go(harvest)[1]) == 12 * len(tasks)
+    assert harvest.refused == {}
+
+
+def test_helpers_that_die_of_opening_a_task_cost_nothing_but_themselves(tasks, warehouse, monkeypatch):
+    harvest = harvest_of(tasks[:1], warehouse, max_workers=2)
+    inline = harvest.engine
+
+    def wait(timeout_seconds):
+        if inline.calls and inline.calls[0][:2] != (0, "open") and inline.calls[0][1] == "open":
+            inline.deaths.add(inline.n_calls + 1)
+        return InlineEngine.wait(inline, timeout_seconds)
+
+    monkeypatch.setattr(inline, "wait", wait)
+    _, runs = go(harvest)
+    assert (len(runs), harvest.refused) == (12, {})
+    assert opened(harvest) == ["birds"] * (1 + module.MAX_DEATHS)
+
+
+def test_a_machine_on_which_workers_die_of_opening_tasks_costs_none(more_tasks, warehouse, monkeypatch):
+    failing(monkeypatch, of=(), hosts=["good", *["bad"] * 40])
+    harvest = harvest_of(more_tasks, warehouse, max_workers=2)
+    inline = harvest.engine
+
+    def wait(timeout_seconds):
+        if inline.calls and inline.calls[0][0] != 0 and inline.calls[0][1] == "open":
+            inline.deaths.add(inline.n_calls + 1)
+        return InlineEngine.wait(inline, timeout_seconds)
+
+    monkeypatch.setattr(inline, "wait", wait)
+    _, runs = go(harvest)
+    assert (len(runs), harvest.refused) == (60, {})
+    assert max(Counter(opened(harvest)).values()) <= 1 + module.MAX_DEATHS
+
+
+def test_a_task_that_three_workers_died_of_opening_is_refused(tasks, warehouse, monkeypatch):
+    harvest = harvest_of(tasks, warehouse)
+    inline = harvest.engine
+
+    def call(worker, method, *arguments):
+        if method == "open" and arguments[0] == tasks[0]:
+            inline.deaths.add(inline.n_calls + 1)
+        InlineEngine.call(inline, worker, method, *arguments)
+
+    monkeypatch.setattr(inline, "call", call)
+    _, runs = go(harvest)
+    assert (len(runs), harvest.refused) == (12, {tasks[0]: "3 workers died of it"})
+
+
+def test_no_worker_takes_a_dead_ones_place_once_a_signal_has_come(tasks, warehouse):
+    harvest = harvest_of(tasks, warehouse, max_workers=4, deaths=[3, 4, 5, 6])  # as a signal to all processes does
+    harvest.plan()
+    running = harvest.run()
+    harvest.interrupts = [15]
+    for _ in range(4):
+        next(running)
+    running.close()
+    assert [worker for worker, method, _ in harvest.engine.asked if method == "hello"] == [0, 1, 2, 3]
+
+
+def test_what_is_set_aside_of_a_task_is_noted_once_and_logged_with_its_reasons(tasks, warehouse, tmp_path):
+    cut, copy = tmp_path / "birds" / "dark" / "0.png", tmp_path / "birds" / "dark" / "1.png"
+    cut.write_bytes(cut.read_bytes()[:200])
+    copy.write_bytes((tmp_path / "birds" / "light" / "1.png").read_bytes())
+    harvest = harvest_of(tasks, warehouse, max_workers=2, sources=("tiny", "other"))
+    with harvest.held():
+        harvest.plan()
+        notes = [note for progress in harvest.run() for note in progress.notes]
+    file = journal_of(warehouse).folder / "harvest.log"
+    assert notes == [f"{tasks[0]}: 1 paths set aside and 2 warnings; {file} lists them"]
+    log = file.read_text()
+    assert log.count(f" set aside: {cut}: damaged: image file is truncated\n") == 1
+    assert log.count(f" warning: {tasks[0]}: ") == 2
 
 
 def test_an_unexpected_error_gives_up_its_run_and_is_logged_with_its_traceback(tasks, warehouse, monkeypatch):
@@ -484,22 +633,49 @@ def test_as_many_workers_fit_on_a_device_as_their_peaks_and_contexts_leave_room_
     assert workers_that_fit(70 * gigabyte, device_bytes=80 * gigabyte, at_most=8) == 1
 
 
-def test_on_a_cuda_device_workers_are_added_once_the_first_run_shows_their_size(tasks, warehouse, monkeypatch):
-    harvest = harvest_of(tasks, warehouse, max_workers=4, grows=True)
+def test_on_a_cuda_device_workers_are_added_once_a_run_that_is_no_baseline_shows_their_size(
+    tasks, warehouse, monkeypatch
+):
+    harvest = harvest_of(tasks, warehouse, max_workers=16, grows=True)
     real_hello, real_run = Worker.hello, Worker.run
 
     def on_cuda(self):
         return dataclasses.replace(real_hello(self), device="cuda (a)", device_bytes=80 << 30)
 
     def with_peak(self, planned):
-        return dataclasses.replace(real_run(self, planned), execution={"peak_bytes": 20 << 30})
+        gib = {None: 4, 0.5: 10}.get(planned.scale, 20)
+        return dataclasses.replace(real_run(self, planned), execution={"peak_bytes": gib << 30})
 
     monkeypatch.setattr(Worker, "hello", on_cuda)
     monkeypatch.setattr(Worker, "run", with_peak)
     go(harvest)
     workers = [worker for worker, method, _ in harvest.engine.asked if method == "hello"]
     runs_before = [m for _, m, _ in harvest.engine.asked[: [w for w, *_ in harvest.engine.asked].index(1)]].count("run")
-    assert (workers, runs_before) == ([0, 1, 2], 1)
+    assert (workers, runs_before) == ([0, 1, 2], 2)
+
+
+def test_a_larger_peak_leaves_no_room_for_more_workers_nor_for_one_that_died(tasks, warehouse, monkeypatch):
+    harvest = harvest_of(tasks, warehouse, max_workers=16, grows=True)
+    real_hello, real_run = Worker.hello, Worker.run
+
+    def on_cuda(self):
+        return dataclasses.replace(real_hello(self), device="cuda (a)", device_bytes=80 << 30)
+
+    def with_peak(self, planned):
+        gib = {0.25: 20, 0.5: 40}.get(planned.scale, 1)
+        return dataclasses.replace(real_run(self, planned), execution={"peak_bytes": gib << 30})
+
+    def wait(timeout_seconds):
+        if harvest._peak_bytes == 40 << 30 and not harvest.engine.deaths:
+            harvest.engine.deaths.add(harvest.engine.n_calls + 1)
+        return InlineEngine.wait(harvest.engine, timeout_seconds)
+
+    monkeypatch.setattr(Worker, "hello", on_cuda)
+    monkeypatch.setattr(Worker, "run", with_peak)
+    monkeypatch.setattr(harvest.engine, "wait", wait)
+    _, runs = go(harvest)
+    assert len(runs) == 24
+    assert [worker for worker, method, _ in harvest.engine.asked if method == "hello"] == [0, 1, 2]
 
 
 # --- the store --------------------------------------------------------------------------------------------------------

@@ -140,8 +140,64 @@ def test_lines_of_the_log_are_added_whatever_they_hold(journal):
     assert (journal.folder / "harvest.log").read_text(encoding="utf-8") == "one\ntwo \\udcff\n"
 
 
-def test_a_journal_lies_beside_its_warehouse(tmp_path):
-    assert journal_of(tmp_path / "a.duckdb").folder == tmp_path / "a.journal"
+def test_a_file_that_cannot_be_read_now_is_no_damage_and_is_named(journal, monkeypatch):
+    journal.add(make_run())
+    journal.note("scans", "abcd", {"task_id": "t"})
+
+    def failing(self, **_):
+        raise OSError(5, "Input/output error", str(self))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", failing)
+        for kind, read_all in (("runs", lambda: read(journal)), ("scans", lambda: journal.noted("scans", "abcd"))):
+            words = (
+                f"{file_of(journal, kind)}, of the journal, can't be read: Input/output error. It was left as it is; "
+                "once it can be read, run the same command again."
+            )
+            with pytest.raises(UsageError, match=re.escape(words)):
+                read_all()
+    assert (read(journal), journal.noted("scans", "abcd")) == ([make_run()], {"task_id": "t"})
+
+
+def test_a_folder_that_cannot_be_read_now_is_not_taken_for_an_empty_one(journal, monkeypatch):
+    journal.add(make_run())
+
+    def failing(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("scalepred.journal.os.scandir", failing)
+    words = f"{journal.folder / 'runs'}, of the journal, can't be read: Permission denied."
+    with pytest.raises(UsageError, match=re.escape(words)):
+        journal.keys("runs")
+
+
+@pytest.mark.parametrize(
+    ("warehouse", "folder"),
+    [("a.duckdb", "a.journal"), ("a", "a.journal"), ("a.db", "a.db.journal"), ("exp.1", "exp.1.journal"),
+     ("exp.2", "exp.2.journal"), ("lr0.1.duckdb", "lr0.1.journal")],
+)  # fmt: skip
+def test_a_journal_lies_beside_its_warehouse_and_has_its_name(tmp_path, warehouse, folder):
+    assert journal_of(tmp_path / warehouse).folder == tmp_path / folder
+
+
+def test_a_journal_under_its_earlier_name_is_not_passed_over(tmp_path):
+    before, own = tmp_path / "exp.journal", tmp_path / "exp.1.journal"
+    before.mkdir()
+    with pytest.raises(UsageError) as caught:
+        journal_of(tmp_path / "exp.1")
+    assert str(caught.value) == (
+        f"The journal of {tmp_path / 'exp.1'} is {own} by now, and no longer {before}, which others could share with "
+        f"it. If that holds its runs, rename it, or copy it if others use it too: cp -r {before} {own}; "
+        f"if not, make an empty one: mkdir {own}. Then run the same command again."
+    )
+    own.mkdir()
+    assert journal_of(tmp_path / "exp.1").folder == own
+
+
+def test_the_journal_of_another_warehouse_does_not_keep_a_new_one_from_its_own(tmp_path):
+    (tmp_path / "exp.journal").mkdir()
+    (tmp_path / "exp.duckdb").touch()
+    assert journal_of(tmp_path / "exp.1").folder == tmp_path / "exp.1.journal"
 
 
 def test_a_second_harvest_is_kept_out_and_told_by_whom(journal):

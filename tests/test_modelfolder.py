@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ import scalepred.modelfolder as module
 from scalepred.config import STAGES, content_id
 from scalepred.errors import DataError, UsageError, VersionError
 from scalepred.finetune import predict_logits
-from scalepred.images import load_pictures
+from scalepred.images import SetAside, load_pictures
 from scalepred.modelfolder import check_free, classify, find_pictures, load_model, save_model
 from scalepred.sources import new_network
 
@@ -68,7 +70,7 @@ def folder(saved, tmp_path):
 
 @pytest.fixture
 def pictures(tmp_path):
-    return find_pictures([write_task(tmp_path / "pictures", n=4)])
+    return find_pictures([write_task(tmp_path / "pictures", n=4)])[0]
 
 
 # --- saving -----------------------------------------------------------------------------------------------------------
@@ -123,6 +125,35 @@ def test_a_save_that_fails_leaves_the_old_model_as_it_was(folder, source, networ
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+FULL = """
+import resource, sys
+from pathlib import Path
+import torch
+from fakes import named_source
+from scalepred.errors import UsageError
+from scalepred.sources import new_network
+from test_modelfolder import NASTY, write
+source = named_source()
+network = new_network(source, n_classes=len(NASTY), generator=torch.Generator().manual_seed(0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    write(Path(sys.argv[1]), source, network)
+except UsageError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs limits of file sizes")
+def test_weights_that_find_no_room_leave_no_model_and_say_so(tmp_path):
+    paths = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    command = [sys.executable, "-c", FULL, str(tmp_path / "model")]
+    found = subprocess.run(command, env=os.environ | paths, capture_output=True, text=True, check=True)
+    assert found.stdout.startswith(f"The model can't be saved to {tmp_path / 'model'}: ")
+    assert "File too large" in found.stdout
+    assert found.stdout.endswith(" Give another folder with --output.\n")
+    assert list((tmp_path / "model").iterdir()) == []
+
+
 def test_a_first_save_that_fails_leaves_no_model(tmp_path, source, network, monkeypatch):
     monkeypatch.setattr(module, "_card", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -164,6 +195,29 @@ def test_a_model_is_not_overwritten_unless_asked(folder, tmp_path):
     check_free(folder, overwrite=True)
     check_free(tmp_path, overwrite=False)
     check_free(tmp_path / "new" / "deeper", overwrite=False)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_files_of_anything_but_a_model_are_never_overwritten(tmp_path, overwrite):
+    (tmp_path / "config.json").write_text('{"architecture": "other", "config_id": 7}')
+    (tmp_path / "README.md").symlink_to("nowhere")
+    with pytest.raises(UsageError) as caught:
+        check_free(tmp_path, overwrite=overwrite)
+    assert str(caught.value) == (
+        f"{tmp_path} holds no model of scalepred, but has config.json and README.md already, which a model would "
+        "replace: give another --output."
+    )
+    (tmp_path / "README.md").rename(tmp_path / "notes.md")
+    (tmp_path / "config.json").rename(tmp_path / "settings.json")
+    check_free(tmp_path, overwrite=overwrite)
+
+
+def test_a_damaged_model_may_be_overwritten(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "config.json").write_text((folder / "config.json").read_text()[:-3])
+    check_free(folder, overwrite=True)
+    with pytest.raises(UsageError, match="holds a model already"):
+        check_free(folder, overwrite=False)
 
 
 @pytest.mark.parametrize("below", ["", "deeper", "deeper/still"])
@@ -228,11 +282,29 @@ def test_pictures_are_found_in_folders_and_a_named_file_is_taken_even_if_hidden(
     (tmp_path / "deep").mkdir()
     for name in ("b.png", "deep/a.png", ".hidden.png"):
         Image.new("RGB", (9, 9)).save(tmp_path / name)
-    assert [path.name for path in find_pictures([tmp_path])] == ["b.png", "a.png"]
-    assert find_pictures([tmp_path / ".hidden.png"]) == [tmp_path / ".hidden.png"]
+    assert [path.name for path in find_pictures([tmp_path])[0]] == ["b.png", "a.png"]
+    assert find_pictures([tmp_path / ".hidden.png"]) == ([tmp_path / ".hidden.png"], [])
     with pytest.raises(DataError) as caught:
         find_pictures([tmp_path, tmp_path / "x", tmp_path / "y"])
     assert str(caught.value) == f"There is nothing at {tmp_path / 'x'}, {tmp_path / 'y'}."
+
+
+def test_what_is_skipped_in_a_folder_is_told(tmp_path):
+    (tmp_path / "empty").mkdir()
+    full = tmp_path / "full"
+    full.mkdir()
+    Image.new("RGB", (9, 9)).save(full / "a.png")
+    (full / "b.png").hardlink_to(full / "a.png")
+    (full / "c.png").symlink_to("a.png")
+    (full / "d.png").symlink_to("nowhere")
+    found, skipped = find_pictures([full, tmp_path / "empty"])
+    assert found == [full / "a.png"]
+    assert skipped == [
+        SetAside(str(full / "b.png"), f"the same as {full / 'a.png'}"),
+        SetAside(str(full / "c.png"), f"the same as {full / 'a.png'}"),
+        SetAside(str(full / "d.png"), "link to nothing"),
+        SetAside(str(tmp_path / "empty"), "it has no pictures"),
+    ]
 
 
 # --- damage -----------------------------------------------------------------------------------------------------------

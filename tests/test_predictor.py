@@ -14,7 +14,7 @@ from fakes import RECIPE, SCALES, SOURCE, curve_table, true_accuracies
 
 from scalepred import predictor as module
 from scalepred.config import content_id
-from scalepred.errors import VersionError
+from scalepred.errors import UsageError, VersionError
 from scalepred.predictor import MANIFEST, MODEL, Predictor, choose, load, save, train
 
 MEND = ". Copy it again as a whole, or train one with `scalepred train-predictor`."
@@ -225,7 +225,6 @@ def test_each_source_and_recipe_has_its_own_fixed_scale_and_neighbours():
     [
         (SOURCE, "other", "this source with another recipe"),
         ("other", RECIPE, "another source with this recipe"),
-        ("other", "other", "another source and recipe"),
     ],
 )
 def test_an_unknown_source_or_recipe_gets_a_guess_that_is_called_one(predictor, source_id, recipe_id, whose):
@@ -235,6 +234,15 @@ def test_an_unknown_source_or_recipe_gets_a_guess_that_is_called_one(predictor, 
         "this source with this recipe was not harvested; "
         f"2, the best fixed scale of {whose}, is a guess"
     )  # fmt: skip
+
+
+def test_with_neither_source_nor_recipe_known_no_scale_is_carried_over(predictor):
+    choice = ask(predictor, source_id="other", recipe_id="other")
+    assert (choice.by, choice.scale, choice.fixed_scale) == ("fallback", 1.0, 1.0)
+    assert choice.reason == (
+        "neither this source nor this recipe was harvested, and the scales of others mean nothing for them; "
+        "1 leaves the recipe's rates as they are"
+    )
 
 
 def test_a_guess_is_taken_from_the_same_source_before_the_larger_group():
@@ -549,24 +557,57 @@ def test_a_pipe_in_place_of_a_file_does_not_hang(folder, name, says):
         load(folder)
 
 
-def test_a_save_that_fails_leaves_the_old_predictor_or_one_that_is_refused(predictor, folder, monkeypatch):
-    old, new = probes(predictor), train(curve_table(9, seed=2))
-    real = os.fsync
-    for n in (1, 2):
-        save(predictor, folder)
-        calls = iter(range(1, 10))
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_save_that_fails_leaves_the_old_predictor(predictor, folder, tmp_path, monkeypatch, n):
+    new, real, calls = train(curve_table(9, seed=2)), os.fsync, []
 
-        def fail_at(handle, n=n, calls=calls):
-            if next(calls) == n:
-                raise OSError(28, "No space left on device")
-            real(handle)
+    def fail_at(handle):
+        calls.append(handle)
+        if len(calls) == n:
+            raise OSError(28, "No space left on device")
+        real(handle)
 
-        monkeypatch.setattr(os, "fsync", fail_at)
-        with pytest.raises(OSError, match="No space left"):
-            save(new, folder)
-        monkeypatch.setattr(os, "fsync", real)
-        assert sorted(path.name for path in folder.iterdir()) == [MODEL, MANIFEST]
-        if n == 1:
-            assert probes(load(folder)) == old
-        else:
-            assert refusal(folder) == "model.txt is not the file that predictor.json describes"
+    monkeypatch.setattr(os, "fsync", fail_at)
+    with pytest.raises(OSError, match="No space left"):
+        save(new, folder)
+    calls.clear()
+    with pytest.raises(OSError, match="No space left"):
+        save(new, tmp_path / "first")
+    assert sorted(path.name for path in folder.iterdir()) == [MODEL, MANIFEST]
+    assert probes(load(folder)) == probes(predictor)
+    assert list((tmp_path / "first").iterdir()) == []
+
+
+def test_stopped_between_its_two_files_a_save_leaves_a_predictor_that_is_refused(folder, monkeypatch):
+    real = Path.replace
+
+    def stop(path, target):
+        if path.name == MANIFEST:
+            raise KeyboardInterrupt
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        save(train(curve_table(9, seed=2)), folder)
+    assert refusal(folder) == "model.txt is not the file that predictor.json describes"
+
+
+@pytest.mark.parametrize("name", [MANIFEST, MODEL, "README.md"])
+@pytest.mark.parametrize("n_origins", [3, 10])
+def test_files_of_anything_but_a_predictor_are_never_replaced(tmp_path, name, n_origins):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UsageError) as caught:
+        save(train(curve_table(n_origins)), tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path} holds no predictor of scalepred, but has {name} already, which a predictor would replace: "
+        "give another --output."
+    )
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]
+
+
+def test_a_predictor_is_replaced_with_its_card_and_so_is_a_damaged_one(predictor, folder):
+    (folder / "README.md").write_text("a card")
+    (folder / MANIFEST).write_bytes((folder / MANIFEST).read_bytes()[:-3])
+    (folder / MODEL).unlink()
+    save(predictor, folder)
+    assert probes(load(folder)) == probes(predictor)

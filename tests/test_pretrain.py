@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -21,6 +24,12 @@ from scalepred.sources import build, load_source, source_of
 from scalepred.tasks import read_task
 
 CPU = torch.device("cpu")
+FULL = """
+import resource
+from scalepred.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+main()
+"""
 RECIPE = recipe_from_scratch(epochs=12, batch_size=8, image_px=32, augmentation="none")
 
 
@@ -147,6 +156,24 @@ def test_what_is_no_json_is_no_source(saved):
 def test_a_source_is_not_written_over(trained, saved):
     with pytest.raises(UsageError, match="holds a source already"):
         save_source(saved, trained)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs limits of file sizes")
+def test_weights_that_find_no_room_leave_no_source_and_say_so(domain, tmp_path):
+    command = [sys.executable, "-c", FULL, "pretrain", str(domain), "--name", "shades", "--width", "8", "--epochs", "1"]
+    options = ["--image-px", "32", "--output", str(tmp_path / "shades")]
+    found = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    (words,) = (line for line in found.stderr.splitlines() if line.startswith("scalepred: "))
+    assert words.startswith(f"scalepred: The source can't be saved to {tmp_path / 'shades'}: ")
+    assert words.endswith(" Give another folder with --output.")
+    assert "File too large" in words
+    assert list((tmp_path / "shades").iterdir()) == []
+
+
+def test_a_source_is_not_put_into_the_data(domain):
+    made = CliRunner().invoke(app, ["pretrain", str(domain), "--name", "shades", "--output", str(domain / "shades")])
+    assert "would be taken for a class there: give an --output outside of it." in str(made.exception)
 
 
 def test_a_training_that_diverges_says_so(domain):

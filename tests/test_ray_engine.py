@@ -26,7 +26,7 @@ from harvests import (
 
 from scalepred.calls import WorkerSettings
 from scalepred.errors import UsageError
-from scalepred.ray_engine import RayEngine, default_gpus, room
+from scalepred.ray_engine import RayEngine, _Actor, default_gpus, room
 
 N_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 N_THREADS = max(1, N_CORES // 2)  # as the local engine gives each of two workers, so that numbers are equal
@@ -106,6 +106,15 @@ def test_an_actor_that_dies_or_fails_is_the_harvests_business_and_not_rays(monke
     engine = RayEngine(WorkerSettings(sources=()), n_workers=2)
     engine.start(0)
     assert (engine.n_workers, ray.options_given) == (2, [{**needs, "max_restarts": 0, "max_task_retries": 0}])
+
+
+def test_an_actor_runs_in_the_parents_folder_and_imports_nothing_from_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(Path.cwd())
+    monkeypatch.setattr(sys, "path", [str(tmp_path), "", *sys.path])  # as Ray does it
+    actor = _Actor(WorkerSettings(sources=(), device="cpu"), str(tmp_path))
+    assert Path.cwd() == tmp_path
+    assert {"", str(tmp_path)}.isdisjoint(sys.path)
+    assert actor.call("hello", ()).sources == ()
 
 
 # --- real clusters ----------------------------------------------------------------------------------------------------

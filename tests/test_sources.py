@@ -29,6 +29,7 @@ from scalepred.sources import (
 pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
 
 DAISY, BELL_COTE, PALACE = 985, 442, 698
+META = torch.device("meta")
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +135,46 @@ def test_a_stage_map_that_does_not_cover_the_network_once_is_an_error(groups, wo
 def test_a_network_without_one_linear_head_is_refused(name):
     with pytest.raises(UsageError, match="does not end in one linear layer"):
         build(name)
+
+
+@pytest.mark.parametrize("name", ["timm/pit_ti_224", "timm/caformer_s18"])
+def test_a_network_whose_layers_timm_does_not_group_is_refused(name):
+    with pytest.raises(UsageError) as caught:
+        build(name)
+    assert str(caught.value) == (
+        f"timm knows 0 groups of layers in {name}, and five stages need at least five; choose another network."
+    )
+
+
+def test_a_network_that_timm_groups_in_one_way_only_has_its_stages():
+    assert set(build("timm/rdnet_tiny").stages.values()) == set(range(6))
+
+
+def test_a_network_whose_head_timm_names_and_does_not_build_is_refused():
+    with pytest.raises(UsageError, match=r"timm/mobilenetv5_300m_enc does not end in one linear layer"), META:
+        build("timm/mobilenetv5_300m_enc")
+
+
+def test_weights_that_timm_does_not_have_are_refused_with_those_it_has():
+    with pytest.raises(UsageError) as caught:
+        build("timm/test_resnet.no_such_tag")
+    assert str(caught.value) == (
+        "timm has no weights 'no_such_tag' of test_resnet: give one of timm/test_resnet.r160_in1k."
+    )  # fmt: skip
+    assert build("timm/test_resnet.r160_in1k").head == "fc"
+
+
+@pytest.mark.parametrize(
+    ("name", "mean", "std"),
+    [
+        ("resnet18", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+        ("efficientnet_v2_l", (127.5,) * 3, (127.5,) * 3),
+    ],
+)
+def test_pictures_are_normalised_as_torchvisions_weights_want_them(name, mean, std):
+    with META:  # numbers of this size would take seconds
+        architecture = build(f"torchvision/{name}")
+    assert (architecture.mean, architecture.std) == (mean, std)
 
 
 def test_an_unknown_network_is_refused_with_the_nearest():

@@ -796,6 +796,37 @@ def test_a_disk_that_fills_up_while_a_warehouse_is_made_leaves_none(tmp_path):
     assert lines == [refusal(path, "File too large")] * 5 + ["0"]
 
 
+@pytest.mark.slow
+def test_a_disk_that_fills_up_after_the_backup_leaves_the_older_schema(tmp_path):
+    path = tmp_path / "w.duckdb"
+    code = """
+        import duckdb
+        from scalepred import migrations
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        known, back_up = migrations.packaged(), migrations.back_up
+        with duckdb.connect(str(path)) as connection:
+            migrations.migrate(connection, known, [next(iter(known))])
+        def then_full(*arguments, **settings):
+            back_up(*arguments, **settings)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+        migrations.back_up = then_full
+        try:
+            with open_warehouse(path):
+                pass
+        except ScalepredError as error:
+            print(error)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        migrations.back_up = back_up
+        with duckdb.connect(str(path)) as connection:
+            print(migrations.applied(connection) == [next(iter(known))])
+        with open_warehouse(path) as store:
+            print(migrations.applied(store.connection) == list(known))
+    """
+    with start(code, path) as program:
+        lines = program.stdout.read().splitlines()
+    assert lines == [refusal(path, "File too large"), "True", "True"]
+
+
 # --- several processes ------------------------------------------------------------------------------------------------
 
 HOLD = """

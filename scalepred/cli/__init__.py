@@ -1,5 +1,6 @@
 """The command line: each command parses, calls the library, and prints."""
 
+import io
 import signal
 import sys
 from typing import Annotated, NoReturn
@@ -60,6 +61,9 @@ def _options(
 def main() -> None:
     """Run the command line; an error that the user can mend is one message on stderr and an exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that its encoding lacks is shown as escapes
     try:
         app()
     except ScalepredError as error:

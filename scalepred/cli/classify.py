@@ -20,6 +20,8 @@ def classify(
 ) -> None:
     """Classify PICTURES with the model in MODEL."""
     options.check_device(device)
+    from dataclasses import asdict
+
     import torch
 
     from scalepred import modelfolder
@@ -29,15 +31,24 @@ def classify(
     from scalepred.errors import DataError
 
     loaded = modelfolder.load_model(model)
-    files = modelfolder.find_pictures(pictures)
+    files, skipped = modelfolder.find_pictures(pictures)
+    for each in skipped:
+        out.note(f"skipped: {each.path}: {each.reason}")
     where = pick_device(device)
     results = modelfolder.classify(loaded, files, device=where, dtype=torch.float32, max_megapixels=max_megapixels)
     if json:
-        out.print_json({"schema": 1, "model": str(model), "pictures": [_as_json(result) for result in results]})
+        out.print_json(
+            {
+                "schema": 1,
+                "model": str(model),
+                "pictures": [_as_json(result) for result in results],
+                "skipped": [asdict(each) for each in skipped],
+            }
+        )
     else:
         render.show_classified(out.console(), results)
     if not any(result.ranking for result in results):
-        raise DataError("None of the pictures could be read.")
+        raise DataError("None of the pictures could be read." if results else "There are no pictures to classify.")
 
 
 def _as_json(result: "Classified") -> dict[str, object]:

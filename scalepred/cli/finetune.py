@@ -18,11 +18,16 @@ def finetune(
     recipe: options.RecipeName = None,
     image_px: options.ImagePx = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for the model. Default: DATA's name with -model.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Folder for the model. Default: DATA's name with -model, in the current folder, or beside DATA where "
+            "that is in it.",
+            show_default=False,
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model that is there.")] = False,
     seed: Annotated[int, typer.Option(help="Of the new head and the order of pictures.", min=0)] = 0,
-    split_seed: Annotated[int, typer.Option(help="Of the split into train, val and test.", min=0)] = 0,
+    split_seed: options.SplitSeed = 0,
     predictor: options.PredictorFolder = None,
     warehouse: Annotated[
         Path | None,
@@ -46,30 +51,29 @@ def finetune(
 
     from scalepred.cli import output as out
     from scalepred.cli import render
-    from scalepred.config import at_size, check_scale, default_recipe, load_recipe
+    from scalepred.config import at_size, check_scale
     from scalepred.modelfolder import check_free
 
     began = time.perf_counter()
-    folder = output or default_output(data)
+    folder = options.check_outside(output or default_output(data), data)
     check_free(folder, overwrite=overwrite)
-    recipe_file = recipe or default_recipe(source)
-    recipe_name, settings = at_size(Path(recipe_file).stem, load_recipe(recipe_file), image_px)
+    recipe_name, settings = options.first_recipe(recipe, source, image_px)
     if scale is not None:
         check_scale(scale)  # before the imports that take seconds
-    from scalepred.auto import finetune_once, given, keep_job, predict, usual_recipe
+    from scalepred.auto import finetune_once, given, keep_job, pick_predictor, predict, usual_recipe
     from scalepred.devices import keep_freed_memory, pick_device, pick_dtype
-    from scalepred.predictor import load
-    from scalepred.sources import load_source
+    from scalepred.sources import check_takes, load_source
     from scalepred.tasks import read_task
 
     notes = out.notes()
-    chooser = load(options.predictor_path(predictor)) if scale is None else scale
+    predictors = options.load_predictors(predictor) if scale is None else {}
     where = pick_device(device)
     keep_freed_memory()
     network = load_source(source, weights=weights)
-    if recipe is None and not isinstance(chooser, float):
-        recipe_name, settings = at_size(*usual_recipe(chooser, network, source), image_px)
-    dtype = pick_dtype(network, settings, where)
+    chooser = pick_predictor(predictors, network) if scale is None else scale
+    if recipe is None and isinstance(chooser, Path):
+        recipe_name, settings = at_size(*usual_recipe(predictors[chooser], network, source), image_px)
+    check_takes(network.architecture, image_px=settings.image_px)
     started = time.perf_counter()
     task = render.read(
         read_task,
@@ -81,12 +85,13 @@ def finetune(
     )
     seconds = {"scan": time.perf_counter() - started, "features": 0.0}
     render.show_inspection(notes, task.inspection)
-    if isinstance(chooser, float):
-        choice = given(chooser)
-    else:
-        predicted = predict(task, network, chooser, recipe=settings, device=where, dtype=dtype)
+    dtype = pick_dtype(network, settings, where)
+    if isinstance(chooser, Path):
+        predicted = predict(task, network, predictors[chooser], recipe=settings, device=where, dtype=dtype)
         choice, seconds["features"] = predicted.choice, predicted.seconds
-        notes.print(f"predictor: {out.safe(str(options.predictor_path(predictor)))}")
+        out.note(options.which_predictor(chooser, predictors))
+    else:
+        choice = given(chooser)
     render.show_choice(notes, choice)
     render.show_rates(notes, settings, choice.scale, recipe_name)
     with render.progress("finetuning", total=settings.epochs) as bar:
@@ -115,6 +120,15 @@ def finetune(
 
 
 def default_output(data: str) -> Path:
-    """Return the folder for a model of this data: its name and "-model", in the current folder."""
-    name = Path(data).resolve().stem if ":" not in data else data.rpartition(":")[2]
-    return Path(f"{name}-model")
+    """Return the folder for a model of this data: its name and "-model", in the current folder.
+
+    Where that is the data's folder or lies in it, it is beside the data instead.
+    """
+    from scalepred.torchvision_sets import PREFIX
+
+    folder = options.data_folder(data)
+    if folder is None or data.startswith(PREFIX):
+        name = data.removeprefix(PREFIX) if data.startswith(PREFIX) else Path(data).stem
+        return Path(f"{name}-model")
+    own = Path(f"{folder.name}-model")
+    return folder.parent / own if Path.cwd().is_relative_to(folder) else own

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scalepred.cli import options
-from scalepred.errors import DataError, UsageError
+from scalepred.errors import DataError, UsageError, join_problems
 
 ENGINES = ("local", "ray")
 
 if TYPE_CHECKING:
     from scalepred.calls import WorkerSettings
+    from scalepred.config import Recipe
     from scalepred.harvest import Harvest, Plan
     from scalepred.ray_engine import RayEngine
 
@@ -89,7 +90,7 @@ def harvest(
     path = options.warehouse_path(warehouse)
     from scalepred.calls import WorkerSettings
     from scalepred.cli import render
-    from scalepred.config import at_size, is_source_folder, load_recipe
+    from scalepred.config import is_source_folder
     from scalepred.engines import LocalEngine
     from scalepred.harvest import Harvest, Wanted
     from scalepred.tasks import find_tasks
@@ -99,8 +100,7 @@ def harvest(
     if weights is not None and len(names) > 1:
         raise UsageError("--weights belongs to one source: give one --source with it.")
     data = list(dict.fromkeys(task for each in tasks for task in find_tasks(each)))
-    by_stem = _by_stem(recipe or _default_recipe(names))
-    recipes = dict(at_size(stem, load_recipe(name), image_px) for stem, name in by_stem.items())
+    recipes = _recipes(recipe or _default_recipe(names), image_px)
     settings = WorkerSettings(
         sources=tuple((name, weights) for name in names), device=device, max_bytes=int(memory * 1e9), dtype=dtype
     )
@@ -119,13 +119,15 @@ def harvest(
         grows=workers is None and engine == "local",
         lock_timeout_seconds=lock_timeout,
     )
-    work = Harvest(wanted, carrier)
     try:
-        with work.held():
+        work = Harvest(wanted, carrier)
+        with work.held(), _told_at_the_end(work):
             plan = work.plan()
-            render.show_plan(plan, warehouse=path)
+            _tell(work)
             if len(plan.refused) == len(wanted.data):
-                raise DataError(f"None of the {len(wanted.data)} tasks can be harvested.")
+                reasons = [f"{name}: {reason}".replace("\n", "\n  ") for name, reason in plan.refused.items()]
+                raise DataError(join_problems(f"None of the {len(wanted.data)} tasks can be harvested:", reasons))
+            render.show_plan(plan, warehouse=path)
             if not dry_run:
                 _run(work, plan, json=json)
     finally:
@@ -152,6 +154,22 @@ def _by_stem(names: list[str]) -> dict[str, str]:
     return by_stem
 
 
+def _recipes(names: list[str], image_px: int | None) -> "dict[str, Recipe]":
+    """Return recipes at the size that is asked for, by what the warehouse calls them then."""
+    from scalepred.config import at_size, load_recipe
+
+    sized: dict[str, tuple[str, Recipe]] = {}
+    for stem, name in _by_stem(names).items():
+        own_name, recipe = at_size(stem, load_recipe(name), image_px)
+        other, known = sized.setdefault(own_name, (name, recipe))
+        if known != recipe:
+            raise UsageError(
+                f"At {image_px} pixels --recipe {other} and --recipe {name} have the same name, {own_name}: "
+                "rename one of the files."
+            )
+    return {own_name: recipe for own_name, (_, recipe) in sized.items()}
+
+
 def _ray(
     settings: "WorkerSettings", *, address: str | None, n_workers: int | None, gpus_per_worker: float | None
 ) -> "RayEngine":
@@ -164,12 +182,30 @@ def _ray(
     return engine
 
 
+def _tell(work: "Harvest") -> None:
+    """Print what a user should know and was not told yet."""
+    from scalepred.cli import output as out
+
+    for words in work.take_notes():
+        out.note(words)
+
+
+@contextmanager
+def _told_at_the_end(work: "Harvest") -> Iterator[None]:
+    """Leave nothing untold, such as that the warehouse was set aside, also where an error ends the block."""
+    try:
+        yield
+    finally:
+        _tell(work)
+
+
 def _run(work: "Harvest", plan: "Plan", *, json: bool) -> None:
     from scalepred.cli import output as out
     from scalepred.cli import render
 
     try:
         with _noted_interrupts() as interrupts, render.harvesting(plan.n_runs) as shown:
+            work.interrupts = interrupts
             for progress in work.run():
                 shown.update(progress)
                 if json and progress.run:

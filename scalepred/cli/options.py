@@ -1,9 +1,14 @@
 """The options that several commands share."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from scalepred.config import Recipe
+    from scalepred.predictor import Predictor
 
 Data = Annotated[
     str,
@@ -54,7 +59,8 @@ PredictorFolder = Annotated[
     typer.Option(
         "--predictor",
         envvar="SCALEPRED_PREDICTOR",
-        help="A trained predictor's folder. Default: the one in the user's data folder, else the one that ships.",
+        help="A trained predictor's folder. Default: the one in the user's data folder, and the one that ships where "
+        "there is none or it has not met the source.",
         show_default=False,
     ),
 ]
@@ -64,20 +70,82 @@ LockTimeout = Annotated[
     float, typer.Option("--lock-timeout", help="Seconds to wait while another process holds the warehouse.", min=0)
 ]
 MaxMegapixels = Annotated[float, typer.Option(help="Pictures above this are set aside.", min=0.001)]
+SplitSeed = Annotated[int, typer.Option(help="Of the split into train, val and test.", min=0)]
 OnBadImage = Annotated[str, typer.Option("--on-bad-image", help="skip: set bad pictures aside; fail: stop.")]
 
 
 def warehouse_path(given: Path | None) -> Path:
-    """Return the warehouse to use: the one given, else the one in the user's data folder."""
-    return given or user_folder() / "warehouse.duckdb"
+    """Return the warehouse to use: the one given, else the one in the user's data folder.
+
+    Raises:
+        UsageError: if the path has no name that a file could have.
+    """
+    from scalepred.errors import UsageError
+
+    path = given or user_folder() / "warehouse.duckdb"
+    if path.name in ("", ".."):
+        raise UsageError(f"--warehouse {path} names no file: give a DuckDB file, such as --warehouse my.duckdb.")
+    return path
 
 
-def predictor_path(given: Path | None) -> Path:
-    """Return the predictor to use: the one given, else the user's own, else the one that ships."""
+def own_predictor() -> Path:
+    """Return where the user's own predictor belongs."""
+    return user_folder() / "predictor"
+
+
+def load_predictors(given: Path | None) -> "dict[Path, Predictor]":
+    """Return the predictors to ask, in this order, by folder: the given one, or the user's own and the one that ships.
+
+    Raises:
+        VersionError: if one can't be read.
+    """
     from scalepred.auto import shipped_predictor
+    from scalepred.predictor import load
 
-    own = user_folder() / "predictor"
-    return given or (own if own.is_dir() else shipped_predictor())
+    usual = [path for path in (own_predictor(), shipped_predictor()) if path.is_dir()] or [shipped_predictor()]
+    return {path: load(path) for path in ([given] if given else usual)}
+
+
+def which_predictor(asked: Path, predictors: "Mapping[Path, Predictor]") -> str:
+    """Return a note that names the predictor that is asked, and says why it is not the first of all."""
+    first = next(iter(predictors))
+    why = "" if asked == first else f", which ships, since your own at {first} has not met this source"
+    return f"predictor: {asked}{why}"
+
+
+def first_recipe(given: str | None, source: str, image_px: int | None) -> "tuple[str, Recipe]":
+    """Return the recipe that is given, or the default of a source, at a given size, and its name."""
+    from scalepred.config import at_size, default_recipe, load_recipe
+
+    name = given or default_recipe(source)
+    return at_size(Path(name).stem, load_recipe(name), image_px)
+
+
+def data_folder(data: str) -> Path | None:
+    """Return the whole path of DATA if it is a folder; None where it is not, or can't be looked at."""
+    try:
+        path = Path(data).resolve()
+        return path if data and path.is_dir() else None
+    except (OSError, RuntimeError):  # the second is a link to itself; whoever reads the data says so
+        return None
+
+
+def check_outside(output: Path, data: str) -> Path:
+    """Return the folder for what comes out, if DATA stays what it is with that in place.
+
+    Raises:
+        UsageError: if it lies in DATA, a folder without a manifest, where it would be taken for pictures of a class.
+    """
+    from scalepred.errors import UsageError
+    from scalepred.tasks import MANIFEST
+
+    folder = data_folder(data)
+    if folder and output.resolve().is_relative_to(folder) and not (folder / MANIFEST).is_file():
+        raise UsageError(
+            f"{output} lies in the data at {folder}, and would be taken for a class there: "
+            "give an --output outside of it."
+        )
+    return output
 
 
 def user_folder() -> Path:

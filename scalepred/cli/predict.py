@@ -1,7 +1,5 @@
 """`scalepred predict`: the choice without training."""
 
-from pathlib import Path
-
 from scalepred.cli import options
 
 
@@ -11,6 +9,7 @@ def predict(
     weights: options.Weights = None,
     recipe: options.RecipeName = None,
     image_px: options.ImagePx = None,
+    split_seed: options.SplitSeed = 0,
     predictor: options.PredictorFolder = None,
     on_bad_image: options.OnBadImage = "skip",
     max_megapixels: options.MaxMegapixels = 64.0,
@@ -23,25 +22,30 @@ def predict(
     from scalepred import auto
     from scalepred.cli import output as out
     from scalepred.cli import render
-    from scalepred.config import at_size, default_recipe, load_recipe
+    from scalepred.config import at_size
     from scalepred.devices import pick_device, pick_dtype
-    from scalepred.predictor import load
     from scalepred.sources import check_takes, load_source
     from scalepred.tasks import read_task
 
-    recipe_file = recipe or default_recipe(source)
-    recipe_name, settings = at_size(Path(recipe_file).stem, load_recipe(recipe_file), image_px)
-    loaded = load(options.predictor_path(predictor))
+    recipe_name, settings = options.first_recipe(recipe, source, image_px)
+    predictors = options.load_predictors(predictor)
     network = load_source(source, weights=weights)
+    asked = auto.pick_predictor(predictors, network)
     if recipe is None:
-        recipe_name, settings = at_size(*auto.usual_recipe(loaded, network, source), image_px)
+        recipe_name, settings = at_size(*auto.usual_recipe(predictors[asked], network, source), image_px)
     check_takes(network.architecture, image_px=settings.image_px)
     task = render.read(
-        read_task, data, image_px=settings.image_px, on_bad_image=on_bad_image, max_megapixels=max_megapixels
+        read_task,
+        data,
+        image_px=settings.image_px,
+        split_seed=split_seed,
+        on_bad_image=on_bad_image,
+        max_megapixels=max_megapixels,
     )
     where = pick_device(device)
     dtype = pick_dtype(network, settings, where)
-    predicted = auto.predict(task, network, loaded, recipe=settings, device=where, dtype=dtype)
+    predicted = auto.predict(task, network, predictors[asked], recipe=settings, device=where, dtype=dtype)
+    out.note(options.which_predictor(asked, predictors))
     if json:
         out.print_json(predicted.to_json())
         return

@@ -32,6 +32,7 @@ def pretrain(
     folder = output or Path(name)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is there already: give another --output.")
+    options.check_outside(folder, data)
     from scalepred.cli import output as out
     from scalepred.cli import render
     from scalepred.devices import keep_freed_memory, pick_device, pick_dtype

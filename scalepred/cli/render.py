@@ -179,6 +179,8 @@ def show_plan(plan: "Plan", *, warehouse: Path) -> None:
         f"plan: {plan.n_runs} runs of {len(plan.bundles)} tasks and sources to do; {plan.n_stored} are stored already"
     )
     note(words + (f" ({unread} have not been read before, and count in full)" if unread else ""))
+    for data, reason in plan.refused.items():
+        note(f"refused: {data}: {reason}")
     for bundle in plan.bundles[:SHOWN]:
         note(f"  {Path(bundle.data).name} on {bundle.source}: {bundle.n_runs} runs")
     if len(plan.bundles) > SHOWN:

@@ -26,16 +26,17 @@ def train_predictor(
     With fewer than eight origins it says so and keeps the best fixed scale.
     """
     path = options.warehouse_path(warehouse)
-    folder = output or options.user_folder() / "predictor"
+    folder = output or options.own_predictor()
     from scalepred import table
     from scalepred.card import facts, write_card
     from scalepred.cli import output as out
     from scalepred.cli import render
-    from scalepred.errors import DataError
+    from scalepred.errors import DataError, UsageError
     from scalepred.evaluate import train_and_evaluate
-    from scalepred.predictor import save
+    from scalepred.predictor import check_free, save
     from scalepred.warehouse import open_warehouse
 
+    check_free(folder)
     with open_warehouse(path, read_only=True, lock_timeout_seconds=lock_timeout) as store:
         sources, recipes = store.sources(), store.recipes()
         harvested = table.build(
@@ -51,8 +52,13 @@ def train_predictor(
     notes.print(f"training on {len(harvested.table.names)} grids of {n_tasks} tasks of {n_origins} origins")
     predictor, evaluation = train_and_evaluate(harvested, seed=seed)
     described = facts(predictor, harvested, sources, recipes, label=label)
-    save(described, folder)
-    write_card(described, folder)
+    try:
+        save(described, folder)
+        write_card(described, folder)
+    except OSError as error:
+        raise UsageError(
+            f"The predictor can't be saved to {folder}: {error.strerror or error}. Give another folder with --output."
+        ) from error
     if json:
         out.print_json({"schema": 1, "output": str(folder.resolve()), **render.predictor_json(described)})
         return
