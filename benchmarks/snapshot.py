@@ -5,9 +5,9 @@
 WAREHOUSE is a DuckDB file or an exported snapshot's folder. Writes OUT/README.md and its plots, all from whole grids:
 
 * how many classes and images per label the tasks have;
-* for each source and recipe, the mean test accuracy at every scale, how often a scale is best, and how far the best
-  fixed scale (chosen without the task's origin), the baseline, the search of eleven jobs (chosen on validation, scored
-  on test), the honest and the naive best lie apart;
+* for each source and recipe, the mean test accuracy at every scale, how often it is best, the standard deviation of a
+  task's seeds at it (points), and how far the best fixed scale (chosen without the task's origin), the baseline, the
+  search of eleven jobs (chosen on validation, scored on test), the honest and the naive best lie apart;
 * the best scale against images per label and against source-target similarity, with Spearman's rank correlation. As
   figure 9 of Dube et al. 2018, but for what is best: there the rate of the inner layers at a fixed rate of the head,
   here the scale of both.
@@ -58,6 +58,8 @@ class Group:
         origins: (n,) of each bundle.
         scales: (s,).
         test: (n, s) test accuracies.
+        between_seeds: (s,) standard deviations of a task's accuracy between seeds, a fraction, over the tasks that have
+            several; None where there are none.
         optimum: (n,) log2 of the best scale, softly averaged.
         features: name -> (n,) values, NaN where a task has none.
         fixed: the best fixed scale of them all.
@@ -69,6 +71,7 @@ class Group:
     origins: tuple[str, ...]
     scales: np.ndarray
     test: np.ndarray
+    between_seeds: np.ndarray | None
     optimum: np.ndarray
     features: dict[str, np.ndarray]
     fixed: float
@@ -167,11 +170,13 @@ def group_of(harvested: Harvested, rows: np.ndarray, name: str) -> Group:
     """Return the group of these bundles, (n,) row numbers."""
     grid, test = harvested.table.rows(rows), harvested.test[rows]
     fixed = fixed_held_out(grid)
+    variances = [each.mean(axis=2).var(axis=1, ddof=1) for at in rows if (each := harvested.correct[at]).shape[1] > 1]
     return Group(
         name=name,
         origins=grid.origins,
         scales=grid.scales,
         test=test,
+        between_seeds=np.sqrt(np.mean(variances, axis=0)) if variances else None,
         optimum=smooth_optimum(relative_accuracy(test), grid.scales.tolist()),
         features={
             feature: grid.features[:, column] for column, feature in enumerate(grid.feature_names) if feature in DRAWN
@@ -275,10 +280,11 @@ def _section(group: Group, number: int) -> list[str]:
     counts = f"{len(group.origins)} tasks of {len(set(group.origins))} origins"
     lines = ["", f"## {group.name}", "", f"{counts}; the best fixed scale of them all is {group.fixed:g}.", ""]
     lines += [f"![accuracy by scale and best scales](source-{number}.png)", ""]
-    lines += ["| scale | mean accuracy | best for |", "|---:|---|---:|"]
+    lines += ["| scale | mean accuracy | best for | between seeds |", "|---:|---|---:|---:|"]
     for column, scale in enumerate(group.scales):
         mean = _percent(*mean_and_interval(group.test[:, column], group.origins))
-        lines.append(f"| {scale:g} | {mean} | {100 * shares[column]:.0f} % |")
+        apart = "" if group.between_seeds is None else f"{100 * group.between_seeds[column]:.1f}"
+        lines.append(f"| {scale:g} | {mean} | {100 * shares[column]:.0f} % | {apart} |")
     lines += ["", "| method | tasks | mean accuracy | gain over the best fixed scale |", "|---|---:|---|---|"]
     for name, values in group.methods.items():
         n_tasks = int(np.isfinite(values).sum())

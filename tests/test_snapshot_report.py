@@ -1,6 +1,7 @@
 """What the report on a snapshot says of harvests whose answer is known."""
 
 import dataclasses
+import itertools
 import math
 import sys
 from pathlib import Path
@@ -62,11 +63,31 @@ def test_the_report_tells_what_was_put_in(warehouse, tmp_path, monkeypatch):
     for scale in GRID:
         (line,) = (line for line in found.splitlines() if line.startswith(f"| {scale:g} |"))
         assert f"| {(3 * right + best) / 4 if scale in BEST else right:.1f} (" in line
-        assert line.endswith(f"| {share[scale]} |")
+        assert line.endswith(f"| {share[scale]} |  |")
     assert f"| naive best, chosen on test | 4 | {best:.1f} ({best:.1f} to {best:.1f})" in found
     assert "| images_per_label | +1.00 (" in found
     assert "| emd_similarity | none: one of the two never changes |" in found
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"README.md", "tasks.png", "source-0.png"}
+
+
+def test_how_far_seeds_lie_apart_is_told_of_the_tasks_that_have_several(tmp_path, monkeypatch):
+    rows = [SOURCE, *(RecipeRecord(recipe_id=r.recipe_id, name=n, json=r.to_json()) for n, r in recipes().items())]
+    for index, seeds in enumerate(([4, 8], [5, 5, 8], [9])):
+        names = {"task_id": str(index) * 32, "name": f"task {index}", "origin": f"origin {index}"}
+        task = dataclasses.replace(TASK, **names, label_counts=dict.fromkeys("abcd", 9))
+        rows.append(task)
+        parts = {"task_id": task.task_id, "source_id": SOURCE.source_id, "recipe_id": RECIPE.recipe_id}
+        for (seed, right), scale in itertools.product(enumerate(seeds), GRID):
+            named = run_id(**parts, scale=scale, seed=seed)
+            rows.append(make_run(scale, n_right=right if scale < 7 else 10, seed=seed, run_id=named, **parts))
+    with open_warehouse(tmp_path / "w.duckdb") as store:
+        store.add_all(rows)
+    found = report(monkeypatch, tmp_path / "w.duckdb", tmp_path / "out")
+    variances = [np.var([4 / 11, 8 / 11], ddof=1), np.var([5 / 11, 5 / 11, 8 / 11], ddof=1)]
+    apart = dict.fromkeys(GRID, f"{100 * np.sqrt(np.mean(variances)):.1f}") | {7.0: "0.0", 10.0: "0.0"}
+    for scale in GRID:
+        (line,) = (line for line in found.splitlines() if line.startswith(f"| {scale:g} |"))
+        assert line.endswith(f" % | {apart[scale]} |")
 
 
 def test_a_task_at_which_nothing_beats_guessing_is_left_out_and_named(warehouse):
@@ -91,7 +112,7 @@ def test_the_snapshot_that_ships_is_sound_and_has_what_it_says(tmp_path):
         added = store.import_parquet(shipped)
         assert store.verify() == []
         tasks, runs = store.tasks(), store.runs()
-    assert (added["tasks"], added["runs"]) == (len(tasks), len(runs)) == (79, 6421)
+    assert (added["tasks"], added["runs"]) == (len(tasks), len(runs)) == (79, 7299)
     assert sum(path.stat().st_size for path in shipped.iterdir()) < 30e6
 
 

@@ -440,10 +440,10 @@ def test_equal_recipes_rarely_win_clearly():
     hard = rng.standard_normal((1000, 1, 1, 200))  # some pictures are hard for every run
     luck = 0.1 * rng.standard_normal((1000, 2, 3, 1)) + 0.3 * rng.standard_normal((1000, 2, 3, 200))
     right = np.where(hard + luck < 0.5, 1.0, 0.0)
-    noise = pilot.seed_noise(list(right[:, 0][:, None]))
+    noise = pilot.seed_noise(list(right[:, 0]))
     clear = [abs(pilot._apart(one, other, run_noise=noise)) > pilot.CLEAR for one, other in right]
     assert 0.01 < np.mean(clear) < 0.06
-    assert pilot.seed_noise([right[0, :, :1]]) == RUN_NOISE
+    assert pilot.seed_noise([right[0, 0, :1]]) == RUN_NOISE
 
 
 def test_origins_of_one_package_are_held_out_together():

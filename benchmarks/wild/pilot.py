@@ -87,7 +87,8 @@ def compared(rows: Rows, variants: Mapping[str, Recipe], source_id: str, source_
         return table
     counted = {task.task_id for task in rows.tasks if task.name in tasks}
     mine = [run for run in rows.runs if run.source_id == source_id and run.task_id in counted and run.scale in GRID]
-    run_noise = seed_noise(rows.harvested.correct)
+    pairs = zip(rows.harvested.correct, fixed_held_out(grid), strict=True)
+    run_noise = seed_noise([correct[column] for correct, column in pairs])
     first: list[np.ndarray] | None = None
     for name, recipe in variants.items():
         at = np.array([found[recipe.recipe_id, task] for task in tasks])
@@ -120,9 +121,9 @@ def seed_noise(correct: Sequence[np.ndarray]) -> float:
     All seeds are scored on the same pictures, so none of these pictures' noise is in it.
 
     Args:
-        correct: of bundles, (s, n_seeds, n_images) each.
+        correct: of bundles, (n_seeds, n_images) each, at the scale that is judged: at large ones seeds differ far more.
     """
-    variances = [each.mean(axis=2).var(axis=1, ddof=1).mean() for each in correct if each.shape[1] > 1]
+    variances = [each.mean(axis=1).var(ddof=1) for each in correct if len(each) > 1]
     return float(np.sqrt(np.mean(variances))) if variances else RUN_NOISE
 
 
