@@ -2,7 +2,6 @@
 
 import io
 import json
-import signal
 import sys
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from scalepred.auto import shipped_predictor
-from scalepred.cli import main
 from scalepred.cli.finetune import default_output
 from scalepred.config import GRID
 from scalepred.digits import write_digits
@@ -23,25 +21,6 @@ from scalepred.predictor import save, train
 from scalepred.sources import build
 
 QUICK = {"epochs": 1, "image_px": 32, "batch_size": 16}
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process; returns exit code, stdout and stderr."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["scalepred", *map(str, arguments)])
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        return code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture(autouse=True)

@@ -1,15 +1,12 @@
 """What `scalepred harvest` prints and refuses, with workers in this process."""
 
 import json
-import signal
-import sys
 
 import pytest
 from fakes import QUICK, InlineEngine, fake_finetune, write_task
 from networks import tiny_source
 from rows import RECIPE, SOURCE, TASK, make_run
 
-from scalepred.cli import main
 from scalepred.errors import UsageError
 from scalepred.journal import journal_of
 from scalepred.records import RecipeRecord
@@ -33,7 +30,7 @@ def _fakes(monkeypatch):
 
 
 @pytest.fixture
-def harvest(monkeypatch, capsys, tmp_path):
+def harvest(run, tmp_path):
     """Run the command on a warehouse of the test's; returns exit code, stdout and lines of stderr."""
     quick = tmp_path / "quick.json"
     quick.write_text(QUICK.to_json())
@@ -41,17 +38,8 @@ def harvest(monkeypatch, capsys, tmp_path):
     def call(*arguments, recipes=("quick",), warehouse=tmp_path / "w.duckdb"):
         named = [part for name in recipes for part in ("--recipe", tmp_path / f"{name}.json")]
         usual = ("--warehouse", warehouse, "--dtype", "float32", "--device", "cpu", *named)
-        monkeypatch.setattr(sys, "argv", ["scalepred", "harvest", *map(str, (*arguments, *usual))])
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        said = capsys.readouterr()
-        return code, said.out, said.err.splitlines()
+        code, out, err = run("harvest", *arguments, *usual)
+        return code, out, err.splitlines()
 
     return call
 
