@@ -22,6 +22,7 @@ from benchmarks.wild.cut import Picture, Sides, plans, split_sides
 from benchmarks.wild.harvest import Stage, chosen, harvest_command
 from benchmarks.wild.origins import DIGITS, DOMAINS, ORIGINS, SHARED, Origin
 from benchmarks.wild.packages import FetchError, Package, licences, unpacked
+from benchmarks.wild.shared import print_shared
 from scalepred import table
 from scalepred.config import GRID, RECIPES, Recipe, load_recipe, run_id
 from scalepred.predictor import RUN_NOISE
@@ -379,6 +380,27 @@ def test_a_contact_sheet_shows_every_class(suite):
 def test_counts_are_those_of_the_manifest(suite, capsys):
     counts.print_counts(json.loads((suite / "manifest.json").read_text(encoding="utf-8")))
     assert "tasks of 1 collections, held out as 1 origins; 1 ladders, 0 of them whole" in capsys.readouterr().out
+
+
+def test_what_collections_and_domains_share_is_told(tmp_path, capsys):
+    places = {"some/a": [0, 1, 2, 3], "other/b": [3, 4], "domain/c": [1, 9], "far/d": [7, 8]}
+    for place, numbers in places.items():
+        (tmp_path / "pictures" / place).mkdir(parents=True)
+        for number in numbers:
+            (tmp_path / "pictures" / place / f"{number}.png").write_bytes(bytes([number]))
+    for kind, name, of in (("tasks", "x", "some/a"), ("tasks", "y", "other/b"), ("tasks", "z", "far/d")):
+        task_of(tmp_path / kind / name, of, places[of])
+    task_of(tmp_path / "domains" / "domain", "domain/c", places["domain/c"])
+    print_shared(tmp_path)
+    assert capsys.readouterr().out.splitlines() == [
+        "50.0% other, some: 1 of 2 pictures",
+        "domain: 1 of 2 pictures are in 1 of 3 tasks",
+    ]
+
+
+def task_of(folder, place, numbers):
+    folder.mkdir(parents=True)
+    cut.write_manifest(folder, [(Picture(f"pictures/{place}/{n}.png", "label", "group"), "train") for n in numbers])
 
 
 # --- the harvest and its pilot ----------------------------------------------------------------------------------------

@@ -3,11 +3,13 @@
     python -m benchmarks.wild build OUT [--cache DIR] [--only ORIGIN ...]
     python -m benchmarks.wild contact OUT
     python -m benchmarks.wild counts OUT
+    python -m benchmarks.wild shared OUT
 
 ``build`` writes OUT/tasks/NAME, which `scalepred harvest OUT/tasks` takes; OUT/domains/NAME, the pictures that sources
 are trained on; OUT/licences/NAME, what each package says of its own; and OUT/manifest.json, which says where all of it
 is from and how it was cut. A second run goes on where the first one stopped. ``contact`` draws OUT/sheets/ORIGIN.png,
-to look at; ``counts`` tells how many tasks there are, and of what sizes.
+to look at; ``counts`` tells how many tasks there are, and of what sizes; ``shared``, which
+collections have pictures in common.
 """
 
 import argparse
@@ -23,8 +25,9 @@ from benchmarks.wild.contact import write_sheets
 from benchmarks.wild.counts import print_counts
 from benchmarks.wild.cut import Plan, Sides, distinct, plans, split_sides, write_manifest, write_task
 from benchmarks.wild.gather import gather
-from benchmarks.wild.origins import DOMAINS, FONTS, ORIGINS, SCRIPT_FONTS, SHARED, Origin
+from benchmarks.wild.origins import DOMAINS, FONTS, ORIGINS, SCRIPT_FONTS, Origin
 from benchmarks.wild.packages import FetchError, Package, unpacked
+from benchmarks.wild.shared import print_shared
 from scalepred.files import write_text
 from scalepred.tasks import read_task
 
@@ -41,6 +44,7 @@ def main() -> None:
     others = [
         commands.add_parser("contact", help="draw a contact sheet of every origin"),
         commands.add_parser("counts", help="tell how many tasks there are, and of what sizes"),
+        commands.add_parser("shared", help="tell which collections have pictures in common"),
     ]
     for each in (building, *others):
         each.add_argument("out", type=Path)
@@ -49,6 +53,8 @@ def main() -> None:
         print(f"{len(write_sheets(arguments.out))} sheets in {arguments.out / 'sheets'}")
     elif arguments.command == "counts":
         print_counts(json.loads((arguments.out / "manifest.json").read_text(encoding="utf-8")))
+    elif arguments.command == "shared":
+        print_shared(arguments.out)
     else:
         build_all(arguments.out, cache=arguments.cache.resolve(), only=arguments.only)
 
@@ -113,7 +119,6 @@ def about_origin(origin: Origin, packages: list[Package]) -> dict[str, Any]:
     """Return what the manifest says of an origin before it is cut."""
     return {
         "origin": origin.name,
-        "held_out_with": SHARED.get(origin.name),
         "packages": [{"name": each.name, "version": each.version, "licence": each.licence} for each in packages],
         "finder": origin.how,
         "root": origin.root,

@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.wild.origins import SHARED
+
 RUNGS_OF_A_LADDER = 5
 
 
@@ -16,7 +18,7 @@ def print_counts(manifest: dict[str, Any]) -> None:
     tasks = [task for origin in origins for task in origin["tasks"]]
     ladders = [sum(task["rung"] is not None for task in origin["tasks"]) for origin in origins]
     console = Console()
-    n_together = len({origin["held_out_with"] or origin["origin"] for origin in origins})
+    n_together = len({SHARED.get(origin["origin"], origin["origin"]) for origin in origins})
     console.print(
         f"{len(tasks)} tasks of {len(origins)} collections, held out as {n_together} origins; "
         f"{sum(n > 0 for n in ladders)} ladders, {sum(n == RUNGS_OF_A_LADDER for n in ladders)} of them whole"

@@ -295,7 +295,7 @@ SHARED = {
     "clipart-recreation": "clipart-food",
     "family-lato": "family-sans",
 }
-"""Collections that share a tenth or more of the smaller one's pictures, counted over their tasks: name -> the other.
+"""Collections that share a tenth or more of the smaller one's pictures, by ``shared``: name -> the other.
 
 Their tasks name that as their origin, so all of them are held out together; the next pair shares 8 %.
 """
