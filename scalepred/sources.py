@@ -236,7 +236,7 @@ def _timm_groups(network: nn.Module, *, coarse: bool) -> Mapping[Any, list[str]]
     """Return timm's groups of parameters by their number; none where it has not grouped this network so."""
     try:
         matcher = cast("Callable[..., Any]", network.group_matcher)(coarse=coarse)
-    except (AttributeError, AssertionError, NotImplementedError):
+    except (AttributeError, AssertionError, NotImplementedError):  # no matcher, not as coarse, or a stub
         return {}
     return cast("Mapping[Any, list[str]]", group_parameters(network, matcher))
 

@@ -191,6 +191,12 @@ def test_a_job_does_not_touch_a_folder_of_other_files(run, tmp_path, overwrite):
     assert "holds no model of scalepred, but has README.md already" in err
 
 
+def test_a_job_is_not_done_for_a_warehouse_that_can_not_be(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("finetune", make_task(tmp_path / "task"), "--scale", "1", "--warehouse", ".")
+    assert (code, "--warehouse . names no file" in err, list(tmp_path.glob("*-model"))) == (2, True, [])
+
+
 def test_a_predictor_is_not_put_into_a_folder_of_other_files(run, tmp_path):
     (tmp_path / "README.md").write_text("mine")
     code, _, err = run("train-predictor", "--warehouse", tmp_path / "none.duckdb", "--output", tmp_path)

@@ -31,7 +31,11 @@ def finetune(
     predictor: options.PredictorFolder = None,
     warehouse: Annotated[
         Path | None,
-        typer.Option(help="Also store the run and what was predicted of it in this warehouse.", show_default=False),
+        typer.Option(
+            help="Also store the run and what was predicted of it in this warehouse.",
+            callback=lambda given: given and options.warehouse_path(given),
+            show_default=False,
+        ),
     ] = None,
     on_bad_image: options.OnBadImage = "skip",
     max_megapixels: options.MaxMegapixels = 64.0,
