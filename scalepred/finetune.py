@@ -138,14 +138,15 @@ def finetune(
         for epoch in range(recipe.epochs):
             set_mode(network, architecture, recipe)
             losses = []
-            for index, rows in enumerate(torch.randperm(len(labels), generator=generator).tensor_split(per_epoch)):
+            order = torch.randperm(len(labels), generator=generator).to(device)
+            for index, rows in enumerate(order.tensor_split(per_epoch)):
                 step = epoch * per_epoch + index
                 factor = schedule_factor(
                     recipe.schedule, step=step, n_steps=n_steps, n_warmup=recipe.warmup_epochs * per_epoch
                 )
                 for group in optimizer.param_groups:
                     group["lr"] = stage_lr[group["stage"]] * factor
-                inputs, targets = batch_of(rows), labels[rows.to(device)]
+                inputs, targets = batch_of(rows), labels[rows]
                 optimizer.zero_grad()
                 step_loss = torch.zeros((), device=device)
                 n_parts = math.ceil(len(rows) / (micro_batch or len(rows)))
@@ -262,22 +263,22 @@ def _batches(
     generator: torch.Generator,
     device: torch.device,
 ) -> Callable[[Tensor], Tensor]:
-    """Return what gives the network's input for rows of the training pictures: kept activations, or pictures."""
+    """Return what gives the network's input for rows, on the device, of the training pictures or kept activations."""
     kept = prepared.activations.get("train")
     if kept is None:
         images = torch.from_numpy(train.images).to(device)
 
         def from_pictures(rows: Tensor) -> Tensor:
-            batch = augment(images[rows.to(device)], kind=recipe.augmentation, generator=generator)
+            batch = augment(images[rows], kind=recipe.augmentation, generator=generator)
             return normalise(batch, architecture)
 
         return from_pictures
 
     def from_activations(rows: Tensor) -> Tensor:
-        batch = kept[rows.to(device)]
+        batch = kept[rows]
         if prepared.mirrored is not None:
             mirrored = _mirrored(len(rows), generator).to(device)
-            batch[mirrored] = prepared.mirrored[rows.to(device)[mirrored]]
+            batch[mirrored] = prepared.mirrored[rows[mirrored]]
         return batch
 
     return from_activations

@@ -163,8 +163,11 @@ def on_device(network: nn.Module, device: torch.device) -> nn.Module:
 
 def normalise(images: Tensor, architecture: Architecture) -> Tensor:
     """Turn (n, 3, h, w) uint8 pictures into the network's float32 input, in channels-last memory order."""
-    mean = torch.tensor(architecture.mean, device=images.device).view(1, 3, 1, 1)
-    std = torch.tensor(architecture.std, device=images.device).view(1, 3, 1, 1)
+    # not waiting for the copies spares two stops of a CUDA device in every step
+    mean, std = (
+        torch.tensor(each).to(images.device, non_blocking=True).view(1, 3, 1, 1)
+        for each in (architecture.mean, architecture.std)
+    )
     return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from scalepred.devices import has_bfloat16, keep_freed_memory
+from scalepred.devices import has_bfloat16, keep_freed_memory, pick_device
 
 FAULTS = """
 import resource, torch
@@ -54,3 +54,12 @@ def test_a_torch_without_onednn_has_no_bfloat16_on_the_cpu(monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     monkeypatch.setattr(torch.ops, "mkldnn", object())  # nor has it the operator that would tell
     assert has_bfloat16(torch.device("cpu")) is False
+
+
+def test_convolutions_on_cuda_are_kept_from_tf32(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    assert pick_device("cpu") == torch.device("cpu")
+    assert torch.backends.cudnn.allow_tf32
+    assert pick_device("auto", index=1) == torch.device("cuda", 1)
+    assert not torch.backends.cudnn.allow_tf32

@@ -10,6 +10,7 @@ from networks import separable, tiny_source
 from torch import nn
 
 from scalepred.config import RECIPES, Recipe, baseline_of
+from scalepred.devices import pick_device
 from scalepred.finetune import augment, fewest_at_once, finetune, predict_logits, prepare, set_mode
 from scalepred.schedule import epoch_rates, schedule_factor, stage_rates
 from scalepred.sources import new_network, normalise
@@ -352,6 +353,15 @@ def test_augmentation_follows_its_generator():
 # --- CUDA ---
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+
+
+@pytest.mark.gpu
+@needs_cuda
+@pytest.mark.parametrize("augmentation", ["none", "crop-flip"])
+def test_on_cuda_float32_gives_the_losses_of_the_cpu(augmentation):
+    recipe = dataclasses.replace(RECIPE, augmentation=augmentation)
+    cpu, cuda = (run(recipe, 2.0, device=device) for device in (CPU, pick_device("cuda")))
+    assert cuda.epoch_losses == pytest.approx(cpu.epoch_losses, rel=1e-3)
 
 
 @pytest.mark.gpu
