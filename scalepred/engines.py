@@ -189,7 +189,8 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 def _serve(pipe: Connection, settings: WorkerSettings) -> None:
     """Be a worker: answer the parent's calls until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent too, and that decides
+    for number in (signal.SIGINT, signal.SIGTERM):  # a group's goes to the parent too, and that decides
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from scalepred.worker import Worker  # noqa: PLC0415 - torch takes seconds, and the parent needs none of it
 

@@ -110,16 +110,18 @@ def test_a_signal_that_comes_amid_a_step_is_heeded_after_it_so_the_counts_add_up
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("is_sent_to_all", [False, True], ids=["parent", "group"])
 def test_a_signal_ends_a_harvest_with_130_its_runs_stored_and_none_of_its_workers_left(
-    wanted, uninterrupted, tmp_path, sent
+    wanted, uninterrupted, tmp_path, sent, is_sent_to_all
 ):
     warehouse = tmp_path / "w.duckdb"
-    arguments = command(wanted, warehouse)
-    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen(command(wanted, warehouse), **pipes) as process:
         wait_for(lambda: n_journalled(warehouse) >= 3)
-        process.send_signal(sent)
+        (os.killpg if is_sent_to_all else os.kill)(process.pid, sent)  # the group, as of a service that is stopped
         said = process.communicate(timeout=30)[1]
     assert process.returncode == 130
+    assert "died" not in said
     found = re.search(r"interrupted: (\d+) runs done, (\d+) left; the same command goes on from here", said)
     assert found, said
     assert int(found[1]) == n_journalled(warehouse) >= 3
