@@ -11,8 +11,8 @@ the first of the set, at
 * the scale that eleven jobs of its own would choose on validation, and that which the first's eleven jobs chose;
 * the head alone.
 
-Then the rank correlation, over tasks, of the best scale with the first's, and the seconds of a finetune. Intervals are
-95 %, from a bootstrap that draws whole origins.
+Then the rank correlation, over tasks, of the best scale with the first's, and the seconds of a finetune on a CPU, over
+the tasks that all of the set have met on one. Intervals are 95 %, from a bootstrap that draws whole origins.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def main() -> None:
 def compared(rows: Rows, what: str, members: Sequence[Member], tasks: Sequence[str] | None) -> Table:
     """Return the table of a set, without rows where no task has met all of it."""
     columns = ("best fixed", "at it", "gain", "at the first's", "own search", "first's search", "head only")
-    table = Table("", *columns, "correlation", "seconds")
+    table = Table("", *columns, "correlation", "CPU seconds")
     found = _bundles(rows, members)
     learnable = set(rows.harvested.table.names) - not_learnable(rows)
     shared = [t for t in tasks or sorted(learnable) if t in learnable and all(t in each for each in found)]
@@ -98,7 +98,7 @@ def compared(rows: Rows, what: str, members: Sequence[Member], tasks: Sequence[s
     first = np.array([found[0][task] for task in shared])
     first_fixed = fixed_held_out(grid.rows(first))
     at_fixed = test[first, first_fixed]
-    for member, bundles in zip(members, found, strict=True):
+    for member, bundles, seconds in zip(members, found, _cpu_seconds(rows, members, shared), strict=True):
         at = np.array([bundles[task] for task in shared])
         own = grid.rows(at)
         fixed = fixed_held_out(own)
@@ -113,7 +113,7 @@ def compared(rows: Rows, what: str, members: Sequence[Member], tasks: Sequence[s
             percent(theirs, own.origins),
             percent(rows.harvested.baseline[at], own.origins),
             "" if member is members[0] else _correlation(test[first], test[at], grid.scales, own.origins),
-            f"{_seconds(rows, member, shared):.1f}",
+            f"{seconds:.1f}",
         )
     return table
 
@@ -138,14 +138,19 @@ def _at_best(val: np.ndarray, test: np.ndarray) -> float:
     return float(((best * test[:, None]).sum(axis=0) / best.sum(axis=0)).mean())
 
 
-def _seconds(rows: Rows, member: Member, tasks: Sequence[str]) -> float:
-    """Return the mean over tasks of the median seconds of a finetune."""
-    source_ids = {source.source_id for source in rows.sources if source.name == member.source}
-    of_task: dict[str, list[float]] = {task.task_id: [] for task in rows.tasks if task.name in tasks}
+def _cpu_seconds(rows: Rows, members: Sequence[Member], tasks: Sequence[str]) -> np.ndarray:
+    """Return each member's mean of the median seconds of a task's finetunes on a CPU, over tasks that have all."""
+    names = {source.source_id: source.name for source in rows.sources}
+    of_task: dict[str, list[list[float]]] = {
+        task.task_id: [[] for _ in members] for task in rows.tasks if task.name in tasks
+    }
     for run in rows.runs:
-        if run.task_id in of_task and run.source_id in source_ids and run.recipe_id == member.recipe.recipe_id:
-            of_task[run.task_id].append(run.seconds)
-    return float(np.mean([np.median(seconds) for seconds in of_task.values()]))
+        for index, member in enumerate(members):
+            is_member = (names[run.source_id], run.recipe_id) == (member.source, member.recipe.recipe_id)
+            if is_member and run.task_id in of_task and run.device.startswith("cpu"):
+                of_task[run.task_id][index].append(run.seconds)
+    medians = [[np.median(seconds) for seconds in each] for each in of_task.values() if all(each)]
+    return np.mean(medians, axis=0) if medians else np.full(len(members), np.nan)
 
 
 def _correlation(one: np.ndarray, other: np.ndarray, scales: np.ndarray, origins: tuple[str, ...]) -> str:

@@ -1,10 +1,11 @@
 """Our own harvest, stage by stage: which tasks of the suite meet which sources and recipes, and how often.
 
-    python -m benchmarks.wild.harvest SUITE --warehouse FILE [--stages NAME ...] [--dry-run]
+    python -m benchmarks.wild.harvest SUITE --warehouse FILE [--stages NAME ...] [OPTION ...]
 
 SUITE is what `python -m benchmarks.wild build SUITE` wrote. Each stage is one `scalepred harvest`, so all of it may be
 stopped at any moment and goes on with the same command; what is in the warehouse already, such as our imported
-snapshot, is not run again. Tasks are taken origin by origin in turns, so that the first ones are a balanced sample.
+snapshot, is not run again. Further options are the harvest's, such as `--dry-run` or `--engine ray`. Tasks are taken
+origin by origin in turns, so that the first ones are a balanced sample.
 """
 
 import argparse
@@ -98,19 +99,18 @@ STAGES = {
 
 def main() -> None:
     """Run the stages, or those named, one after another."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("suite", type=Path)
     parser.add_argument("--warehouse", type=Path, required=True)
     parser.add_argument("--stages", nargs="+", default=list(STAGES), choices=list(STAGES), metavar="NAME")
-    parser.add_argument("--dry-run", action="store_true", help="show the plan of each")
-    arguments = parser.parse_args()
+    arguments, options = parser.parse_known_args()
     manifest = json.loads((arguments.suite / "manifest.json").read_text(encoding="utf-8"))
     for name in arguments.stages:
         print(f"{name}: {STAGES[name].what}", flush=True)
         with tempfile.TemporaryDirectory() as folder:
             command = harvest_command(STAGES[name], manifest, arguments.suite, Path(folder))
-            more = ["--warehouse", str(arguments.warehouse), *(["--dry-run"] if arguments.dry_run else [])]
-            code = subprocess.run([*command, *more], check=False).returncode
+            code = subprocess.run([*command, "--warehouse", str(arguments.warehouse), *options], check=False).returncode
         if code not in (0, 6):  # a task that is refused is told, and the rest goes on
             sys.exit(code)
 
