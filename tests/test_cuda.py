@@ -25,8 +25,8 @@ def scalepred(*arguments):
 
 
 def test_a_harvest_on_cuda_makes_the_runs_of_one_on_the_cpu(tmp_path):
-    wanted = wanted_of(tmp_path / "wanted")
-    grids = []
+    tasks, *options = wanted_of(tmp_path / "wanted")
+    wanted, grids = [tasks / "birds", *options], []
     for device in ("cpu", "cuda"):
         finish(wanted, tmp_path / f"{device}.duckdb", "--device", device)
         with open_warehouse(tmp_path / f"{device}.duckdb", read_only=True) as store:

@@ -11,8 +11,9 @@ the first of the set, at
 * the scale that eleven jobs of its own would choose on validation, and that which the first's eleven jobs chose;
 * the head alone.
 
-Then the rank correlation, over tasks, of the best scale with the first's, and the seconds of a finetune on a CPU, over
-the tasks that all of the set have met on one. Intervals are 95 %, from a bootstrap that draws whole origins.
+Then the rank correlation, over tasks, of the best scale on one half of the test pictures with the first's on the other
+half, so that what single pictures make of both doesn't count; and the seconds of a finetune on a CPU, over the tasks
+that all of the set have met on one. Intervals are 95 %, from a bootstrap that draws whole origins.
 """
 
 import argparse
@@ -80,7 +81,7 @@ def main() -> None:
     rows = load(parser.parse_args().warehouse)
     for what, members, tasks in SETS:
         if (table := compared(rows, what, members, tasks)).row_count:
-            Console(width=150).print(table)
+            Console(width=160).print(table)
 
 
 def compared(rows: Rows, what: str, members: Sequence[Member], tasks: Sequence[str] | None) -> Table:
@@ -98,6 +99,10 @@ def compared(rows: Rows, what: str, members: Sequence[Member], tasks: Sequence[s
     first = np.array([found[0][task] for task in shared])
     first_fixed = fixed_held_out(grid.rows(first))
     at_fixed = test[first, first_fixed]
+
+    def correct_of(bundles: np.ndarray) -> list[np.ndarray]:
+        return [rows.harvested.correct[at] for at in bundles]
+
     for member, bundles, seconds in zip(members, found, _cpu_seconds(rows, members, shared), strict=True):
         at = np.array([bundles[task] for task in shared])
         own = grid.rows(at)
@@ -112,7 +117,7 @@ def compared(rows: Rows, what: str, members: Sequence[Member], tasks: Sequence[s
             percent(own_search[at], own.origins),
             percent(theirs, own.origins),
             percent(rows.harvested.baseline[at], own.origins),
-            "" if member is members[0] else _correlation(test[first], test[at], grid.scales, own.origins),
+            "" if member is members[0] else correlation(correct_of(first), correct_of(at), grid.scales, own.origins),
             f"{seconds:.1f}",
         )
     return table
@@ -153,10 +158,28 @@ def _cpu_seconds(rows: Rows, members: Sequence[Member], tasks: Sequence[str]) ->
     return np.mean(medians, axis=0) if medians else np.full(len(members), np.nan)
 
 
-def _correlation(one: np.ndarray, other: np.ndarray, scales: np.ndarray, origins: tuple[str, ...]) -> str:
-    best = [smooth_optimum(relative_accuracy(each), scales.tolist()) for each in (one, other)]
-    value, low, high = rank_correlation(best[0], best[1], origins)
-    return "" if np.isnan(value) else f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
+def correlation(
+    first: Sequence[np.ndarray], other: Sequence[np.ndarray], scales: np.ndarray, origins: tuple[str, ...]
+) -> str:
+    """Return in words the rank correlation of three tasks' best scales, or more, on one half of pictures and the other.
+
+    Args:
+        first: for each task, (s, n_seeds, n_pictures) whether a run got a picture right.
+        other: the same tasks with something else; each half of the pictures serves first and other once.
+        scales: (s,).
+        origins: of the tasks.
+    """
+    halves = [np.random.default_rng(0).permutation(correct.shape[2]) % 2 for correct in first]
+
+    def best(those: Sequence[np.ndarray], half: int) -> np.ndarray:
+        on_half = [correct[:, :, which == half].mean(axis=(1, 2)) for correct, which in zip(those, halves, strict=True)]
+        return smooth_optimum(relative_accuracy(np.array(on_half)), scales.tolist())
+
+    one, theirs = (
+        np.concatenate([best(those, half) for half in order]) for those, order in ((first, (0, 1)), (other, (1, 0)))
+    )
+    value, low, high = rank_correlation(one, theirs, origins * 2)
+    return "" if len(first) < 3 or np.isnan(value) else f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 if __name__ == "__main__":
