@@ -90,6 +90,12 @@ STAGES = {
     ),
     "core-128px": replace(CORE, what="the default recipe on a task of each origin", recipes=DEFAULT),
     "core-repeats": replace(CORE, what="two more seeds of the default source", n_seeds=3),
+    "core-domains-cosine": replace(
+        CORE,
+        what="the schedule that won with the domain's source of the pilot",
+        sources=DOMAIN_SOURCES,
+        recipes={"cosine": pilot.VARIANTS["cosine"]},
+    ),
     "imagenet": Stage(what="the default source", sources=(DEFAULT_SOURCE,), recipes=FROZEN, n_tasks=200),
     "paper": Stage(what="the paper's recipe", sources=(DEFAULT_SOURCE,), recipes=PAPER, n_tasks=40, max_train=200),
     "domains": Stage(what="the domains' sources", sources=DOMAIN_SOURCES, recipes=PAPER, n_tasks=120, max_train=10_000),
