@@ -8,8 +8,8 @@
 ``build`` writes OUT/tasks/NAME, which `scalepred harvest OUT/tasks` takes; OUT/domains/NAME, the pictures that sources
 are trained on; OUT/licences/NAME, what each package says of its own; and OUT/manifest.json, which says where all of it
 is from and how it was cut. A second run goes on where the first one stopped. ``contact`` draws OUT/sheets/ORIGIN.png,
-to look at; ``counts`` tells how many tasks there are, and of what sizes; ``shared``, which
-collections have pictures in common.
+to look at; ``counts`` tells how many tasks there are, and of what sizes; ``shared``, which collections have pictures in
+common.
 """
 
 import argparse

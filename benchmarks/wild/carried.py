@@ -118,7 +118,7 @@ def compared(rows: Rows, what: str, members: Sequence[Member], tasks: Sequence[s
             percent(theirs, own.origins),
             percent(rows.harvested.baseline[at], own.origins),
             "" if member is members[0] else correlation(correct_of(first), correct_of(at), grid.scales, own.origins),
-            f"{seconds:.1f}",
+            "" if np.isnan(seconds) else f"{seconds:.1f}",
         )
     return table
 
