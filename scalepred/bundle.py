@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from scalepred import __version__
 from scalepred.config import Recipe
 from scalepred.devices import device_name
 from scalepred.errors import UsageError
@@ -22,7 +23,7 @@ from scalepred.tasks import Task
 
 T = TypeVar("T")
 
-VERSIONS = ("scalepred", "torch", "timm", "numpy")
+VERSIONS = ("torch", "timm", "numpy")
 ACTIVATION_BYTES = 1 << 29
 """What a frozen front gives is kept up to this size."""
 
@@ -201,7 +202,7 @@ class Bundle:
             rates=outcome.rates,
             seconds=seconds,
             device=device_name(self.device),
-            versions={name: version(name) for name in VERSIONS},
+            versions={"scalepred": __version__, **{name: version(name) for name in VERSIONS}},
             finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             role=planned.role,
             execution=execution,

@@ -8,13 +8,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from scalepred import __version__
 from scalepred.evaluate import CONTROL, FIXED, HEAD_ONLY, PREDICTED, SEARCH
 from scalepred.files import write_text
 from scalepred.predictor import MIN_ORIGINS, Predictor
 from scalepred.records import RecipeRecord, SourceRecord
 from scalepred.table import Harvested
 
-VERSIONS = ("scalepred", "lightgbm", "numpy")
+VERSIONS = ("lightgbm", "numpy")
 OVERVIEW = ("source", "recipe", "tasks", "origins", "best fixed scale", "predicted", "control", "head only", "search")
 HEADINGS = ("method", "jobs", "accuracy", "gain", "mean regret", "gap closed", "over a point worse")
 """Headings of the table of all groups, and of that of each."""
@@ -45,7 +46,7 @@ def facts(
         "sources": {source.source_id: source.name for source in sources if source.source_id in table.source_ids},
         "recipes": {recipe.recipe_id: recipe.name for recipe in recipes if recipe.recipe_id in table.recipe_ids},
         "recipe_fields": {recipe.recipe_id: recipe.json for recipe in recipes if recipe.recipe_id in table.recipe_ids},
-        "versions": {name: version(name) for name in VERSIONS},
+        "versions": {"scalepred": __version__, **{name: version(name) for name in VERSIONS}},
     }
     return dataclasses.replace(predictor, facts=described)
 

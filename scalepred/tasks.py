@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from scalepred import __version__
 from scalepred.config import content_id
 from scalepred.errors import DataError, UsageError, join_problems
 from scalepred.images import (
@@ -252,7 +253,7 @@ def survey(data: str | Path, *, split_seed: int = 0) -> Survey:
             return Survey(origin=listing.origin, fingerprint=None)
         size = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
         files.append([entry.path, entry.label, entry.split, entry.group, *size])
-    versions = [version("scalepred"), version("pillow")]
+    versions = [__version__, version("pillow")]
     found = [versions, str(Path(data).resolve()), listing.name, listing.origin, split_seed, files]
     return Survey(origin=listing.origin, fingerprint=content_id("scan", found))
 

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import duckdb
@@ -51,6 +52,20 @@ def make_task(folder, *, classes=("dark", "light"), n=6, seed=0):
 
 def test_version_is_printed(run):
     assert run("--version") == (0, "scalepred 0.1.0\n", "")
+
+
+def test_a_checkout_that_was_never_installed_works(run, monkeypatch, tmp_path, quick):
+    real = metadata.distribution
+
+    def installed(name):
+        if name == "scalepred":
+            raise metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(metadata, "distribution", installed)
+    task = make_task(tmp_path / "task")
+    code, _, err = run("finetune", task, "--auto", "--recipe", quick, "--output", tmp_path / "model")
+    assert code == 0, err
 
 
 def test_finetune_takes_exactly_one_of_auto_and_scale(run, tmp_path):
