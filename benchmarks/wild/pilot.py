@@ -4,8 +4,8 @@
     python -m benchmarks.wild.pilot FILE
 
 Every variant differs from the first of its round in one thing. The second round is of the ImageNet network alone: with
-frozen statistics its best scale was at the low end of the grid, so here its multipliers are a tenth. The last compares
-these with the paper's recipe, on all tasks that have met both.
+frozen statistics its best scale was at the low end of the grid, so here its multipliers are a tenth. Two more
+compare these, and the schedule that won with the domain's network, with the paper's recipe on all tasks that met both.
 FILE is a DuckDB file or a snapshot's folder. Prints, for each round and source, the mean test accuracy of every variant
 at its best fixed scale, found without the task's origin, what that gains over the round's first at its own, what the
 honest best scale gains on it over the tasks with several seeds, on how many tasks it wins clearly, and which share of
@@ -45,7 +45,8 @@ SECOND = {
     "frozen-cosine": replace(FROZEN, schedule="cosine"),
 }
 DEFAULTS = {name: RECIPES[name] for name in ("graduated", "frozen-statistics")}
-ROUNDS = (VARIANTS, SECOND, DEFAULTS)
+SCHEDULES = {name: VARIANTS[name] for name in ("graduated", "cosine")}
+ROUNDS = (VARIANTS, SECOND, DEFAULTS, SCHEDULES)
 """The first of each is what the others are compared with."""
 
 TASKS = (
