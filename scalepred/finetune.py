@@ -147,17 +147,7 @@ def finetune(
                 for group in optimizer.param_groups:
                     group["lr"] = stage_lr[group["stage"]] * factor
                 inputs, targets = batch_of(rows), labels[rows]
-                optimizer.zero_grad()
-                step_loss = torch.zeros((), device=device)
-                n_parts = math.ceil(len(rows) / (micro_batch or len(rows)))
-                for part in torch.arange(len(rows), device=device).tensor_split(n_parts):
-                    with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-                        logits = forward(inputs[part])
-                        loss = functional.cross_entropy(logits, targets[part], reduction="sum") / len(rows)
-                    loss.backward()  # type: ignore[no-untyped-call]  # torch has left it untyped
-                    step_loss += loss.detach()
-                optimizer.step()
-                losses.append(step_loss)
+                losses.append(_step(forward, optimizer, inputs, targets, dtype=dtype, micro_batch=micro_batch))
             finite = torch.stack(losses).isfinite()
             if not finite.all():
                 diverged_step = epoch * per_epoch + int(finite.logical_not().nonzero()[0])
@@ -189,6 +179,29 @@ def finetune(
         train_seconds=trained - started,
         evaluate_seconds=time.perf_counter() - trained,
     )
+
+
+def _step(
+    forward: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    dtype: torch.dtype,
+    micro_batch: int | None,
+) -> Tensor:
+    """Take one step on a batch, in even parts of ``micro_batch`` at most, and return its mean loss, on the device."""
+    optimizer.zero_grad()
+    step_loss = torch.zeros((), device=inputs.device)
+    n_parts = math.ceil(len(inputs) / (micro_batch or len(inputs)))
+    for part in torch.arange(len(inputs), device=inputs.device).tensor_split(n_parts):
+        with torch.autocast(inputs.device.type, dtype=dtype, enabled=dtype != torch.float32):
+            logits = forward(inputs[part])
+            loss = functional.cross_entropy(logits, targets[part], reduction="sum") / len(inputs)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has left it untyped
+        step_loss += loss.detach()
+    optimizer.step()
+    return step_loss
 
 
 @contextmanager
