@@ -148,11 +148,13 @@ def _is_count(value: object) -> bool:
 _FROZEN = Recipe(batchnorm="frozen", multipliers=tuple(multiplier / 10 for multiplier in GRADUATED))
 RECIPES = {
     "graduated": Recipe(),
+    "cosine": Recipe(schedule="cosine"),
     "frozen-statistics": _FROZEN,
     "frozen-statistics-128": dataclasses.replace(_FROZEN, image_px=128),
     "baseline": Recipe(multipliers=HEAD_ONLY),
 }
-"""Recipes by name: the paper's, ours for networks whose statistics are worth keeping, and the paper's baseline."""
+"""Recipes by name: the paper's; ours for the networks of domains, and those for networks whose statistics are worth
+keeping; and the paper's baseline."""
 
 
 def load_recipe(name: str) -> Recipe:
@@ -183,12 +185,13 @@ def is_source_folder(name: str) -> bool:
 
 
 def default_recipe(source: str) -> str:
-    """Return the name of the recipe that suits a source, by pilots of 13 and 22 tasks (benchmarks/LOG.md).
+    """Return the name of the recipe that suits a source, by trials on 13 to 76 tasks (benchmarks/LOG.md).
 
     An ImageNet network did better with its own statistics, at a tenth of the rates, and on pictures of 128 pixels; one
-    that a domain has trained did worse with them, and is for the size that it was trained on.
+    that a domain has trained did worse with them, a little better with the cosine schedule than with the paper's steps,
+    and is for the size that it was trained on.
     """
-    return "graduated" if is_source_folder(source) else "frozen-statistics-128"
+    return "cosine" if is_source_folder(source) else "frozen-statistics-128"
 
 
 def at_size(name: str, recipe: Recipe, image_px: int | None) -> tuple[str, Recipe]:

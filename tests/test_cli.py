@@ -421,7 +421,7 @@ def test_sources_of_several_default_recipes_are_harvested_with_a_given_one_alone
     sources = ("--source", "efficientnet_lite0", "--source", domain)
     code, _, err = run("harvest", make_task(tmp_path / "task"), *sources, "--dry-run")
     assert code == 2
-    assert "These sources have different recipes by default, frozen-statistics-128 and graduated: give --recipe." in err
+    assert "These sources have different recipes by default, cosine and frozen-statistics-128: give --recipe." in err
 
 
 @pytest.mark.slow

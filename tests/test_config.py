@@ -37,6 +37,7 @@ def test_the_named_recipes_are_the_papers():
 
 def test_the_ids_of_the_named_recipes_stay_what_they_are():
     assert RECIPES["graduated"].recipe_id == "bdaa368b7868ea5ec8577208404af828"
+    assert RECIPES["cosine"].recipe_id == "2640faceaa0e26104232f7607902be06"
     assert RECIPES["baseline"].recipe_id == "4d771d71c5152ac5017624661c0bee30"
 
 
@@ -188,7 +189,7 @@ def test_canonical_json_is_one_text():
 def test_pretrained_networks_keep_their_statistics_and_those_of_a_domain_do_not(tmp_path):
     (tmp_path / SOURCE_FILES[-1]).write_text("{}", encoding="utf-8")
     assert default_recipe("efficientnet_lite0") == default_recipe("timm/resnet18") == "frozen-statistics-128"
-    assert default_recipe(str(tmp_path)) == "graduated"
+    assert default_recipe(str(tmp_path)) == "cosine"
     frozen, paper = RECIPES["frozen-statistics"], RECIPES["graduated"]
     assert frozen.recipe_id == "df844e842eded2247a7569562b045d25"
     assert stage_rates(frozen, 10) == pytest.approx(stage_rates(paper, 1))

@@ -25,7 +25,7 @@ from benchmarks.wild.origins import DIGITS, DOMAINS, ORIGINS, SHARED, Origin
 from benchmarks.wild.packages import FetchError, Package, licences, unpacked
 from benchmarks.wild.shared import print_shared
 from scalepred import table
-from scalepred.config import GRID, RECIPES, Recipe, load_recipe, run_id
+from scalepred.config import GRID, Recipe, load_recipe, run_id
 from scalepred.predictor import RUN_NOISE
 from scalepred.records import RecipeRecord
 from scalepred.sources import DEFAULT_SOURCE
@@ -443,7 +443,8 @@ def test_the_pilots_variants_differ_in_one_thing_each():
     assert changed[0] == [{"batchnorm"}, {"augmentation"}, {"augmentation"}, {"schedule"}, {"warmup_epochs"}]
     assert changed[1] == [{"augmentation"}, {"schedule"}]
     assert changed[2] == [{"batchnorm", "multipliers"}]
-    assert pilot.VARIANTS["graduated"] == RECIPES["graduated"]
+    assert changed[3] == [{"schedule"}]
+    assert [pilot.VARIANTS[name] for name in pilot.SCHEDULES] == list(pilot.SCHEDULES.values())
 
 
 def test_the_table_compares_variants_on_tasks_that_all_have_finished():
@@ -456,6 +457,23 @@ def test_the_table_compares_variants_on_tasks_that_all_have_finished():
     (frozen,) = (line for line in lines if "frozen" in line)
     cells = [cell.strip() for cell in frozen.split("│")[1:8]]
     assert cells == ["frozen", "3", "90.0 %", "+30.0 (+30.0 to +30.0)", "", "2 / 0", "0.0 %"]
+
+
+def test_the_schedules_are_compared_over_all_domains_a_task_once():
+    assert pilot.on_domains(pilot_rows(best={"cosine": 70})).endswith("together, 0 tasks: not harvested")
+    icons, glyphs = (replace(SOURCE, name=name, source_id=name[0] * 32) for name in ("icons", "glyphs"))
+    rows = snapshot.Rows(tasks=[], sources=[icons, glyphs], recipes=[], runs=[], harvested=None)
+    for source, best in ((icons, 70), (glyphs, 80)):
+        found = pilot_rows(best={"cosine": best})
+        rows.tasks[:], rows.recipes[:] = found.tasks, found.recipes
+        rows.runs.extend(
+            replace(run, source_id=source.source_id, run_id=f"{source.name}{at}")
+            for at, run in enumerate(found.runs)
+            if source is icons or run.task_id != found.tasks[2].task_id
+        )
+    harvested = table.build(tasks=rows.tasks, sources=rows.sources, recipes=rows.recipes, features=[], runs=rows.runs)
+    told = pilot.on_domains(replace(rows, harvested=harvested))
+    assert "together, 3 tasks: +13.3 (" in told  # (15 + 15 + 10) / 3
 
 
 def test_equal_recipes_rarely_win_clearly():

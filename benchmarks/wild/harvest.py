@@ -92,9 +92,9 @@ STAGES = {
     "core-repeats": replace(CORE, what="two more seeds of the default source", n_seeds=3),
     "core-domains-cosine": replace(
         CORE,
-        what="the schedule that won with the domain's source of the pilot",
+        what="the schedule that won in the pilot, on the domains' sources",
         sources=DOMAIN_SOURCES,
-        recipes={"cosine": pilot.VARIANTS["cosine"]},
+        recipes={"cosine": RECIPES["cosine"]},
     ),
     "imagenet": Stage(what="the default source", sources=(DEFAULT_SOURCE,), recipes=FROZEN, n_tasks=200),
     "paper": Stage(what="the paper's recipe", sources=(DEFAULT_SOURCE,), recipes=PAPER, n_tasks=40, max_train=200),

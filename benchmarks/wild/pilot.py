@@ -11,7 +11,8 @@ at its best fixed scale, found without the task's origin, what that gains over t
 honest best scale gains on it over the tasks with several seeds, on how many tasks it wins clearly, and which share of
 its grid diverged. Only tasks that all variants have finished count. A win is clear from two standard errors on, of test
 pictures or of seeds, whichever are larger, so what changes nothing wins clearly on one task of 44 at most.
-Intervals are 95 %, from a bootstrap that draws whole origins.
+Intervals are 95 %, from a bootstrap that draws whole origins. A last line has what the schedule gains over the three
+domains' networks together: each task counts once, with its mean over those that it met with both.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from scalepred.config import GRID, RECIPES, Recipe
 from scalepred.evaluate import fixed_held_out, honest_of_repeats
 from scalepred.predictor import RUN_NOISE
 from scalepred.records import DIVERGED
+from scalepred.table import TrainingTable
 from scalepred.targets import best_fixed_scale
 
 VARIANTS = {
@@ -45,9 +47,10 @@ SECOND = {
     "frozen-cosine": replace(FROZEN, schedule="cosine"),
 }
 DEFAULTS = {name: RECIPES[name] for name in ("graduated", "frozen-statistics")}
-SCHEDULES = {name: VARIANTS[name] for name in ("graduated", "cosine")}
+SCHEDULES = {name: RECIPES[name] for name in ("graduated", "cosine")}
 ROUNDS = (VARIANTS, SECOND, DEFAULTS, SCHEDULES)
 """The first of each is what the others are compared with."""
+DOMAINS = ("sprites", "icons", "glyphs")
 
 TASKS = (
     *("clipart-places-020", "clipart-flags-020", "stamps-kinds-010", "icons-faenza-a", "sky-kinds-010", "sky-land-all"),
@@ -68,11 +71,11 @@ def main() -> None:
         for source in rows.sources:
             if (table := compared(rows, variants, source.source_id, source.name)).row_count:
                 Console(width=150).print(table)
+    print(on_domains(rows))
 
 
-def compared(rows: Rows, variants: Mapping[str, Recipe], source_id: str, source_name: str) -> Table:
-    """Return the table of one source, over the tasks that all variants have finished."""
-    grid = rows.harvested.table
+def finished(grid: TrainingTable, variants: Mapping[str, Recipe], source_id: str) -> tuple[list[str], list[np.ndarray]]:
+    """Return the tasks that all variants have finished with a source, and for each variant their row numbers."""
     found = {
         (recipe_id, task): at
         for at, (task, source, recipe_id) in enumerate(zip(grid.names, grid.source_ids, grid.recipe_ids, strict=True))
@@ -80,6 +83,28 @@ def compared(rows: Rows, variants: Mapping[str, Recipe], source_id: str, source_
     }
     ids = [recipe.recipe_id for recipe in variants.values()]
     tasks = [task for task in sorted(set(grid.names)) if all((recipe_id, task) in found for recipe_id in ids)]
+    return tasks, [np.array([found[recipe_id, task] for task in tasks], dtype=np.int64) for recipe_id in ids]
+
+
+def on_domains(rows: Rows) -> str:
+    """Return a line: what cosine gains on the domains' networks together, each recipe at its best fixed scale."""
+    grid = rows.harvested.table
+    gains: dict[tuple[str, str], list[float]] = {}
+    for source in rows.sources:
+        tasks, columns = finished(grid, SCHEDULES, source.source_id)
+        if source.name in DOMAINS and tasks:
+            step, cosine = (rows.harvested.test[at, fixed_held_out(grid.rows(at))] for at in columns)
+            for at, gain in zip(columns[0], cosine - step, strict=True):
+                gains.setdefault((grid.names[at], grid.origins[at]), []).append(float(gain))
+    mean = np.array([np.mean(each) for each in gains.values()])
+    told = points(mean, [origin for _, origin in gains]) if gains else "not harvested"
+    return f"cosine over graduated on {', '.join(DOMAINS)} together, {len(gains)} tasks: {told}"
+
+
+def compared(rows: Rows, variants: Mapping[str, Recipe], source_id: str, source_name: str) -> Table:
+    """Return the table of one source, over the tasks that all variants have finished."""
+    grid = rows.harvested.table
+    tasks, row_numbers = finished(grid, variants, source_id)
     table = Table(
         "recipe", "best fixed", "accuracy", "gain", "honest best's gain", "wins / losses", "diverged", "head only"
     )
@@ -91,8 +116,7 @@ def compared(rows: Rows, variants: Mapping[str, Recipe], source_id: str, source_
     pairs = zip(rows.harvested.correct, fixed_held_out(grid), strict=True)
     run_noise = seed_noise([correct[column] for correct, column in pairs])
     first: list[np.ndarray] | None = None
-    for name, recipe in variants.items():
-        at = np.array([found[recipe.recipe_id, task] for task in tasks])
+    for (name, recipe), at in zip(variants.items(), row_numbers, strict=True):
         own = grid.rows(at)
         columns = fixed_held_out(own)
         right = [rows.harvested.correct[row][column] for row, column in zip(at, columns, strict=True)]

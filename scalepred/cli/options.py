@@ -30,7 +30,7 @@ Weights = Annotated[
     Path | None,
     typer.Option(help="The source's weights, .safetensors or .pth, instead of a download.", show_default=False),
 ]
-USUAL_RECIPE = "Default: frozen-statistics-128, and graduated for a folder of `pretrain`."
+USUAL_RECIPE = "Default: frozen-statistics-128, and cosine for a folder of `pretrain`."
 RecipeName = Annotated[
     str | None,
     typer.Option(
