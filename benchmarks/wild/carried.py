@@ -26,8 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.snapshot import Rows, load, not_learnable, rank_correlation
-from benchmarks.wild import pilot
-from benchmarks.wild.pilot import percent, points
+from benchmarks.wild.pilot import DOMAIN_NAMES, percent, points
 from scalepred.config import RECIPES, Recipe
 from scalepred.evaluate import fixed_held_out, searched
 from scalepred.sources import DEFAULT_SOURCE
@@ -62,7 +61,7 @@ class Member:
 
 AT_SIZE = {px: Member(label=f"{px} px", source=DEFAULT_SOURCE, recipe=recipe) for px, recipe in SIZES.items()}
 LITE1 = Member(label="lite1", source="efficientnet_lite1", recipe=USUAL)
-DOMAINS = tuple(Member(label=name, source=name, recipe=RECIPES["graduated"]) for name in pilot.DOMAINS)
+DOMAINS = tuple(Member(label=name, source=name, recipe=RECIPES["graduated"]) for name in DOMAIN_NAMES)
 SETS: tuple[tuple[str, tuple[Member, ...], tuple[str, ...] | None], ...] = (
     ("all pictures", (AT_SIZE[64], AT_SIZE[128]), None),
     ("large pictures", (AT_SIZE[64], AT_SIZE[128]), LARGE),

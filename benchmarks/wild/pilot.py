@@ -4,8 +4,8 @@
     python -m benchmarks.wild.pilot FILE
 
 Every variant differs from the first of its round in one thing. The second round is of the ImageNet network alone: with
-frozen statistics its best scale was at the low end of the grid, so here its multipliers are a tenth. Two more
-compare these, and the schedule that won with the domain's network, with the paper's recipe on all tasks that met both.
+frozen statistics its best scale was at the low end of the grid, so here its multipliers are a tenth. Two more compare
+these, and the schedule that won with the domain's network, with the paper's recipe on all tasks that met both.
 FILE is a DuckDB file or a snapshot's folder. Prints, for each round and source, the mean test accuracy of every variant
 at its best fixed scale, found without the task's origin, what that gains over the round's first at its own, what the
 honest best scale gains on it over the tasks with several seeds, on how many tasks it wins clearly, and which share of
@@ -50,7 +50,7 @@ DEFAULTS = {name: RECIPES[name] for name in ("graduated", "frozen-statistics")}
 SCHEDULES = {name: RECIPES[name] for name in ("graduated", "cosine")}
 ROUNDS = (VARIANTS, SECOND, DEFAULTS, SCHEDULES)
 """The first of each is what the others are compared with."""
-DOMAINS = ("sprites", "icons", "glyphs")
+DOMAIN_NAMES = ("sprites", "icons", "glyphs")
 
 TASKS = (
     *("clipart-places-020", "clipart-flags-020", "stamps-kinds-010", "icons-faenza-a", "sky-kinds-010", "sky-land-all"),
@@ -91,14 +91,14 @@ def on_domains(rows: Rows) -> str:
     grid = rows.harvested.table
     gains: dict[tuple[str, str], list[float]] = {}
     for source in rows.sources:
-        tasks, columns = finished(grid, SCHEDULES, source.source_id)
-        if source.name in DOMAINS and tasks:
-            step, cosine = (rows.harvested.test[at, fixed_held_out(grid.rows(at))] for at in columns)
-            for at, gain in zip(columns[0], cosine - step, strict=True):
+        tasks, row_numbers = finished(grid, SCHEDULES, source.source_id)
+        if source.name in DOMAIN_NAMES and tasks:
+            step, cosine = (rows.harvested.test[at, fixed_held_out(grid.rows(at))] for at in row_numbers)
+            for at, gain in zip(row_numbers[0], cosine - step, strict=True):
                 gains.setdefault((grid.names[at], grid.origins[at]), []).append(float(gain))
     mean = np.array([np.mean(each) for each in gains.values()])
     told = points(mean, [origin for _, origin in gains]) if gains else "not harvested"
-    return f"cosine over graduated on {', '.join(DOMAINS)} together, {len(gains)} tasks: {told}"
+    return f"cosine over graduated on {', '.join(DOMAIN_NAMES)} together, {len(gains)} tasks: {told}"
 
 
 def compared(rows: Rows, variants: Mapping[str, Recipe], source_id: str, source_name: str) -> Table:
