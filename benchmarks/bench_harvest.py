@@ -48,9 +48,10 @@ from safetensors.torch import save_file
 from benchmarks.bundle import SPLITS, Job, Outcome, check_recipe, check_task, read_outcomes
 from benchmarks.harvest_report import CONTENDERS, Measured, Measurements, bundle_numbers, geometric_means, spread, table
 from benchmarks.timed import hardware, n_cores, timed
-from scalepred.config import Recipe
 from scalepred.files import write_text
-from scalepred.sources import DEFAULT_SOURCE, build
+from scalepred.networks.architecture import build
+from scalepred.networks.names import DEFAULT_SOURCE
+from scalepred.recipe import Recipe
 
 MODULES = {"plain": "benchmarks.plain_loop", "peer": "benchmarks.peer_timm"}
 SOURCES = (DEFAULT_SOURCE, "torchvision/resnet18")

@@ -22,11 +22,11 @@ from pathlib import Path
 
 from benchmarks.bench_harvest import SMOKE_RECIPE, SMOKE_SOURCE, VERSIONS, make_tiny_task, note, random_weights
 from benchmarks.timed import ROOT, hardware, timed
-from scalepred.config import run_id
-from scalepred.journal import journal_of
-from scalepred.keeping import Keeper
-from scalepred.sources import DEFAULT_SOURCE
-from scalepred.warehouse import open_warehouse
+from scalepred.networks.names import DEFAULT_SOURCE
+from scalepred.recipe import run_id
+from scalepred.store.journal import journal_of
+from scalepred.store.keeping import Keeper
+from scalepred.store.warehouse import open_warehouse
 
 N_TASKS = 10
 N_RUNS = 10_000

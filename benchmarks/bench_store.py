@@ -23,10 +23,10 @@ from pathlib import Path
 
 import duckdb
 
-from scalepred.config import GRID, RECIPES, run_id
+from scalepred.recipe import GRID, RECIPES, run_id
 from scalepred.records import RecipeRecord, RunRecord, SourceRecord
-from scalepred.schedule import epoch_rates
-from scalepred.warehouse import Warehouse, open_warehouse
+from scalepred.store.warehouse import Warehouse, open_warehouse
+from scalepred.training.rates import epoch_rates
 
 RECIPE = RECIPES["graduated"]
 SOURCE_ID = "5" * 32

@@ -23,8 +23,9 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.preliminary import EMOJI, OPENCLIPART, TUXPAINT, Cut, emoji, folders, labelled_pictures, write_task
-from scalepred.images import MAX_MEGAPIXELS
-from scalepred.tasks import SPLITS, Task, read_task
+from scalepred.data.decode import MAX_MEGAPIXELS
+from scalepred.data.splits import SPLITS
+from scalepred.data.task import Task, read_task
 
 PER_CLASS = 40
 MAX_TEST = 200

@@ -20,7 +20,7 @@ from PIL import Image
 from benchmarks.bench_harvest import SMOKE_SOURCE, SOURCES, VERSIONS, measure, note, random_weights
 from benchmarks.bundle import SPLITS, Job
 from benchmarks.timed import hardware
-from scalepred.config import Recipe
+from scalepred.recipe import Recipe
 
 SIDE_PX = 64
 PER_SPLIT = (1500, 100, 400)

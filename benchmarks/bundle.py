@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from scalepred.config import GRID, Recipe, baseline_of, load_recipe
+from scalepred.recipe import GRID, Recipe, baseline_of, load_recipe
 
 SPLITS = ("train", "val", "test")
 

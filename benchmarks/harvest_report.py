@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.bundle import Outcome
-from scalepred.config import GRID
+from scalepred.recipe import GRID
 
 CONTENDERS = ("plain", "peer", "scalepred")
 RATIOS = (("plain", "scalepred"), ("peer", "scalepred"))

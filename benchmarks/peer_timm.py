@@ -36,9 +36,10 @@ from torchvision import transforms
 
 from benchmarks.bundle import Job, Outcome, Point, check_recipe, points, print_outcomes, put_on_white, read_job
 from benchmarks.plain_loop import freeze, train_mode
-from scalepred.config import Recipe
-from scalepred.schedule import steps_per_epoch
-from scalepred.sources import Architecture, Source, load_source, new_network
+from scalepred.networks.architecture import Architecture
+from scalepred.networks.source import Source, load_source, new_network
+from scalepred.recipe import Recipe
+from scalepred.training.rates import steps_per_epoch
 
 WORKERS = 2
 EVALUATION_BATCH = 256

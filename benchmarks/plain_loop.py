@@ -32,7 +32,8 @@ from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import default_loader
 
 from benchmarks.bundle import Job, Outcome, Point, check_recipe, open_on_white, points, print_outcomes, read_job
-from scalepred.sources import Architecture, Source, load_source, new_network
+from scalepred.networks.architecture import Architecture
+from scalepred.networks.source import Source, load_source, new_network
 
 WORKERS = 2
 EVALUATION_BATCH = 256

@@ -21,8 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from scalepred.digits import DEMO_PICTURES, write_digits
-from scalepred.images import load_pictures, near_duplicate_groups
+from scalepred.data.digits import DEMO_PICTURES, write_digits
+from scalepred.data.duplicates import near_duplicate_groups
+from scalepred.data.load import load_pictures
 
 OPENCLIPART = "openclipart-png/usr/share/openclipart/png"
 TUXPAINT = "tuxpaint-stamps-default/usr/share/tuxpaint/stamps"

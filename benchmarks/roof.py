@@ -21,8 +21,8 @@ import torch
 from torch.nn import functional
 
 from benchmarks.plain_loop import freeze, train_mode
-from scalepred.config import load_recipe
-from scalepred.sources import load_source, new_network, normalise, on_device
+from scalepred.networks.source import load_source, new_network, normalise, on_device
+from scalepred.recipe import load_recipe
 
 WARM_UP_STEPS = 3
 MIN_STEPS = 20

@@ -27,22 +27,15 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from scalepred import table
-from scalepred.evaluate import fixed_held_out, honest_of_repeats, naive_of_seeds, searched
 from scalepred.files import write_text
-from scalepred.predictor import rows_by_group
+from scalepred.predictor import harvested as harvested_module
+from scalepred.predictor.evaluate import fixed_held_out, honest_of_repeats, naive_of_seeds, searched
+from scalepred.predictor.harvested import Harvested
+from scalepred.predictor.honest import bootstrap_interval, honest_best_from_images
+from scalepred.predictor.table import rows_by_group
+from scalepred.predictor.targets import TIE, best_fixed_scale, naive_best, relative_accuracy, smooth_optimum
 from scalepred.records import RecipeRecord, RunRecord, SourceRecord, TaskRecord
-from scalepred.table import Harvested
-from scalepred.targets import (
-    TIE,
-    best_fixed_scale,
-    bootstrap_interval,
-    honest_best_from_images,
-    naive_best,
-    relative_accuracy,
-    smooth_optimum,
-)
-from scalepred.warehouse import open_warehouse
+from scalepred.store.warehouse import open_warehouse
 
 SEED = 0
 CLEAR = 3.0
@@ -114,7 +107,9 @@ def load(warehouse: Path) -> Rows:
                 store.import_parquet(warehouse)
         with open_warehouse(path, read_only=True) as store:
             tasks, sources, recipes, runs = store.tasks(), store.sources(), store.recipes(), store.runs()
-            harvested = table.build(tasks=tasks, sources=sources, recipes=recipes, features=store.features(), runs=runs)
+            harvested = harvested_module.build(
+                tasks=tasks, sources=sources, recipes=recipes, features=store.features(), runs=runs
+            )
     return Rows(tasks=tasks, sources=sources, recipes=recipes, runs=runs, harvested=harvested)
 
 

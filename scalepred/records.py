@@ -1,13 +1,27 @@
-"""What the warehouse holds, row by row, as frozen dataclasses that know neither database nor network."""
+"""Which finetunes a task and source need: the grid, its baseline, and scales beyond an edge that is best."""
 
 from dataclasses import dataclass, field
 
+
+@dataclass(frozen=True)
+class Outcome:
+    """What of a finished run decides whether the grid is extended: validation only, since test is never chosen on."""
+
+    status: str
+    val_accuracy: float | None
+    val_loss: float | None
+
+
 DONE = "done"
+
 DIVERGED = "diverged"
 
 GRID_RUN = "grid"
+
 EXTENSION = "extension"
+
 JOB = "job"
+
 ROLES = (GRID_RUN, EXTENSION, JOB)
 """Why a run was made: a point of the grid or its baseline, a point beyond the grid's edge, a user's own finetune."""
 

@@ -6,15 +6,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from scalepred.calls import Event, answer
-from scalepred.config import GRID, Recipe, run_id
-from scalepred.finetune import Finetuned, Scores
-from scalepred.predictor import TrainingTable
+from scalepred.data.task import Split
+from scalepred.harvest.calls import Event, answer
+from scalepred.networks.architecture import build
+from scalepred.networks.source import Source, source_of
+from scalepred.predictor.harvested import Harvested
+from scalepred.predictor.table import TrainingTable
+from scalepred.recipe import GRID, Recipe, run_id
 from scalepred.records import DIVERGED, DONE, RunRecord, SourceRecord, TaskRecord
-from scalepred.schedule import epoch_rates
-from scalepred.sources import Source, build, source_of
-from scalepred.table import Harvested
-from scalepred.tasks import Split
+from scalepred.training.loop import Finetuned
+from scalepred.training.rates import epoch_rates
+from scalepred.training.scoring import Scores
 
 SOURCE, RECIPE = "source-a", "recipe-a"
 SCALES = np.array(GRID)

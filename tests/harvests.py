@@ -11,8 +11,8 @@ from pathlib import Path
 from fakes import TINY, named_source, write_task
 from safetensors.torch import save_file
 
-from scalepred.journal import journal_of
-from scalepred.warehouse import open_warehouse
+from scalepred.store.journal import journal_of
+from scalepred.store.warehouse import open_warehouse
 
 N_RUNS = 36
 SAME = ("--dtype", "float32")  # a probe of a tiny network's speed may end either way

@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 
-from scalepred.config import RECIPES, run_id
+from scalepred.recipe import RECIPES, run_id
 from scalepred.records import FeatureRecord, PredictionRecord, RecipeRecord, RunRecord, SourceRecord, TaskRecord
-from scalepred.schedule import epoch_rates
-from scalepred.warehouse import open_warehouse
+from scalepred.store.warehouse import open_warehouse
+from scalepred.training.rates import epoch_rates
 
 RECIPE = RECIPES["graduated"]
 NASTY = "'; drop table tasks; --\n[red]🐈 café"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import tiny_source
-from pictures import make_classes
+from image_files import make_classes
 from PIL import Image
+from small_networks import tiny_source
 
 from benchmarks import harvest_report as report
 from benchmarks.bench_tasks import cut_task
@@ -18,8 +18,8 @@ from benchmarks.bundle import Outcome, check_recipe, check_task, points, put_on_
 from benchmarks.peer_timm import make_optimizer, make_scheduler
 from benchmarks.plain_loop import stage_groups
 from benchmarks.timed import timed
-from scalepred.config import GRID, HEAD_ONLY, Recipe
-from scalepred.schedule import schedule_factor, stage_rates
+from scalepred.recipe import GRID, HEAD_ONLY, Recipe
+from scalepred.training.rates import schedule_factor, stage_rates
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -9,7 +9,7 @@ import torch
 from fakes import write_task
 from harvests import finish, wanted_of
 
-from scalepred.warehouse import open_warehouse
+from scalepred.store.warehouse import open_warehouse
 
 pytestmark = [
     pytest.mark.gpu,

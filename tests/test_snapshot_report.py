@@ -11,9 +11,9 @@ import pytest
 from rows import FEATURE, RECIPE, SOURCE, TASK, make_run
 
 from benchmarks import snapshot
-from scalepred.config import GRID, HEAD_ONLY, run_id
+from scalepred.recipe import GRID, HEAD_ONLY, run_id
 from scalepred.records import RecipeRecord
-from scalepred.warehouse import open_warehouse
+from scalepred.store.warehouse import open_warehouse
 
 BASELINE = dataclasses.replace(RECIPE, multipliers=HEAD_ONLY)
 BEST = (0.5, 1.5, 3.0, 10.0)

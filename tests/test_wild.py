@@ -10,7 +10,7 @@ from pathlib import Path
 import fakes
 import numpy as np
 import pytest
-from pictures import noise, save
+from image_files import noise, save
 from PIL import Image, ImageFont
 from rich.console import Console
 from rows import SOURCE, TASK, make_run
@@ -24,12 +24,12 @@ from benchmarks.wild.harvest import Stage, chosen, harvest_command
 from benchmarks.wild.origins import DIGITS, DOMAINS, ORIGINS, SHARED, Origin
 from benchmarks.wild.packages import FetchError, Package, licences, unpacked
 from benchmarks.wild.shared import print_shared
-from scalepred import table
-from scalepred.config import GRID, Recipe, load_recipe, run_id
-from scalepred.predictor import RUN_NOISE
+from scalepred.data.task import read_task
+from scalepred.networks.names import DEFAULT_SOURCE
+from scalepred.predictor import harvested as harvested_module
+from scalepred.predictor.model import RUN_NOISE
+from scalepred.recipe import GRID, Recipe, load_recipe, run_id
 from scalepred.records import RecipeRecord
-from scalepred.sources import DEFAULT_SOURCE
-from scalepred.tasks import read_task
 
 
 def pictures(sizes, *, group_of=lambda label, index: f"{label}{index}"):
@@ -471,7 +471,9 @@ def test_the_schedules_are_compared_over_all_domains_a_task_once():
             for at, run in enumerate(found.runs)
             if source is icons or run.task_id != found.tasks[2].task_id
         )
-    harvested = table.build(tasks=rows.tasks, sources=rows.sources, recipes=rows.recipes, features=[], runs=rows.runs)
+    harvested = harvested_module.build(
+        tasks=rows.tasks, sources=rows.sources, recipes=rows.recipes, features=[], runs=rows.runs
+    )
     told = pilot.on_domains(replace(rows, harvested=harvested))
     assert "together, 3 tasks: +13.3 (" in told  # (15 + 15 + 10) / 3
 
@@ -513,7 +515,9 @@ def test_what_carries_over_is_told_of_tasks_that_have_met_all():
                 rows.runs.extend(grid_of(task, lambda s, at=at, n=n_right: n if s == at else 50, **met))
             elif recipe == small:  # has no say: it has not met the other size
                 rows.runs.extend(grid_of(task, lambda s: 100 if s == 10 else 10, **met))
-    harvested = table.build(tasks=rows.tasks, sources=rows.sources, recipes=rows.recipes, features=[], runs=rows.runs)
+    harvested = harvested_module.build(
+        tasks=rows.tasks, sources=rows.sources, recipes=rows.recipes, features=[], runs=rows.runs
+    )
     console = Console(width=160, record=True, file=io.StringIO())
     members = [carried.AT_SIZE[px] for px in (64, 128)]
     console.print(carried.compared(replace(rows, harvested=harvested), "sizes", members, carried.LARGE))
@@ -558,5 +562,7 @@ def pilot_rows(best):
         for variant, recipe in list(pilot.VARIANTS.items())[: 5 if index == 2 else None]:
             at_best = best.get(variant, 60)
             rows.runs.extend(grid_of(task, lambda s, n=at_best: n if s == 3 else 50, recipe_id=recipe.recipe_id))
-    harvested = table.build(tasks=rows.tasks, sources=[SOURCE], recipes=rows.recipes, features=[], runs=rows.runs)
+    harvested = harvested_module.build(
+        tasks=rows.tasks, sources=[SOURCE], recipes=rows.recipes, features=[], runs=rows.runs
+    )
     return replace(rows, harvested=harvested)

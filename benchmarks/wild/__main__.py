@@ -28,8 +28,8 @@ from benchmarks.wild.gather import gather
 from benchmarks.wild.origins import DOMAINS, FONTS, ORIGINS, SCRIPT_FONTS, Origin
 from benchmarks.wild.packages import FetchError, Package, unpacked
 from benchmarks.wild.shared import print_shared
+from scalepred.data.task import read_task
 from scalepred.files import write_text
-from scalepred.tasks import read_task
 
 SCHEMA = 1
 

@@ -27,10 +27,10 @@ from rich.table import Table
 
 from benchmarks.snapshot import Rows, load, not_learnable, rank_correlation
 from benchmarks.wild.pilot import DOMAIN_NAMES, percent, points
-from scalepred.config import RECIPES, Recipe
-from scalepred.evaluate import fixed_held_out, searched
-from scalepred.sources import DEFAULT_SOURCE
-from scalepred.targets import TIE, best_fixed_scale, relative_accuracy, smooth_optimum
+from scalepred.networks.names import DEFAULT_SOURCE
+from scalepred.predictor.evaluate import fixed_held_out, searched
+from scalepred.predictor.targets import TIE, best_fixed_scale, relative_accuracy, smooth_optimum
+from scalepred.recipe import RECIPES, Recipe
 
 LARGE = (
     *("clipart-transport-010", "sky-land-a", "widelands-amazons-a", "clipart-people-a", "stamps-animals-all"),

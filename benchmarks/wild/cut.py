@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.wild.origins import SHARED
-from scalepred.images import load_pictures, near_duplicate_groups
+from scalepred.data.duplicates import near_duplicate_groups
+from scalepred.data.load import load_pictures
 
 RUNGS = (10, 20, 40, 80, 160)
 SIZES = (5, 8, 12, 16, 25, 40, 60, 100, 150)

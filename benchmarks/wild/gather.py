@@ -14,8 +14,8 @@ from benchmarks.wild import glyphs
 from benchmarks.wild.cut import Picture, order_key
 from benchmarks.wild.origins import FONTS, ORIGINS, SCRIPT_FONTS, Origin
 from benchmarks.wild.packages import Package
-from scalepred.digits import write_digits
-from scalepred.images import BadPictureError, Item, decode
+from scalepred.data.decode import BadPictureError, Item, decode
+from scalepred.data.digits import write_digits
 
 MAX_PX = 256
 MIN_ICON_PX = 32

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.wild import carried, pilot
-from scalepred.config import RECIPES, Recipe
-from scalepred.plan import in_turns
-from scalepred.sources import DEFAULT_SOURCE
+from scalepred.harvest.plan import in_turns
+from scalepred.networks.names import DEFAULT_SOURCE
+from scalepred.recipe import RECIPES, Recipe
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOMAIN_SOURCES = tuple(str(ROOT / "models" / "sources" / name) for name in ("sprites", "glyphs", "icons"))

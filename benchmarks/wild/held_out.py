@@ -17,10 +17,10 @@ from rich.table import Table
 
 from benchmarks.snapshot import Rows, load
 from benchmarks.wild.origins import ORIGINS
-from scalepred.card import HEADINGS, cells
-from scalepred.evaluate import leave_one_origin_out
-from scalepred.predictor import MIN_ORIGINS
-from scalepred.table import Harvested
+from scalepred.predictor.card import HEADINGS, cells
+from scalepred.predictor.evaluate import leave_one_origin_out
+from scalepred.predictor.harvested import Harvested
+from scalepred.predictor.train import MIN_ORIGINS
 
 
 def main() -> None:

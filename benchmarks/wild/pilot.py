@@ -25,12 +25,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.snapshot import Rows, load, mean_and_interval
-from scalepred.config import GRID, RECIPES, Recipe
-from scalepred.evaluate import fixed_held_out, honest_of_repeats
-from scalepred.predictor import RUN_NOISE
+from scalepred.predictor.evaluate import fixed_held_out, honest_of_repeats
+from scalepred.predictor.harvested import TrainingTable
+from scalepred.predictor.model import RUN_NOISE
+from scalepred.predictor.targets import best_fixed_scale
+from scalepred.recipe import GRID, RECIPES, Recipe
 from scalepred.records import DIVERGED
-from scalepred.table import TrainingTable
-from scalepred.targets import best_fixed_scale
 
 VARIANTS = {
     "graduated": Recipe(),

@@ -8,7 +8,7 @@ import typer
 from scalepred.cli import options
 
 if TYPE_CHECKING:
-    from scalepred.modelfolder import Classified
+    from scalepred.job.classify import Classified
 
 
 def classify(
@@ -24,18 +24,19 @@ def classify(
 
     import torch
 
-    from scalepred import modelfolder
     from scalepred.cli import output as out
     from scalepred.cli import render
-    from scalepred.devices import pick_device
     from scalepred.errors import DataError
+    from scalepred.job import classify as classifying
+    from scalepred.job.folder import load_model
+    from scalepred.training.devices import pick_device
 
-    loaded = modelfolder.load_model(model)
-    files, skipped = modelfolder.find_pictures(pictures)
+    loaded = load_model(model)
+    files, skipped = classifying.find_pictures(pictures)
     for each in skipped:
         out.note(f"skipped: {each.path}: {each.reason}")
     where = pick_device(device)
-    results = modelfolder.classify(loaded, files, device=where, dtype=torch.float32, max_megapixels=max_megapixels)
+    results = classifying.classify(loaded, files, device=where, dtype=torch.float32, max_megapixels=max_megapixels)
     if json:
         out.print_json(
             {

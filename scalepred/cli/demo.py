@@ -15,7 +15,7 @@ def demo(
 ) -> None:
     """Write 600 handwritten digits of scikit-learn as PNG folders, and finetune on them with --auto."""
     from scalepred.cli import output as out
-    from scalepred.digits import write_digits
+    from scalepred.data.digits import write_digits
 
     written = write_digits(folder / "digits")
     out.notes().print(f"wrote {len(written)} pictures of ten classes to {folder / 'digits'}")

@@ -55,8 +55,8 @@ def finetune(
 
     from scalepred.cli import output as out
     from scalepred.cli import render
-    from scalepred.config import at_size, check_scale
-    from scalepred.modelfolder import check_free
+    from scalepred.job.folder import check_free
+    from scalepred.recipe import at_size, check_scale
 
     began = time.perf_counter()
     folder = options.check_outside(output or default_output(data), data)
@@ -64,10 +64,13 @@ def finetune(
     recipe_name, settings = options.first_recipe(recipe, source, image_px)
     if scale is not None:
         check_scale(scale)  # before the imports that take seconds
-    from scalepred.auto import finetune_once, given, keep_job, pick_predictor, predict, usual_recipe
-    from scalepred.devices import keep_freed_memory, pick_device, pick_dtype
-    from scalepred.sources import check_takes, load_source
-    from scalepred.tasks import read_task
+    from scalepred.data.task import read_task
+    from scalepred.job.choose import given, pick_predictor, predict, usual_recipe
+    from scalepred.job.finetune import finetune_once
+    from scalepred.job.keep import keep_job
+    from scalepred.networks.architecture import check_takes
+    from scalepred.networks.source import load_source
+    from scalepred.training.devices import keep_freed_memory, pick_device, pick_dtype
 
     notes = out.notes()
     predictors = options.load_predictors(predictor) if scale is None else {}
@@ -128,7 +131,7 @@ def default_output(data: str) -> Path:
 
     Where that is the data's folder or lies in it, it is beside the data instead.
     """
-    from scalepred.torchvision_sets import PREFIX
+    from scalepred.data.torchvision_sets import PREFIX
 
     folder = options.data_folder(data)
     if folder is None or data.startswith(PREFIX):

@@ -14,10 +14,10 @@ from scalepred.errors import DataError, UsageError, join_problems
 ENGINES = ("local", "ray")
 
 if TYPE_CHECKING:
-    from scalepred.calls import WorkerSettings
-    from scalepred.config import Recipe
-    from scalepred.harvest import Harvest, Plan
-    from scalepred.ray_engine import RayEngine
+    from scalepred.harvest.calls import WorkerSettings
+    from scalepred.harvest.harvest import Harvest, Plan
+    from scalepred.harvest.ray_engine import RayEngine
+    from scalepred.recipe import Recipe
 
 
 def harvest(
@@ -88,12 +88,12 @@ def harvest(
     if engine == "local" and (address is not None or gpus_per_worker is not None):
         raise UsageError("--address and --gpus-per-worker belong to --engine ray.")
     path = options.warehouse_path(warehouse)
-    from scalepred.calls import WorkerSettings
     from scalepred.cli import render
-    from scalepred.config import is_source_folder
-    from scalepred.engines import LocalEngine
-    from scalepred.harvest import Harvest, Wanted
-    from scalepred.tasks import find_tasks
+    from scalepred.data.layouts import find_tasks
+    from scalepred.harvest.calls import WorkerSettings
+    from scalepred.harvest.harvest import Harvest, Wanted
+    from scalepred.harvest.local_engine import LocalEngine
+    from scalepred.networks.names import is_source_folder
 
     # workers may run in another folder than this process
     names = [str(Path(name).resolve()) if is_source_folder(name) else name for name in source or ["efficientnet_lite0"]]
@@ -136,7 +136,7 @@ def harvest(
 
 
 def _default_recipe(sources: list[str]) -> list[str]:
-    from scalepred.config import default_recipe
+    from scalepred.networks.names import default_recipe
 
     defaults = sorted({default_recipe(source) for source in sources})
     if len(defaults) > 1:
@@ -156,7 +156,7 @@ def _by_stem(names: list[str]) -> dict[str, str]:
 
 def _recipes(names: list[str], image_px: int | None) -> "dict[str, Recipe]":
     """Return recipes at the size that is asked for, by what the warehouse calls them then."""
-    from scalepred.config import at_size, load_recipe
+    from scalepred.recipe import at_size, load_recipe
 
     sized: dict[str, tuple[str, Recipe]] = {}
     for stem, name in _by_stem(names).items():
@@ -174,7 +174,7 @@ def _ray(
     settings: "WorkerSettings", *, address: str | None, n_workers: int | None, gpus_per_worker: float | None
 ) -> "RayEngine":
     from scalepred.cli import output as out
-    from scalepred.ray_engine import RayEngine
+    from scalepred.harvest.ray_engine import RayEngine
 
     engine = RayEngine(settings, address=address, n_workers=n_workers, gpus_per_worker=gpus_per_worker)
     if engine.warning:

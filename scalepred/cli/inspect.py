@@ -17,9 +17,9 @@ def inspect(
 
     Ends with exit code 3 where the data can't be finetuned on.
     """
-    from scalepred import tasks
     from scalepred.cli import output as out
     from scalepred.cli import render
+    from scalepred.data import task as tasks
     from scalepred.errors import DataError
 
     found = render.read(tasks.inspect, data, split_seed=split_seed, max_megapixels=max_megapixels)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from scalepred.config import Recipe
-    from scalepred.predictor import Predictor
+    from scalepred.predictor.train import Predictor
+    from scalepred.recipe import Recipe
 
 Data = Annotated[
     str,
@@ -99,8 +99,8 @@ def load_predictors(given: Path | None) -> "dict[Path, Predictor]":
     Raises:
         VersionError: if one can't be read.
     """
-    from scalepred.auto import shipped_predictor
-    from scalepred.predictor import load
+    from scalepred.job.choose import shipped_predictor
+    from scalepred.predictor.artifact import load
 
     usual = [path for path in (own_predictor(), shipped_predictor()) if path.is_dir()] or [shipped_predictor()]
     return {path: load(path) for path in ([given] if given else usual)}
@@ -115,7 +115,8 @@ def which_predictor(asked: Path, predictors: "Mapping[Path, Predictor]") -> str:
 
 def first_recipe(given: str | None, source: str, image_px: int | None) -> "tuple[str, Recipe]":
     """Return the recipe that is given, or the default of a source, at a given size, and its name."""
-    from scalepred.config import at_size, default_recipe, load_recipe
+    from scalepred.networks.names import default_recipe
+    from scalepred.recipe import at_size, load_recipe
 
     name = given or default_recipe(source)
     return at_size(Path(name).stem, load_recipe(name), image_px)
@@ -136,8 +137,8 @@ def check_outside(output: Path, data: str) -> Path:
     Raises:
         UsageError: if it lies in DATA, a folder without a manifest, where it would be taken for pictures of a class.
     """
+    from scalepred.data.listing import MANIFEST
     from scalepred.errors import UsageError
-    from scalepred.tasks import MANIFEST
 
     folder = data_folder(data)
     if folder and output.resolve().is_relative_to(folder) and not (folder / MANIFEST).is_file():
@@ -167,7 +168,7 @@ def check_device(value: str) -> str:
 
 def check_dtype(value: str) -> str:
     """Return the value if it is allowed."""
-    from scalepred.calls import DTYPES
+    from scalepred.harvest.calls import DTYPES
 
     return _one_of("--dtype", value, DTYPES)
 

@@ -19,20 +19,21 @@ def predict(
     """Predict the scale for DATA, and say why, without training."""
     options.check_on_bad_image(on_bad_image)
     options.check_device(device)
-    from scalepred import auto
     from scalepred.cli import output as out
     from scalepred.cli import render
-    from scalepred.config import at_size
-    from scalepred.devices import pick_device, pick_dtype
-    from scalepred.sources import check_takes, load_source
-    from scalepred.tasks import read_task
+    from scalepred.data.task import read_task
+    from scalepred.job import choose
+    from scalepred.networks.architecture import check_takes
+    from scalepred.networks.source import load_source
+    from scalepred.recipe import at_size
+    from scalepred.training.devices import pick_device, pick_dtype
 
     recipe_name, settings = options.first_recipe(recipe, source, image_px)
     predictors = options.load_predictors(predictor)
     network = load_source(source, weights=weights)
-    asked = auto.pick_predictor(predictors, network)
+    asked = choose.pick_predictor(predictors, network)
     if recipe is None:
-        recipe_name, settings = at_size(*auto.usual_recipe(predictors[asked], network, source), image_px)
+        recipe_name, settings = at_size(*choose.usual_recipe(predictors[asked], network, source), image_px)
     check_takes(network.architecture, image_px=settings.image_px)
     task = render.read(
         read_task,
@@ -44,7 +45,7 @@ def predict(
     )
     where = pick_device(device)
     dtype = pick_dtype(network, settings, where)
-    predicted = auto.predict(task, network, predictors[asked], recipe=settings, device=where, dtype=dtype)
+    predicted = choose.predict(task, network, predictors[asked], recipe=settings, device=where, dtype=dtype)
     out.note(options.which_predictor(asked, predictors))
     if json:
         out.print_json(predicted.to_json())

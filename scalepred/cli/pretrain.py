@@ -35,11 +35,12 @@ def pretrain(
     options.check_outside(folder, data)
     from scalepred.cli import output as out
     from scalepred.cli import render
-    from scalepred.devices import keep_freed_memory, pick_device, pick_dtype
-    from scalepred.pretrain import pretrain as train
-    from scalepred.pretrain import recipe_from_scratch, save_source
-    from scalepred.sources import build, check_takes, source_of
-    from scalepred.tasks import read_task
+    from scalepred.data.task import read_task
+    from scalepred.networks.architecture import build, check_takes
+    from scalepred.networks.source import source_of
+    from scalepred.training.devices import keep_freed_memory, pick_device, pick_dtype
+    from scalepred.training.pretrain import pretrain as train
+    from scalepred.training.pretrain import recipe_from_scratch, save_source
 
     recipe = recipe_from_scratch(epochs=epochs, batch_size=batch_size, image_px=image_px, augmentation=augmentation)
     architecture = build(f"resnet27/{width}")

@@ -14,15 +14,17 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
     from rich.table import Table
 
-    from scalepred.auto import Job, Prediction
-    from scalepred.config import Recipe
-    from scalepred.evaluate import Evaluation
-    from scalepred.harvest import Plan
-    from scalepred.harvest import Progress as HarvestProgress
-    from scalepred.modelfolder import Classified
-    from scalepred.predictor import Choice, Predictor
+    from scalepred.data.task import Inspection
+    from scalepred.harvest.harvest import Plan
+    from scalepred.harvest.harvest import Progress as HarvestProgress
+    from scalepred.job.choose import Prediction
+    from scalepred.job.classify import Classified
+    from scalepred.job.finetune import Job
+    from scalepred.predictor.choice import Choice
+    from scalepred.predictor.scores import Evaluation
+    from scalepred.predictor.train import Predictor
+    from scalepred.recipe import Recipe
     from scalepred.records import RunRecord
-    from scalepred.tasks import Inspection
 
 SHOWN = 8
 SECONDS_BETWEEN_LINES = 60.0
@@ -147,8 +149,8 @@ def show_curve(console: "Console", predicted: "Prediction") -> None:
 
 def show_rates(console: "Console", recipe: "Recipe", scale: float, recipe_name: str) -> None:
     """Show each stage's learning rate before the schedule, and the recipe's name."""
-    from scalepred.config import STAGES
-    from scalepred.schedule import stage_rates
+    from scalepred.recipe import STAGES
+    from scalepred.training.rates import stage_rates
 
     rates = zip(STAGES, stage_rates(recipe, scale), strict=True)
     shown = ", ".join(f"{stage} {rate:g}" for stage, rate in rates)
@@ -299,8 +301,8 @@ def show_evaluation(console: "Console", predictor: "Predictor", evaluation: "Eva
     """Show how the predictor does on held-out origins, or why nothing is predicted."""
     from dataclasses import asdict
 
-    from scalepred.card import HEADINGS, NONE_PREDICTED, OVERVIEW, cells, names, overview_cells
-    from scalepred.predictor import MIN_ORIGINS
+    from scalepred.predictor.card import HEADINGS, NONE_PREDICTED, OVERVIEW, cells, names, overview_cells
+    from scalepred.predictor.train import MIN_ORIGINS
 
     if evaluation is None:
         n = len(predictor.facts["origins"])

@@ -22,9 +22,11 @@ def sources(
     """Show the five stages and the head of the network NAME: parameters, and rate at scale 1."""
     from scalepred.cli import output as out
     from scalepred.cli import render
-    from scalepred.config import STAGES, default_recipe, is_source_folder, load_recipe
-    from scalepred.schedule import stage_rates
-    from scalepred.sources import build, load_source
+    from scalepred.networks.architecture import build
+    from scalepred.networks.names import default_recipe, is_source_folder
+    from scalepred.networks.source import load_source
+    from scalepred.recipe import STAGES, load_recipe
+    from scalepred.training.rates import stage_rates
 
     rates = stage_rates(load_recipe(recipe or default_recipe(name)), 1.0)
     architecture = load_source(name).architecture if is_source_folder(name) else build(name)

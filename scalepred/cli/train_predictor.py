@@ -27,14 +27,14 @@ def train_predictor(
     """
     path = options.warehouse_path(warehouse)
     folder = output or options.own_predictor()
-    from scalepred import table
-    from scalepred.card import facts, write_card
     from scalepred.cli import output as out
     from scalepred.cli import render
     from scalepred.errors import DataError, UsageError
-    from scalepred.evaluate import train_and_evaluate
-    from scalepred.predictor import check_free, save
-    from scalepred.warehouse import open_warehouse
+    from scalepred.predictor import harvested as table
+    from scalepred.predictor.artifact import check_free, save
+    from scalepred.predictor.card import facts, write_card
+    from scalepred.predictor.evaluate import train_and_evaluate
+    from scalepred.store.warehouse import open_warehouse
 
     check_free(folder)
     with open_warehouse(path, read_only=True, lock_timeout_seconds=lock_timeout) as store:

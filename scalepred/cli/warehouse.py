@@ -8,7 +8,7 @@ import typer
 from scalepred.cli import options
 
 if TYPE_CHECKING:
-    from scalepred.warehouse import Status
+    from scalepred.store.warehouse import Status
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 SHOWN_ROWS = 1_000
@@ -25,7 +25,7 @@ def status(
     import dataclasses
 
     from scalepred.cli import output as out
-    from scalepred.warehouse import open_warehouse
+    from scalepred.store.warehouse import open_warehouse
 
     with open_warehouse(options.warehouse_path(warehouse), read_only=True, lock_timeout_seconds=lock_timeout) as store:
         found = store.status()
@@ -43,7 +43,7 @@ def verify(
 ) -> None:
     """Check every row: ids, accuracies against their bits, orphans. Ends with exit code 3 if something is wrong."""
     from scalepred.cli import output as out
-    from scalepred.warehouse import open_warehouse
+    from scalepred.store.warehouse import open_warehouse
 
     path = options.warehouse_path(warehouse)
     with open_warehouse(path, read_only=True, lock_timeout_seconds=lock_timeout) as store:
@@ -66,7 +66,7 @@ def export(
     json: options.Json = False,
 ) -> None:
     """Write a snapshot: one Parquet file for each table."""
-    from scalepred.warehouse import open_warehouse
+    from scalepred.store.warehouse import open_warehouse
 
     with open_warehouse(options.warehouse_path(warehouse), read_only=True, lock_timeout_seconds=lock_timeout) as store:
         counts = store.export_parquet(folder)
@@ -81,7 +81,7 @@ def import_(
     json: options.Json = False,
 ) -> None:
     """Add a snapshot's rows; rows that are there already stay as they are."""
-    from scalepred.warehouse import open_warehouse
+    from scalepred.store.warehouse import open_warehouse
 
     with open_warehouse(options.warehouse_path(warehouse), lock_timeout_seconds=lock_timeout) as store:
         counts = store.import_parquet(folder)
@@ -100,8 +100,8 @@ def rebuild(
 ) -> None:
     """Make the warehouse again from its journal, and from snapshots; the old file is kept under another name."""
     from scalepred.cli import output as out
-    from scalepred.journal import journal_of
-    from scalepred.keeping import Keeper
+    from scalepred.store.journal import journal_of
+    from scalepred.store.keeping import Keeper
 
     path = options.warehouse_path(warehouse)
     journal = journal_of(path)
@@ -124,9 +124,9 @@ def query(
     json: options.Json = False,
 ) -> None:
     """Run SQL that can read the warehouse and touch nothing else."""
-    from scalepred import warehouse as store
     from scalepred.cli import output as out
     from scalepred.errors import UsageError
+    from scalepred.store import query as store
 
     if csv and json:
         raise UsageError("Give --json or --csv, not both.")

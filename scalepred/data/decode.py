@@ -1,0 +1,226 @@
+"""Decodes an image file, whatever it is, to one kind of array."""
+
+import errno
+import stat
+import threading
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from scalepred.data.scan import readable
+from scalepred.errors import DataError
+
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+
+MAX_MEGAPIXELS = 64.0
+
+ANIMATED = "animated or of several pages, so the first is used"
+
+NO_EXIF = "its EXIF data can't be read, so it is not turned"
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+_OF_THE_FILE = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM),
+    errno.EINVAL,  # Pillow seeks to where a damaged file says
+}
+"""Errors of the system that say something of a file, and are the same tomorrow; Pillow's own have no number."""
+
+_ROWS = 512
+
+Item = Path | Callable[[], Image.Image]
+"""A picture file, or what opens a picture that a library holds."""
+
+
+class BadPictureError(DataError):
+    """A file that can't be used as a picture; the message is the reason alone, the caller knows the path."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A picture as (h, w, 3) uint8, upright and on white, and what a user should know of how it got there."""
+
+    rgb: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def decode(item: Item, *, max_megapixels: float = MAX_MEGAPIXELS) -> Decoded:
+    """Decode a picture fully, going by its content and not by its name.
+
+    A JPEG over the limit is decoded at a half or a quarter of its size; everything else over it is refused before a
+    pixel is decoded.
+
+    Raises:
+        BadPictureError: if it is empty, of another format, damaged, truncated, or over the limit.
+        DataError: if the system can't read it now, which says nothing of the picture; names it.
+        MemoryError: if there is no memory to decode it.
+    """
+    try:
+        with _pillow_held_back:
+            if callable(item):
+                return _decoded(item(), max_megapixels)
+            with _opened(item) as file, Image.open(file, formats=IMAGE_FORMATS) as image:
+                return _decoded(image, max_megapixels)
+    except (DataError, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise BadPictureError(f"not a picture of {', '.join(IMAGE_FORMATS)}") from error
+    except Exception as error:  # Pillow raises a dozen kinds on damaged files, and all mean the same
+        if "out of memory" in str(error):
+            raise MemoryError(str(error)) from error
+        raise (_passing(item, error) or BadPictureError(f"damaged: {_first_line(error)}")) from error
+
+
+def _passing(item: Item, error: Exception) -> DataError | None:
+    """Return the error for what the system can't do now, such as a disk or network that fails; None for others."""
+    if not isinstance(error, OSError) or error.errno is None or error.errno in _OF_THE_FILE:
+        return None
+    name = readable(item) if isinstance(item, Path) else "A picture"
+    return DataError(f"{name} can't be read now: {error.strerror}. Whether it is good is not known: try again later.")
+
+
+def is_picture(path: Path) -> bool:
+    """Say whether a file begins like a picture; its pixels may be damaged all the same."""
+    try:
+        with _pillow_held_back, _opened(path) as file, Image.open(file, formats=IMAGE_FORMATS):
+            return True
+    except Exception:  # as in decode
+        return False
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a file; refuse what it would block to open, what holds nothing, and what can't be opened."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise BadPictureError("not a regular file")
+        if status.st_size == 0:
+            raise BadPictureError("empty file")
+        return path.open("rb")
+    except OSError as error:
+        raise (_passing(path, error) or BadPictureError(f"can't be read: {error.strerror or error}")) from error
+
+
+def _decoded(image: Image.Image, max_megapixels: float) -> Decoded:
+    notes = []
+    size, megapixels = image.size, _megapixels(image)
+    is_jpeg = image.format in ("JPEG", "MPO")  # the second is a JPEG with previews behind it, as some phones write
+    if megapixels > max_megapixels and is_jpeg:
+        _shrink(image, max_megapixels)
+        notes.append(f"decoded at {image.size[0]} x {image.size[1]} instead of {size[0]} x {size[1]} px")
+    if _megapixels(image) > max_megapixels:
+        raise BadPictureError(f"{megapixels:.1f} megapixels, over the limit of {max_megapixels:g}")
+    if megapixels == 0:
+        raise BadPictureError("no pixels")
+    if not is_jpeg and getattr(image, "is_animated", False):
+        notes.append(ANIMATED)
+    image.load()
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # the pixels are good whatever is wrong with the EXIF data
+        turn = None
+        notes.append(NO_EXIF)
+    return Decoded(_on_white(image if turn is None else image.transpose(turn)), tuple(notes))
+
+
+def _shrink(image: Image.Image, max_megapixels: float) -> None:
+    """Have a JPEG decoded at a half, else a quarter of its size, where that is within the limit."""
+    width, height = image.size
+    for factor in (2, 4):
+        if -(-width // factor) * -(-height // factor) <= max_megapixels * 1e6:
+            image.draft(None, (width // factor, height // factor))
+            return
+
+
+def _on_white(image: Image.Image) -> np.ndarray:
+    clear = image.info.get("transparency")
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        values = np.asarray(image)
+        grey = _eight_bits(values, image.mode)
+        if isinstance(clear, int):
+            grey[values == clear] = 255
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if clear is None and image.mode not in ("RGBA", "LA", "PA"):
+        return np.asarray(image.convert("RGB"))
+    width, height = image.size
+    rgb = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _ROWS):  # in strips, because a whole large picture would be held five times over
+        box = (0, top, width, min(top + _ROWS, height))
+        layer = image.crop(box).convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        rgb[box[1] : box[3]] = np.asarray(Image.alpha_composite(white, layer).convert("RGB"))
+    return rgb
+
+
+def _eight_bits(values: np.ndarray, mode: str) -> np.ndarray:
+    """Scale grey values to 0..255 by their depth: 8, 16 or 32 bits, the least that holds them; floats of 0..1 or more.
+
+    A 16-bit picture is always scaled by 16 bits, and a float picture whose values pass 255 by its highest.
+    """
+    values = values.astype(np.float32)
+    top = float(values.max(initial=0.0))
+    if mode == "F":
+        if not np.isfinite(values).all():
+            raise BadPictureError("holds values that are not finite")
+        factor = 255.0 if top <= 1 else 1.0 if top <= 255 else 255 / top
+    elif mode == "I" and (top <= 255 or top > 65_535):
+        factor = 1.0 if top <= 255 else 255 / (2**31 - 1)
+    else:
+        factor = 1 / 257
+    values *= factor
+    eight: np.ndarray = np.clip(np.rint(values, out=values), 0, 255).astype(np.uint8)
+    return eight
+
+
+def _megapixels(image: Image.Image) -> float:
+    return image.size[0] * image.size[1] / 1e6
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+class _HeldBack:
+    """While any thread is inside, Pillow's own limit is lifted and nobody is warned.
+
+    Our limit is checked instead, from the header, and what Pillow says of damaged metadata is none of the user's
+    business. Both are settings of the whole process, so the first thread in sets them and the last one out restores.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._limit: int | None = None
+        self._warnings = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+                self._warnings = warnings.catch_warnings()
+                self._warnings.__enter__()
+                warnings.simplefilter("ignore")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._warnings.__exit__(None, None, None)
+                Image.MAX_IMAGE_PIXELS = self._limit
+
+
+_pillow_held_back = _HeldBack()

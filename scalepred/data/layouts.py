@@ -1,0 +1,117 @@
+"""Finds which layout the data has: a manifest, class folders, splits, or a torchvision data set."""
+
+import json
+import stat
+from pathlib import Path
+
+from scalepred.data.decode import is_picture
+from scalepred.data.folders import from_folders, split_folders
+from scalepred.data.listing import ABOUT, MANIFEST, Entry, Listing
+from scalepred.data.manifests import from_manifest
+from scalepred.data.scan import children, folders_in, is_file, readable, walk
+from scalepred.data.torchvision_sets import PREFIX, read_torchvision
+from scalepred.errors import DataError
+
+
+def list_pictures(data: str | Path) -> Listing:
+    """Find which layout the data has and list its pictures, without decoding any.
+
+    Raises:
+        DataError: if there is nothing there, or no layout fits, with what was seen and what is expected.
+    """
+    if str(data).startswith(PREFIX):
+        name, pictures = read_torchvision(str(data))
+        entries = [Entry(*picture) for picture in pictures]
+        return Listing(name=name, origin=name, layout=f"torchvision data set {name}", entries=entries)
+    path = _existing(data)
+    if path.is_file():
+        own = readable(path.stem)
+        name, origin = _about(path.parent) if path.name == MANIFEST else (own, own)
+        return from_manifest(path, name=name, origin=origin)
+    name, origin = _about(path)
+    if is_file(path / MANIFEST):
+        return from_manifest(path / MANIFEST, name=name, origin=origin)
+    return from_folders(path, name, origin)
+
+
+def find_tasks(data: str | Path) -> list[str]:
+    """Return the tasks that a path stands for, without decoding: itself, or the sub-folders that are tasks.
+
+    A folder is a task if it holds ``manifest.csv``, ``task.json``, folders named after splits, or class folders that
+    directly hold pictures. Otherwise its sub-folders that are tasks count; and if there are none, it is a task itself
+    where there are files below it, to be told what is wrong with them. So classes whose pictures all lie deeper need a
+    manifest, ``task.json`` or splits.
+
+    Raises:
+        DataError: if there is nothing, or neither it nor a sub-folder is a task.
+    """
+    if str(data).startswith(PREFIX):
+        return [str(data)]
+    path = _existing(data)
+    if path.is_file() or _is_task(path):
+        return [str(data)]
+    folders = folders_in(path)
+    below = [str(folder) for folder in folders if _is_task(folder)]
+    if below:
+        return below
+    if any(walk(folder)[0] for folder in folders):
+        return [str(data)]
+    raise DataError(
+        f"{path} is neither a task nor a folder of tasks. A task is a folder of class folders with pictures in "
+        f"them, perhaps under train, val and test, or a folder that holds {MANIFEST}."
+    )
+
+
+def _existing(data: str | Path) -> Path:
+    """Return the path of a file or folder that is there."""
+    expected = "give a folder of class folders or a CSV manifest"
+    path = Path(data)
+    if data == "":
+        raise DataError(f"The path of the data is empty: {expected}.")
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(f"There is nothing at {path}: {expected}.") from error
+    except (OSError, ValueError) as error:  # the second is a NUL byte
+        raise DataError(f"{readable(path)!r} can't be read: {getattr(error, 'strerror', None) or error}.") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise DataError(f"{path} is neither a file nor a folder: {expected}.")
+    return path
+
+
+def _is_task(path: Path) -> bool:
+    if _is_marked(path):
+        return True
+    below = folders_in(path)
+    return bool(split_folders(below)) or any(_holds_picture(folder) and not _is_marked(folder) for folder in below)
+
+
+def _is_marked(path: Path) -> bool:
+    return is_file(path / MANIFEST) or is_file(path / ABOUT)
+
+
+def _holds_picture(folder: Path) -> bool:
+    try:
+        return any(map(is_picture, children(folder)))
+    except OSError:
+        return False
+
+
+def _about(path: Path) -> tuple[str, str]:
+    """Return a task folder's name and origin: its own name, or what its ``task.json`` says."""
+    own = readable(path.resolve().name or "task")
+    if not is_file(path / ABOUT):
+        return own, own
+    try:
+        about = json.loads((path / ABOUT).read_text(encoding="utf-8-sig"))
+        name = about.get("name", own)
+        origin = about.get("origin", name)
+        unknown = sorted(set(about) - {"name", "origin"})
+    except (ValueError, AttributeError, OSError, RecursionError) as error:
+        raise DataError(f'{path / ABOUT} is not of the form {{"name": …, "origin": …}}: {error}.') from error
+    if unknown:
+        keys = ", ".join(map(repr, unknown))
+        raise DataError(f"{path / ABOUT} has unknown keys: {keys}. Known: 'name', 'origin'.")
+    if not all(isinstance(text, str) and text.strip() and "\0" not in text for text in (name, origin)):
+        raise DataError(f"{path / ABOUT}: name and origin must be text.")
+    return readable(name), readable(origin)

@@ -1,0 +1,33 @@
+"""What a layout lists before anything is decoded."""
+
+from dataclasses import dataclass, field
+
+from scalepred.data.decode import Item
+from scalepred.data.scan import SetAside
+
+MANIFEST = "manifest.csv"
+
+ABOUT = "task.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A picture that the data names: its path in words, its file, label, and the user's split and group, if given."""
+
+    path: str
+    item: Item
+    label: str
+    split: str | None = None
+    group: str | None = None
+
+
+@dataclass(kw_only=True)
+class Listing:
+    """What a layout holds before anything is decoded."""
+
+    name: str
+    origin: str
+    layout: str
+    entries: list[Entry] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    set_aside: list[SetAside] = field(default_factory=list)

@@ -1,0 +1,138 @@
+"""Decodes many images once and keeps what is small of each: square, thumbnail, hash and size."""
+
+import hashlib
+import math
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from PIL import Image
+
+from scalepred.data.decode import MAX_MEGAPIXELS, BadPictureError, Item, decode
+
+IN_MEMORY_BYTES = 1 << 30
+"""Decoded pictures of a task beyond this lie in a file that is mapped into memory."""
+
+THUMBNAIL_PX = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """The decoded pictures among the files that were asked for.
+
+    Attributes:
+        kept: (n,) positions of the good ones among the files.
+        images: (n, 3, px, px) uint8.
+        hashes: n content hashes of the pictures in their full size.
+        thumbnails: (n, 12, 12, 3) uint8.
+        sizes_px: (n, 2) int64, width and height before resizing.
+        bad: (position, reason) of the others.
+        notes: (position, note).
+    """
+
+    kept: np.ndarray
+    images: np.ndarray
+    hashes: tuple[str, ...]
+    thumbnails: np.ndarray
+    sizes_px: np.ndarray
+    bad: tuple[tuple[int, str], ...]
+    notes: tuple[tuple[int, str], ...]
+
+
+def resize(rgb: np.ndarray, px: int) -> np.ndarray:
+    """Return (3, px, px) uint8: the whole (h, w, 3) picture squeezed into a square, nothing cropped.
+
+    Source: Kolesnikov et al. 2020 (Big Transfer), section 3.3, which resizes to a square and gives up the aspect ratio.
+    """
+    square = Image.fromarray(rgb).resize((px, px), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+
+
+def content_hash(rgb: np.ndarray) -> str:
+    """Return 32 hex digits over size and pixels of a decoded (h, w, 3) picture."""
+    digest = hashlib.blake2b(f"{rgb.shape}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(rgb).data)
+    return digest.hexdigest()
+
+
+def thumbnail(rgb: np.ndarray) -> np.ndarray:
+    """Return (12, 12, 3) uint8, by which near duplicates are found."""
+    small = Image.fromarray(rgb).resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BILINEAR)
+    return np.asarray(small)
+
+
+@dataclass(frozen=True)
+class _Small:
+    """What is kept of one picture beside its square."""
+
+    thumbnail: np.ndarray
+    hash: str
+    size_px: tuple[int, int]
+    notes: tuple[str, ...]
+
+
+def _small(item: Item, image_px: int, max_megapixels: float) -> tuple[np.ndarray, _Small] | str:
+    """Decode a picture and return its square and the rest that is kept of it, or why it can't be used."""
+    try:
+        decoded = decode(item, max_megapixels=max_megapixels)
+    except BadPictureError as error:
+        return str(error)
+    rgb = decoded.rgb
+    size_px = (rgb.shape[1], rgb.shape[0])
+    return resize(rgb, image_px), _Small(thumbnail(rgb), content_hash(rgb), size_px, decoded.notes)
+
+
+def load_pictures(
+    items: Sequence[Item],
+    *,
+    image_px: int,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    max_bytes: int = IN_MEMORY_BYTES,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Loaded:
+    """Decode every picture once, in a few threads, and keep only what is small: square, thumbnail, hash and size.
+
+    Args:
+        items: files, or what opens the pictures that a library holds.
+        image_px: side of the squares.
+        max_megapixels: limit for a picture, from its header.
+        max_bytes: squares that take more lie in a file that is mapped into memory.
+        on_progress: called with pictures done and pictures in all.
+    """
+    images = room_for((len(items), 3, image_px, image_px), max_bytes=max_bytes)
+    good: list[tuple[int, _Small]] = []
+    bad: list[tuple[int, str]] = []
+    pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
+    try:
+        outcomes = pool.map(partial(_small, image_px=image_px, max_megapixels=max_megapixels), items)
+        for position, outcome in enumerate(outcomes):
+            if isinstance(outcome, str):
+                bad.append((position, outcome))
+            else:
+                images[len(good)], small = outcome  # at once, so that the squares are never held twice
+                good.append((position, small))
+            if on_progress:
+                on_progress(position + 1, len(items))
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interrupt needn't wait for the rest
+    return Loaded(
+        kept=np.array([position for position, _ in good], dtype=np.int64),
+        images=images[: len(good)],
+        hashes=tuple(each.hash for _, each in good),
+        thumbnails=np.array([each.thumbnail for _, each in good], np.uint8).reshape(-1, THUMBNAIL_PX, THUMBNAIL_PX, 3),
+        sizes_px=np.array([each.size_px for _, each in good], dtype=np.int64).reshape(-1, 2),
+        bad=tuple(bad),
+        notes=tuple((position, note) for position, each in good for note in each.notes),
+    )
+
+
+def room_for(shape: tuple[int, ...], *, max_bytes: int) -> np.ndarray:
+    """Return an array of uint8: in memory up to ``max_bytes``, else in a file without a name, mapped into memory."""
+    if math.prod(shape) <= max_bytes:
+        return np.empty(shape, np.uint8)
+    with tempfile.TemporaryFile(prefix="scalepred-") as file:
+        return np.memmap(file, np.uint8, "w+", shape=shape)

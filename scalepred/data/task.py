@@ -1,0 +1,233 @@
+"""The task: images, labels and fixed splits, and what was read of the data."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scalepred import __version__
+from scalepred.data.checks import (
+    absence_warnings,
+    class_warnings,
+    duplicate_warnings,
+    notes_of_images,
+    problem_of,
+    split_warnings,
+)
+from scalepred.data.decode import MAX_MEGAPIXELS
+from scalepred.data.layouts import list_pictures
+from scalepred.data.load import IN_MEMORY_BYTES, room_for
+from scalepred.data.reading import Reading, bad_images, read_data
+from scalepred.data.scan import SetAside, status_of
+from scalepred.data.splits import SPLITS
+from scalepred.errors import DataError, UsageError, join_problems
+from scalepred.recipe import content_id
+from scalepred.records import TaskRecord
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pictures (n, 3, px, px) uint8, labels (n,) int64, and where each came from."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What was understood of the data, without any training.
+
+    Attributes:
+        layout: how the data is laid out, in words.
+        classes: class -> usable pictures.
+        splits: "train", "val", "test" -> pictures.
+        set_aside: paths that are not used, each with its reason.
+        warnings: what a user should know, in words.
+        n_exact_duplicates, n_near_duplicates: pictures beyond the first of their kind.
+        problem: why the data can't be used, or None.
+    """
+
+    layout: str
+    classes: dict[str, int]
+    splits: dict[str, int]
+    set_aside: list[SetAside]
+    warnings: list[str]
+    n_exact_duplicates: int = 0
+    n_near_duplicates: int = 0
+    problem: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values for ``scalepred inspect --json``."""
+        return {
+            "layout": self.layout,
+            "classes": self.classes,
+            "splits": self.splits,
+            "set_aside": [{"path": each.path, "reason": each.reason} for each in self.set_aside],
+            "warnings": self.warnings,
+            "exact_duplicates": self.n_exact_duplicates,
+            "near_duplicates": self.n_near_duplicates,
+            "problem": self.problem,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One labelled image set with its fixed splits, decoded to squares of ``image_px``."""
+
+    record: TaskRecord
+    classes: tuple[str, ...]
+    train: Split
+    val: Split
+    test: Split
+    image_px: int
+    inspection: Inspection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What is known of a task before its pictures are read.
+
+    Attributes:
+        origin: the collection that it was drawn from.
+        fingerprint: changes whenever its files may have, for one machine and one version of what decodes, and so saves
+            reading them only to learn the task's id again; None for pictures that a library holds.
+    """
+
+    origin: str
+    fingerprint: str | None
+
+
+def read_task(
+    data: str | Path,
+    *,
+    image_px: int = 64,
+    split_seed: int = 0,
+    on_bad_image: str = "skip",
+    max_megapixels: float = MAX_MEGAPIXELS,
+    max_bytes: int = IN_MEMORY_BYTES,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Task:
+    """Read a task: find its pictures, decode each once, keep duplicates together, and split.
+
+    Args:
+        data: a folder of class folders, perhaps under train, val and test; a CSV manifest, or a folder that holds
+            ``manifest.csv``; or ``torchvision:<Dataset>``.
+        image_px: side of the squares that pictures become.
+        split_seed: of the splits that the user has not made.
+        on_bad_image: "skip" sets bad pictures aside, "fail" refuses the data.
+        max_megapixels: what is larger is a bad picture.
+        max_bytes: decoded pictures that take more lie in a file that is mapped into memory.
+        on_progress: called with pictures decoded and pictures in all.
+
+    Raises:
+        DataError: if nothing can be learnt from it, with what is needed.
+        UsageError: if ``on_bad_image`` is anything else.
+    """
+    if on_bad_image not in ("skip", "fail"):
+        raise UsageError(f"on_bad_image is 'skip' or 'fail', not {on_bad_image!r}.")
+    found = read_data(
+        data,
+        image_px=image_px,
+        split_seed=split_seed,
+        max_megapixels=max_megapixels,
+        max_bytes=max_bytes,
+        on_progress=on_progress,
+    )
+    bad = bad_images(found)
+    if on_bad_image == "fail" and bad:
+        raise DataError(
+            join_problems(
+                f"{data} holds bad pictures; remove them, or go on without them by --on-bad-image skip:",
+                [f"{each.path}: {each.reason}" for each in bad],
+            )
+        )
+    inspection = _inspection(found)
+    if inspection.problem:
+        raise DataError(f"{data}: {inspection.problem}")
+    return _as_task(found, inspection, image_px, max_bytes)
+
+
+def survey(data: str | Path, *, split_seed: int = 0) -> Survey:
+    """Look at the files of a task without reading them.
+
+    Raises:
+        DataError: as ``list_pictures``.
+    """
+    listing = list_pictures(data)
+    files: list[list[object]] = []
+    for entry in listing.entries:
+        status = status_of(entry.item) if isinstance(entry.item, Path) else None
+        if status is None:
+            return Survey(origin=listing.origin, fingerprint=None)
+        size = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        files.append([entry.path, entry.label, entry.split, entry.group, *size])
+    versions = [__version__, version("pillow")]
+    found = [versions, str(Path(data).resolve()), listing.name, listing.origin, split_seed, files]
+    return Survey(origin=listing.origin, fingerprint=content_id("scan", found))
+
+
+def inspect(
+    data: str | Path,
+    *,
+    split_seed: int = 0,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Inspection:
+    """Say what is understood of the data; what keeps it from being learnt is in ``problem``.
+
+    Raises:
+        DataError: if there is no such data, or its layout or manifest can't be read.
+    """
+    return _inspection(
+        read_data(data, image_px=16, split_seed=split_seed, max_megapixels=max_megapixels, on_progress=on_progress)
+    )
+
+
+def _inspection(found: Reading) -> Inspection:
+    n_different = len(set(found.loaded.hashes))
+    warnings = [class_warnings, notes_of_images, duplicate_warnings, split_warnings, absence_warnings]
+    return Inspection(
+        layout=found.listing.layout,
+        classes={str(name): int(n) for name, n in sorted(Counter(found.labels).items())},
+        splits={name: int((found.codes == code).sum()) for code, name in enumerate(SPLITS)},
+        set_aside=[*found.listing.set_aside, *bad_images(found)],
+        warnings=[words for kind in warnings for words in kind(found)],
+        n_exact_duplicates=len(found.loaded.hashes) - n_different,
+        n_near_duplicates=n_different - len(set(found.same)),
+        problem=problem_of(found),
+    )
+
+
+def _as_task(found: Reading, inspection: Inspection, image_px: int, max_bytes: int) -> Task:
+    good, loaded, codes = found.good, found.loaded, found.codes
+    classes = tuple(inspection.classes)
+    number = {name: index for index, name in enumerate(classes)}
+    labels = np.array([number[entry.label] for entry in good], dtype=np.int64)
+    order = sorted(range(len(good)), key=lambda i: (loaded.hashes[i], good[i].label, codes[i], good[i].path))
+    splits = {}
+    for code, name in enumerate(SPLITS):
+        rows = np.array([i for i in order if codes[i] == code], dtype=np.int64)
+        images = room_for((len(rows), *loaded.images.shape[1:]), max_bytes=max_bytes * len(rows) // len(good))
+        for position, row in enumerate(rows):  # one by one, for they may lie in a file
+            images[position] = loaded.images[row]
+        splits[name] = Split(images, labels[rows], tuple(good[i].path for i in rows))
+    contents = sorted([loaded.hashes[i], good[i].label, SPLITS[codes[i]]] for i in order)
+    record = TaskRecord(
+        task_id=content_id("task", contents),
+        name=found.listing.name,
+        origin=found.listing.origin,
+        n_classes=len(classes),
+        n_train=len(splits["train"].labels),
+        n_val=len(splits["val"].labels),
+        n_test=len(splits["test"].labels),
+        label_counts=inspection.classes,
+        median_width_px=int(np.median(loaded.sizes_px[:, 0])),
+        median_height_px=int(np.median(loaded.sizes_px[:, 1])),
+        data_hash=content_id("data", sorted([c[0], c[1]] for c in contents)),
+    )
+    return Task(record=record, classes=classes, image_px=image_px, inspection=inspection, **splits)

@@ -1,0 +1,117 @@
+"""Which finetunes a task and source need: the grid, its baseline, and scales beyond an edge that is best."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from scalepred.recipe import GRID, Recipe, baseline_of, content_id
+from scalepred.records import DIVERGED, EXTENSION, GRID_RUN, Outcome
+from scalepred.training.planned import PlannedRun, planned_run
+
+T = TypeVar("T")
+
+MAX_EXTENSIONS = 4
+"""So many scales are tried beyond each edge of the grid, each double or half of the one before."""
+
+
+def in_turns(items: Iterable[T], *, name: Callable[[T], str], group: Callable[[T], Hashable]) -> list[T]:
+    """Order items so that every group has its first before any has its second, and so on.
+
+    A group's items come in the order of a hash of their names: names are often numbered by size, and then what is done
+    at any moment would be the small ones.
+    """
+    seen: Counter[Hashable] = Counter()
+    turns = []
+    hashed = sorted(items, key=lambda item: content_id("turn", name(item)))
+    for item in hashed:
+        turns.append(seen[group(item)])
+        seen[group(item)] += 1
+    return [item for _, item in sorted(zip(turns, hashed, strict=True), key=lambda pair: pair[0])]
+
+
+def wanted_runs(task_id: str, source_id: str, recipes: Sequence[Recipe], *, n_seeds: int) -> list[PlannedRun]:
+    """Return the whole grid of one task and source: for every seed and recipe the eleven scales and the baseline."""
+    runs = [
+        planned_run(task_id, source_id, recipe=member, scale=scale, seed=seed)
+        for seed in range(n_seeds)
+        for recipe in recipes
+        for member, scale in [(baseline_of(recipe), None), *((recipe, scale) for scale in GRID)]
+    ]
+    return list({run.run_id: run for run in runs}.values())  # recipes that differ in multipliers share a baseline
+
+
+def missing_runs(
+    task_id: str,
+    source_id: str,
+    recipes: Sequence[Recipe],
+    *,
+    n_seeds: int,
+    outcomes: Mapping[str, Outcome],
+    given_up: Collection[str] = (),
+    extends: bool = True,
+) -> list[PlannedRun]:
+    """Return what is missing of the grid or, where that is whole, the next runs beyond its edges.
+
+    Args:
+        task_id: of the task.
+        source_id: of the source.
+        recipes: graduated recipes; the baseline belongs to each.
+        n_seeds: seeds 0..n_seeds-1.
+        outcomes: run_id -> what came out, of all runs that are done.
+        given_up: ids of runs that failed, which are not tried again, nor is their grid extended.
+        extends: go beyond the edges of the grid.
+    """
+    wanted = wanted_runs(task_id, source_id, recipes, n_seeds=n_seeds)
+    lacking = [run for run in wanted if run.run_id not in outcomes]
+    if lacking or not extends:
+        return [run for run in lacking if run.run_id not in given_up]
+    beyond = [
+        run for recipe in recipes for run in _extension(task_id, source_id, recipe, n_seeds=n_seeds, outcomes=outcomes)
+    ]
+    return [run for run in beyond if run.run_id not in given_up]
+
+
+def _extension(
+    task_id: str, source_id: str, recipe: Recipe, *, n_seeds: int, outcomes: Mapping[str, Outcome]
+) -> list[PlannedRun]:
+    scores = {s: _score(task_id, source_id, recipe, s, n_seeds=n_seeds, outcomes=outcomes) for s in GRID}
+    while (beyond := next_scale(scores)) is not None:
+        runs = _seeds(task_id, source_id, recipe, beyond, n_seeds=n_seeds)
+        lacking = [run for run in runs if run.run_id not in outcomes]
+        if lacking:
+            return lacking
+        scores[beyond] = _score(task_id, source_id, recipe, beyond, n_seeds=n_seeds, outcomes=outcomes)
+    return []
+
+
+def next_scale(scores: Mapping[float, tuple[float, float]]) -> float | None:
+    """Return the scale to try beyond the grid: the double or half of the best one if that lies at an end, else None.
+
+    Args:
+        scores: scale -> what is compared, higher is better; holds the grid and the scales beyond it so far.
+    """
+    best = max(scores, key=lambda scale: scores[scale])
+    n_above, n_below = sum(scale > GRID[-1] for scale in scores), sum(scale < GRID[0] for scale in scores)
+    if best == max(scores) and n_above < MAX_EXTENSIONS:
+        return 2 * best
+    if best == min(scores) and n_below < MAX_EXTENSIONS:
+        return best / 2
+    return None
+
+
+def _score(
+    task_id: str, source_id: str, recipe: Recipe, scale: float, *, n_seeds: int, outcomes: Mapping[str, Outcome]
+) -> tuple[float, float]:
+    """Return mean validation accuracy and, for ties, minus the mean loss; a diverged run is worse than all others."""
+    found = [outcomes[run.run_id] for run in _seeds(task_id, source_id, recipe, scale, n_seeds=n_seeds)]
+    if any(each.status == DIVERGED for each in found):
+        return (-1.0, 0.0)
+    accuracy = sum(each.val_accuracy or 0.0 for each in found) / len(found)
+    return (round(accuracy, 9), -sum(each.val_loss or 0.0 for each in found) / len(found))
+
+
+def _seeds(task_id: str, source_id: str, recipe: Recipe, scale: float, *, n_seeds: int) -> list[PlannedRun]:
+    role = GRID_RUN if scale in GRID else EXTENSION
+    return [
+        planned_run(task_id, source_id, recipe=recipe, scale=scale, seed=seed, role=role) for seed in range(n_seeds)
+    ]

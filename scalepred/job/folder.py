@@ -1,0 +1,219 @@
+"""The folder that holds a finetuned classifier: written whole, read back without running anyone's code."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import nn
+
+from scalepred.errors import ScalepredError, UsageError, VersionError
+from scalepred.files import filling, sha256
+from scalepred.networks.architecture import Architecture, build
+from scalepred.networks.source import Source
+from scalepred.networks.weights import load_weights, read_weights
+from scalepred.recipe import STAGES, Recipe, content_id
+from scalepred.records import RunRecord
+from scalepred.training.rates import stage_rates
+
+SCHEMA = 1
+
+WEIGHTS, CONFIG, CLASSES = "model.safetensors", "config.json", "classes.json"
+
+FILES = (CLASSES, CONFIG, "metrics.json", "run.json", "README.md", WEIGHTS)
+"""What a model's folder holds, in the order in which a save puts them there."""
+
+_MARKS = (b'"config_id"', b'"architecture"', b'"pixel_range"')
+"""What the config of a model names, even if it is damaged, and that of another program does not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A finetuned classifier, ready to classify."""
+
+    architecture: Architecture
+    classes: tuple[str, ...]
+    image_px: int
+
+
+def check_free(folder: Path, *, overwrite: bool) -> None:
+    """Raise UsageError unless a model can be written there: nothing in the way, and no file that it would replace.
+
+    Args:
+        folder: which need not exist.
+        overwrite: allow a model that is there to be replaced, but not the files of anything else.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UsageError(f"{there} is a file: give a folder with --output.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"{there} can't be written to: give another folder with --output.")
+    taken = [name for name in FILES if os.path.lexists(folder / name)]
+    if taken and not _is_model(folder):
+        raise UsageError(
+            f"{folder} holds no model of scalepred, but has {' and '.join(taken)} already, which a model would "
+            "replace: give another --output."
+        )
+    if taken and not overwrite:
+        raise UsageError(f"{folder} holds a model already: give another --output, or --overwrite to replace it.")
+
+
+def _is_model(folder: Path) -> bool:
+    """Say whether a folder's config is a model's, be it damaged or not."""
+    try:
+        config = (folder / CONFIG).read_bytes() if (folder / CONFIG).is_file() else b""
+    except OSError:
+        return False
+    return all(mark in config for mark in _MARKS)
+
+
+def save_model(
+    folder: Path,
+    network: nn.Module,
+    *,
+    source: Source,
+    recipe: Recipe,
+    classes: Sequence[str],
+    run: RunRecord,
+    job: dict[str, Any],
+) -> None:
+    """Write the model and what is known of it.
+
+    Everything is written beside the folder's files first, so a save that fails leaves them as they were. Then the files
+    take their places, the weights last; stopped in the middle of that, the folder is refused, for ``config.json`` names
+    the hashes of weights and classes.
+
+    Args:
+        folder: made if need be; its other files stay.
+        network: the finetuned network.
+        source: what it started from.
+        recipe: how it was trained.
+        classes: names in the order of the outputs.
+        run: the run's whole record.
+        job: the JSON that ``scalepred finetune`` prints.
+
+    Raises:
+        UsageError: if the folder can't be written.
+    """
+    try:
+        with filling(folder, FILES) as scratch:
+            state = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
+            save_file(state, scratch / WEIGHTS)
+            _write_json(scratch / CLASSES, list(classes))
+            _write_json(scratch / CONFIG, _sealed(_config(source, recipe, run), scratch))
+            _write_json(scratch / "metrics.json", job["metrics"])
+            _write_json(scratch / "run.json", _run_json(run) | {"job": job})
+            (scratch / "README.md").write_text(_card(source, recipe, classes, run, job), encoding="utf-8")
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"The model can't be saved to {folder}: {reason}. Give another folder with --output."
+        ) from error
+
+
+def load_model(folder: Path) -> Model:
+    """Read a saved model.
+
+    Raises:
+        VersionError: if the folder is no model, is damaged, or of another version.
+    """
+    try:
+        config = _read_config(folder)
+        classes = json.loads((folder / CLASSES).read_text(encoding="utf-8"))
+        if not (isinstance(classes, list) and len(classes) >= 2 and all(isinstance(name, str) for name in classes)):
+            raise ValueError(f"{CLASSES} is no list of names.")
+        architecture = build(config["architecture"], n_classes=len(classes))
+        if [list(architecture.mean), list(architecture.std)] != [config["mean"], config["std"]]:
+            raise ValueError(f"{architecture.name} normalises pictures in another way here than where it was trained.")
+        load_weights(architecture.network, read_weights(folder / WEIGHTS), origin=str(folder / WEIGHTS))
+        return Model(architecture=architecture, classes=tuple(classes), image_px=config["image_px"])
+    except VersionError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ScalepredError) as error:
+        reason = f"{CONFIG} has no {error}." if isinstance(error, KeyError) else str(error)
+        raise VersionError(
+            f"{folder} can't be read as a model: {reason} Give a folder that `scalepred finetune` has written."
+        ) from error
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """Return the config once it is known to be whole, and weights and classes to be those that it describes."""
+    missing = [name for name in (CONFIG, CLASSES, WEIGHTS) if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"it has no {' and no '.join(missing)}.")
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    schema = config["schema"]
+    if schema != SCHEMA:
+        raise VersionError(f"The model at {folder} has schema {schema!r:.40}, and this scalepred reads {SCHEMA}.")
+    if config != _sealed(config, folder):
+        raise ValueError(f"{CONFIG}, {CLASSES} and {WEIGHTS} were damaged, changed, or not saved together.")
+    image_px = config["image_px"]
+    if not isinstance(config["architecture"], str) or type(image_px) is not int or not 16 <= image_px <= 1024:
+        raise ValueError(f"{CONFIG} has no sound architecture or image_px.")
+    return dict(config)
+
+
+def _sealed(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the config with the hashes of the folder's weights and classes, and of itself."""
+    bare = {name: value for name, value in config.items() if name not in ("sha256", "config_id")}
+    hashed = bare | {"sha256": {name: sha256(folder / name) for name in (CLASSES, WEIGHTS)}}
+    return hashed | {"config_id": content_id("model", hashed)}
+
+
+def _config(source: Source, recipe: Recipe, run: RunRecord) -> dict[str, Any]:
+    architecture = source.architecture
+    return {
+        "schema": SCHEMA,
+        "architecture": architecture.name,
+        "head": architecture.head,
+        "image_px": recipe.image_px,
+        "resize": "whole picture squeezed to a square, bicubic",
+        "mean": list(architecture.mean),
+        "std": list(architecture.std),
+        "pixel_range": [0, 255],
+        "source_id": source.source_id,
+        "recipe": dataclasses.asdict(recipe) | {"multipliers": list(recipe.multipliers)},
+        "scale": run.scale,
+        "rates": dict(zip(STAGES, stage_rates(recipe, run.scale), strict=True)),
+    }
+
+
+def _run_json(run: RunRecord) -> dict[str, Any]:
+    values = dataclasses.asdict(run)
+    for name in ("val_correct", "test_correct"):
+        values[name] = None if values[name] is None else values[name].hex()
+    return values
+
+
+def _card(source: Source, recipe: Recipe, classes: Sequence[str], run: RunRecord, job: dict[str, Any]) -> str:
+    metrics, choice = job["metrics"], job["choice"]
+    test = "not measured" if metrics["test_accuracy"] is None else f"{100 * metrics['test_accuracy']:.1f} %"
+    names = ", ".join(json.dumps(name, ensure_ascii=True) for name in classes)
+    return f"""# Classifier of {len(classes)} classes
+
+Finetuned from `{source.name}` by scalepred, at scale {choice["scale"]:g} ({choice["by"]}: {choice["reason"]}).
+
+| | pictures | accuracy |
+|---|---|---|
+| training | {metrics["n_train"]} | |
+| validation | {metrics["n_val"]} | {100 * metrics["val_accuracy"]:.1f} % |
+| test | {metrics["n_test"]} | {test} |
+
+Classes, in the order of the network's outputs:
+
+    {names}
+
+Pictures are squeezed whole to {recipe.image_px} x {recipe.image_px} pixels. {recipe.epochs} epochs took
+{run.seconds:.0f} s on {run.device}. Rates, losses and versions are in `run.json`.
+
+    scalepred classify . PICTURE
+"""
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")

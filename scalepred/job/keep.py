@@ -1,0 +1,56 @@
+"""Keeps a job in a warehouse: its run, and what was predicted of it."""
+
+import datetime
+import uuid
+from dataclasses import asdict
+from pathlib import Path
+
+from scalepred.errors import ScalepredError
+from scalepred.job.finetune import Job
+from scalepred.networks.source import Source
+from scalepred.recipe import Recipe, content_id
+from scalepred.records import PredictionRecord, RecipeRecord
+from scalepred.store.journal import journal_of
+from scalepred.store.keeping import Keeper
+
+
+def keep_job(
+    job: Job, source: Source, recipe: Recipe, *, recipe_name: str, warehouse: Path, lock_timeout_seconds: float
+) -> None:
+    """Journal a job's run, what was predicted of it and all that they refer to, and store it in a warehouse.
+
+    A harvest may be filling that warehouse meanwhile.
+
+    Raises:
+        ScalepredError: if the journal can't be written; or if the warehouse can't be, is busy, damaged or none, which
+            then stays as it is, and the journal has the run.
+    """
+    journal = journal_of(warehouse)
+    keeper = Keeper(warehouse, journal, lock_timeout_seconds=lock_timeout_seconds)
+    used = RecipeRecord(recipe_id=recipe.recipe_id, name=recipe_name, json=recipe.to_json())
+    keeper.add([job.task.record, source.record, used, job.run, _as_prediction_record(job)])
+    try:
+        keeper.store()
+    except ScalepredError as error:
+        raise type(error)(
+            f"{error} The job itself is done, and its run is kept in {journal.folder}, from where the next harvest "
+            "into this warehouse stores it."
+        ) from error
+
+
+def _as_prediction_record(job: Job) -> PredictionRecord:
+    """Return the warehouse's row of what was chosen and what came out."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return PredictionRecord(
+        prediction_id=content_id("prediction", [job.run.run_id, now, uuid.uuid4().hex]),
+        created_at=now,
+        task_id=job.run.task_id,
+        source_id=job.run.source_id,
+        recipe_id=job.run.recipe_id,
+        scale=job.choice.scale,
+        by=job.choice.by,
+        reason=job.choice.reason,
+        predicted=asdict(job.choice),
+        val_accuracy=job.run.val_accuracy,
+        test_accuracy=job.run.test_accuracy,
+    )

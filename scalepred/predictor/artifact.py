@@ -1,0 +1,232 @@
+"""The folder that a predictor is kept in: sealed, and checked before anything is believed."""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+
+from scalepred.errors import UsageError, VersionError
+from scalepred.files import filling
+from scalepred.predictor.model import model_columns
+from scalepred.predictor.model_text import safe_model_text
+from scalepred.predictor.nearness import MIN_SPREAD, Neighbour
+from scalepred.predictor.train import Group, Predictor
+from scalepred.recipe import content_id
+
+SCHEMA = 1
+
+MANIFEST = "predictor.json"
+
+MODEL = "model.txt"
+
+MAX_MODEL_BYTES = 5_000_000
+
+MAX_MANIFEST_BYTES = 50_000_000
+
+
+def save(predictor: Predictor, folder: Path) -> None:
+    """Write a predictor as ``predictor.json`` and, where it has trees, ``model.txt``.
+
+    Both are whole before either takes its place, so a save that fails leaves the folder as it was. Stopped between the
+    two, the folder is refused as damaged: the manifest names the hash of its trees.
+
+    Raises:
+        UsageError: if the folder has files that would be replaced, and no predictor.
+    """
+    check_free(folder)
+    manifest = {"schema": SCHEMA, "model_sha256": None} | _manifest(predictor)
+    texts = {}
+    if predictor.booster is not None:
+        names = model_columns(predictor.feature_names)
+        texts[MODEL] = safe_model_text(predictor.booster.model_to_string(), feature_names=names)
+        manifest["model_sha256"] = hashlib.sha256(texts[MODEL].encode()).hexdigest()
+    manifest["predictor_id"] = content_id("predictor", manifest)
+    texts[MANIFEST] = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
+    with filling(folder, tuple(texts)) as scratch:
+        for name, text in texts.items():
+            (scratch / name).write_text(text, encoding="utf-8", newline="\n")
+    if predictor.booster is None:
+        (folder / MODEL).unlink(missing_ok=True)
+
+
+def check_free(folder: Path) -> None:
+    """Raise UsageError unless a predictor and its card can replace all of their names that the folder has."""
+    taken = [name for name in (MANIFEST, MODEL, "README.md") if os.path.lexists(folder / name)]
+    if taken and not _is_predictor(folder):
+        raise UsageError(
+            f"{folder} holds no predictor of scalepred, but has {' and '.join(taken)} already, which a predictor "
+            "would replace: give another --output."
+        )
+
+
+def _is_predictor(folder: Path) -> bool:
+    """Say whether a folder's manifest is a predictor's, be it damaged or not."""
+    try:
+        manifest = (folder / MANIFEST).read_bytes() if (folder / MANIFEST).is_file() else b""
+    except OSError:
+        return False
+    return b'"model_sha256"' in manifest and b'"feature_names"' in manifest
+
+
+def load(folder: Path) -> Predictor:
+    """Read a predictor; LightGBM sees its trees only after their hash and structure were checked.
+
+    Raises:
+        VersionError: if it is missing, damaged, changed by hand, or of another schema.
+    """
+    manifest = _read_manifest(folder)
+    values: dict[str, Any] = {each.name: manifest[each.name] for each in fields(Predictor) if each.name != "booster"}
+    values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    values["groups"] = tuple(Group(**group) for group in values["groups"])
+    values["neighbours"] = tuple(Neighbour(**n | {"features": tuple(n["features"])}) for n in values["neighbours"])
+    values["threshold"] = math.inf if values["threshold"] is None else values["threshold"]
+    booster = None if manifest["model_sha256"] is None else _read_booster(folder, manifest)
+    return Predictor(**values, booster=booster)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest once every value is known to be of its kind, and none to have been changed since."""
+    if not (folder / MANIFEST).is_file():
+        raise VersionError(f"No predictor at {folder}: train one with `scalepred train-predictor`.")
+    try:
+        manifest = json.loads(_read_text(folder / MANIFEST, max_bytes=MAX_MANIFEST_BYTES))
+        schema = manifest["schema"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damaged(folder, f"{MANIFEST} is no manifest") from error
+    if schema != SCHEMA:
+        raise VersionError(
+            f"The predictor at {folder} has schema {schema!r:.40}, and this scalepred reads {SCHEMA}: "
+            "train it again with `scalepred train-predictor`."
+        )
+    wrong = _wrong_values(manifest)
+    if wrong:
+        raise _damaged(folder, f"{MANIFEST} has no sound {', '.join(wrong)}")
+    if manifest["predictor_id"] != _seal(manifest):
+        raise _damaged(folder, f"{MANIFEST} was changed after it was written")
+    return dict(manifest)
+
+
+def _seal(manifest: dict[str, Any]) -> str | None:
+    try:
+        return content_id("predictor", {name: value for name, value in manifest.items() if name != "predictor_id"})
+    except (ValueError, RecursionError):
+        return None
+
+
+def _read_booster(folder: Path, manifest: dict[str, Any]) -> lightgbm.Booster:
+    if not (folder / MODEL).is_file():
+        raise _damaged(folder, f"{MODEL} is missing")
+    try:
+        text = _read_text(folder / MODEL, max_bytes=MAX_MODEL_BYTES)
+    except ValueError as error:
+        raise _damaged(folder, f"{MODEL} is no text") from error
+    if hashlib.sha256(text.encode()).hexdigest() != manifest["model_sha256"]:
+        raise _damaged(folder, f"{MODEL} is not the file that {MANIFEST} describes")
+    text = safe_model_text(text, feature_names=model_columns(manifest["feature_names"]), max_bytes=MAX_MODEL_BYTES)
+    return lightgbm.Booster(model_str=text)
+
+
+def _read_text(path: Path, *, max_bytes: int) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(max_bytes + 1)
+    except OSError as error:
+        raise _damaged(path.parent, f"{path.name} can't be read ({error.strerror or error})") from error
+    if len(raw) > max_bytes:
+        raise _damaged(path.parent, f"{path.name} is larger than {max_bytes} bytes")
+    return raw.decode("utf-8")
+
+
+def _damaged(folder: Path, reason: str) -> VersionError:
+    return VersionError(
+        f"The predictor at {folder} is damaged: {reason}. Copy it again as a whole, or train one with "
+        "`scalepred train-predictor`."
+    )
+
+
+def _manifest(predictor: Predictor) -> dict[str, Any]:
+    """Return everything but the trees as JSON values; an infinite threshold as None."""
+    values = {each.name: getattr(predictor, each.name) for each in fields(predictor) if each.name != "booster"}
+    values["groups"] = [asdict(group) for group in predictor.groups]
+    values["neighbours"] = [asdict(neighbour) for neighbour in predictor.neighbours]
+    values["threshold"] = predictor.threshold if math.isfinite(predictor.threshold) else None
+    return values
+
+
+def _wrong_values(manifest: dict[str, Any]) -> list[str]:
+    """Return the names of a manifest's values that are missing or not of their kind."""
+    names = [*(each.name for each in fields(Predictor)), "model_sha256", "predictor_id"]
+    m = dict.fromkeys(names, False) | manifest  # False is of no kind that is wanted
+    n_features = len(m["feature_names"]) if isinstance(m["feature_names"], list) else 0
+    scales = m["scales"] if _are_numbers(m["scales"]) else []
+    groups = m["groups"] if _are(lambda group: _is_group(group, scales), m["groups"]) else []
+    near = m["neighbours"] if _are(lambda n: _is_neighbour(n, scales, n_features), m["neighbours"]) else []
+    harvested = {(n["source_id"], n["recipe_id"]) for n in near}
+    fine = {
+        "feature_names": _are(lambda name: isinstance(name, str), m["feature_names"]),
+        "scales": bool(scales) and scales[0] > 0 and all(low < high for low, high in pairwise(scales)),
+        "groups": bool(groups) and all((g["source_id"], g["recipe_id"]) in harvested for g in groups),
+        "threshold": m["threshold"] is None or (_is_number(m["threshold"]) and m["threshold"] >= 0),
+        "centre": _are_numbers(m["centre"], n_features),
+        "spread": _are_numbers(m["spread"], n_features) and min(m["spread"], default=1) >= MIN_SPREAD,
+        "reach": _is_number(m["reach"]) and m["reach"] >= 0,
+        "neighbours": bool(near),
+        "gain_errors": _are_numbers(m["gain_errors"]),
+        "evaluation": isinstance(m["evaluation"], dict),
+        "facts": isinstance(m["facts"], dict)
+        and all(_are_names(m["facts"].get(name, {})) for name in ("recipes", "recipe_fields")),
+        "model_sha256": m["model_sha256"] is None or isinstance(m["model_sha256"], str),
+        "predictor_id": isinstance(m["predictor_id"], str),
+    }
+    return [name for name, is_fine in fine.items() if not is_fine]
+
+
+def _is_group(value: Any, scales: list[float]) -> bool:
+    return (
+        _has_fields(value, Group)
+        and _is_number(value["fixed_scale"])
+        and value["fixed_scale"] in scales
+        and all(_is_number(value[name]) and value[name] >= 1 for name in ("n_tasks", "n_origins"))
+    )
+
+
+def _is_neighbour(value: Any, scales: list[float], n_features: int) -> bool:
+    return (
+        _has_fields(value, Neighbour)
+        and isinstance(value["name"], str)
+        and _is_number(value["best_scale"])
+        and value["best_scale"] in scales
+        and _are_numbers(value["features"], n_features)
+    )
+
+
+def _has_fields(value: Any, kind: type) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) == {each.name for each in fields(kind)}
+        and all(isinstance(value[name], str) for name in ("source_id", "recipe_id"))
+    )
+
+
+def _are(is_one: Callable[[Any], bool], values: Any) -> bool:
+    return isinstance(values, list) and all(is_one(value) for value in values)
+
+
+def _are_names(values: Any) -> bool:
+    return isinstance(values, dict) and all(isinstance(value, str) for value in values.values())
+
+
+def _are_numbers(values: Any, n: int | None = None) -> bool:
+    return _are(_is_number, values) and (n is None or len(values) == n)
+
+
+def _is_number(value: Any) -> bool:
+    """Say whether a JSON value is a number, and not so large that sums of squares overflow."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e100

@@ -1,0 +1,226 @@
+"""The choice of the scale: predicted, or the fixed scale and why."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import lightgbm
+import numpy as np
+
+from scalepred.predictor.model import joint_inputs, model_columns, predict_curves
+from scalepred.predictor.nearness import distances_between, standardise
+from scalepred.predictor.train import MIN_ORIGINS, SAME_POINTS, Group, Predictor, choose_columns
+
+MIN_ERRORS = 10
+"""An interval for the gain needs so many held-out errors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A scale, who chose it ("predicted", "given" or "fallback") and why.
+
+    Attributes:
+        fixed_scale: the best fixed scale, which is the default to beat.
+        curve: (scale, predicted accuracy relative to the task's own mean), empty where nothing is predicted.
+        predicted_gain: of the chosen over the fixed scale, a fraction.
+        gain_interval: 80 % of held-out tasks gained within it; None where too few were held out.
+        same_scales: the scales around the predicted best whose predicted accuracies lie within half a point of it.
+        contributions: feature -> what it adds to the predicted gain of the predicted best over the fixed scale, largest
+            first, from LightGBM's ``pred_contrib``; empty where they are the same.
+        neighbours: names and best scales of the nearest harvested tasks of the same source and recipe.
+    """
+
+    scale: float
+    by: str
+    reason: str
+    fixed_scale: float
+    curve: tuple[tuple[float, float], ...] = ()
+    predicted_gain: float = 0.0
+    gain_interval: tuple[float, float] | None = None
+    same_scales: tuple[float, ...] = ()
+    contributions: dict[str, float] = field(default_factory=dict)
+    neighbours: dict[str, float] = field(default_factory=dict)
+
+
+def choose(
+    predictor: Predictor,
+    features: dict[str, float],
+    *,
+    source_id: str,
+    recipe_id: str,
+    other_sizes: Mapping[str, int] = MappingProxyType({}),
+) -> Choice:
+    """Choose the scale of a new task from its features; those that are missing or NaN are taken as not known.
+
+    The best of the predicted curve is chosen where it promises more than the threshold over the best fixed scale.
+    Falls back to the best fixed scale, and says so, where the predictor knows nothing of the source and recipe, has
+    seen too few collections with them, or has seen no task like this one.
+
+    Args:
+        predictor: what was learnt.
+        features: name -> value.
+        source_id: of the network to finetune.
+        recipe_id: of the recipe to finetune with.
+        other_sizes: ids of the recipes that differ from it in picture size alone -> that size, the nearest first; where
+            the recipe itself was not harvested, their fixed scale is taken before any other's.
+    """
+    group = next((g for g in predictor.groups if (g.source_id, g.recipe_id) == (source_id, recipe_id)), None)
+    if group is None:
+        return _guess(predictor.groups, source_id=source_id, recipe_id=recipe_id, other_sizes=other_sizes)
+    if predictor.booster is None or group.n_origins < MIN_ORIGINS:
+        return _fallback(
+            group.fixed_scale,
+            f"only {_count(group.n_tasks, 'task')} of {_count(group.n_origins, 'collection')} harvested with this "
+            f"source and recipe, and predicting takes {MIN_ORIGINS} collections; "
+            f"{group.fixed_scale:g} is the best fixed scale of those",
+        )
+    row = np.array([[features.get(name, math.nan) for name in predictor.feature_names]])
+    known = [n for n in predictor.neighbours if (n.source_id, n.recipe_id) == (source_id, recipe_id)]
+    standard = standardise(row, predictor.centre, predictor.spread)
+    distances = distances_between(standard, np.array([neighbour.features for neighbour in known]))[0]
+    nearest = np.argsort(distances, kind="stable")[:3]
+    names = {known[i].name: known[i].best_scale for i in nearest}
+    if distances[nearest[0]] > predictor.reach:
+        return _fallback(
+            group.fixed_scale,
+            f"this task is unlike all {len(known)} that were harvested; "
+            f"{group.fixed_scale:g} is the best fixed scale of those",
+            neighbours=names,
+        )
+    return _predicted(predictor, predictor.booster, group=group, row=row, neighbours=names)
+
+
+def _predicted(
+    predictor: Predictor, booster: lightgbm.Booster, *, group: Group, row: np.ndarray, neighbours: dict[str, float]
+) -> Choice:
+    scales = np.array(predictor.scales)
+    curve = predict_curves(booster, row, scales)[0]
+    fixed = predictor.scales.index(group.fixed_scale)
+    chosen = int(choose_columns(curve[None], np.array([fixed]), predictor.threshold)[0])
+    best = int(curve.argmax())
+    gain = float(curve[chosen] - curve[fixed])
+    errors = error_interval(predictor.gain_errors) if chosen != fixed else None
+    same = _same_scales(curve, scales)
+    moved = contributions(predictor, row[0], best, fixed)
+    return Choice(
+        scale=float(scales[chosen]),
+        by="predicted",
+        reason=_reason(curve, scales, chosen=chosen, fixed=fixed, threshold=predictor.threshold, drivers=list(moved)),
+        fixed_scale=group.fixed_scale,
+        curve=tuple(zip(predictor.scales, curve.tolist(), strict=True)),
+        predicted_gain=gain,
+        gain_interval=None if errors is None else (gain + errors[0], gain + errors[1]),
+        same_scales=same,
+        contributions=moved,
+        neighbours=neighbours,
+    )
+
+
+def error_interval(errors: Sequence[float]) -> tuple[float, float] | None:
+    """Return between which values 80 % of further errors lie; None where there are fewer than ``MIN_ERRORS``.
+
+    Source: Vovk, Gammerman and Shafer 2005 (conformal prediction): a further error is as likely to fall into any of the
+    gaps between the known ones, so a tenth of these gaps is left on each side.
+    """
+    if len(errors) < MIN_ERRORS:
+        return None
+    ordered = sorted(errors)
+    n_outside = (len(ordered) + 1) // 10
+    return ordered[n_outside - 1], ordered[-n_outside]
+
+
+def _same_scales(curve: np.ndarray, scales: np.ndarray) -> tuple[float, ...]:
+    """Return the unbroken run of scales around the best of the curve that are predicted as good as the same."""
+    first = last = int(curve.argmax())
+    alike = curve >= curve[first] - SAME_POINTS
+    while first > 0 and alike[first - 1]:
+        first -= 1
+    while last + 1 < len(scales) and alike[last + 1]:
+        last += 1
+    return tuple(scales[first : last + 1].tolist())
+
+
+def contributions(predictor: Predictor, row: np.ndarray, column: int, against: int) -> dict[str, float]:
+    """Return what each feature adds to the predicted gain of one column over another, largest first.
+
+    Source: Lundberg et al. 2018 (Consistent individualized feature attribution for tree ensembles), as LightGBM's
+    ``pred_contrib`` computes it; the difference of two explanations explains the difference.
+    """
+    assert predictor.booster is not None  # noqa: S101 - nothing is explained where nothing is predicted
+    inputs = joint_inputs(row[None], np.array(predictor.scales)[[column, against]])
+    explained = np.asarray(predictor.booster.predict(inputs, pred_contrib=True, num_threads=1))
+    moved = (explained[0] - explained[1])[:-1]
+    names = model_columns(predictor.feature_names)
+    order = np.argsort(-np.abs(moved), kind="stable")
+    return {names[i]: float(moved[i]) for i in order if abs(moved[i]) > 1e-6}
+
+
+def _reason(
+    curve: np.ndarray, scales: np.ndarray, *, chosen: int, fixed: int, threshold: float, drivers: list[str]
+) -> str:
+    best = int(curve.argmax())
+    gain = f"{100 * (curve[best] - curve[fixed]):.1f} points"
+    span = _span(_same_scales(curve, scales))
+    if best == fixed:
+        return f"{scales[fixed]:g}, the best fixed scale, is also predicted best for this task; {span}"
+    if chosen == fixed:
+        bar = (
+            f"no more than the {100 * threshold:.2f} points that pay on held-out tasks"
+            if math.isfinite(threshold)
+            else "but leaving the best fixed scale did not pay on held-out tasks"
+        )
+        return f"{scales[best]:g} is predicted {gain} above {scales[fixed]:g}, {bar}, so that stays; {span}"
+    named = [name for name in drivers if name != "log2_scale"][:2]
+    because = f", because of {' and '.join(named)}" if named else ""
+    return f"predicted {gain} above the best fixed scale of {scales[fixed]:g}{because}; {span}"
+
+
+def _span(same: Sequence[float]) -> str:
+    if len(same) == 1:
+        return "no scale beside it is predicted within half a point of the best"
+    return f"any scale from {same[0]:g} to {same[-1]:g} is predicted within half a point of the best"
+
+
+def _guess(groups: Sequence[Group], *, source_id: str, recipe_id: str, other_sizes: Mapping[str, int]) -> Choice:
+    """Fall back to what shares the source, and of these the recipe but for its size; else the recipe; else to scale 1.
+
+    A scale only means something for a source and a recipe, so what shares neither has nothing to say.
+    """
+    order = {of_size: -at for at, of_size in enumerate(other_sizes)}
+    near = max(
+        groups,
+        key=lambda g: (
+            g.source_id == source_id,
+            g.recipe_id == recipe_id,
+            order.get(g.recipe_id, -len(order)),
+            g.n_tasks,
+        ),
+    )
+    if near.source_id != source_id and near.recipe_id != recipe_id:
+        return _fallback(
+            1.0,
+            "neither this source nor this recipe was harvested, and the scales of others mean nothing for them; "
+            "1 leaves the recipe's rates as they are",
+        )
+    if near.source_id == source_id and near.recipe_id in other_sizes:
+        return _fallback(
+            near.fixed_scale,
+            "this source with this recipe was not harvested with pictures of this size; "
+            f"{near.fixed_scale:g}, the best fixed scale of {_count(near.n_tasks, 'task')} at "
+            f"{other_sizes[near.recipe_id]} px, is a guess",
+        )
+    whose = "this source with another recipe" if near.source_id == source_id else "another source with this recipe"
+    return _fallback(
+        near.fixed_scale,
+        "this source with this recipe was not harvested; "
+        f"{near.fixed_scale:g}, the best fixed scale of {whose}, is a guess",
+    )
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def _fallback(scale: float, reason: str, *, neighbours: dict[str, float] | None = None) -> Choice:
+    return Choice(scale=scale, by="fallback", reason=reason, fixed_scale=scale, neighbours=neighbours or {})

@@ -1,0 +1,27 @@
+"""What the predictor sees of source and recipe, and what its sets of facts are called."""
+
+import math
+from collections.abc import Mapping
+
+from scalepred.recipe import Recipe
+
+
+def feature_set(image_px: int) -> str:
+    """Return the name under which the warehouse keeps this set of features, taken of pictures of this size."""
+    return f"basic-1@{image_px}px"
+
+
+def context_features(source_facts: Mapping[str, object], recipe: Recipe) -> dict[str, float]:
+    """Return what the predictor sees of source and recipe, as numbers: all in which harvested recipes have differed."""
+    stages = source_facts["stages"]
+    assert isinstance(stages, Mapping)  # noqa: S101 - sources.source_of writes it so
+    return {
+        "source_log10_parameters": math.log10(sum(stages.values())),
+        "recipe_image_px": float(recipe.image_px),
+        "recipe_log2_rate": math.log2(recipe.base_lr * max(recipe.multipliers)),
+        "recipe_frozen_batchnorm": float(recipe.batchnorm == "frozen"),
+        "recipe_crops": float("crop" in recipe.augmentation),
+        "recipe_flips": float("flip" in recipe.augmentation),
+        "recipe_cosine": float(recipe.schedule == "cosine"),
+        "recipe_warmup_epochs": float(recipe.warmup_epochs),
+    }

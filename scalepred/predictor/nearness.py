@@ -1,0 +1,84 @@
+"""How near a task is to those that were harvested."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scalepred.predictor.table import TrainingTable, rows_by_group
+
+MIN_SPREAD = 1e-9
+"""A feature that varies less is constant."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbour:
+    """A harvested task that a new one can be compared with; ``features`` are standardised, 0 where not known."""
+
+    name: str
+    source_id: str
+    recipe_id: str
+    best_scale: float
+    features: tuple[float, ...]
+
+
+def abstains(train_table: TrainingTable, table: TrainingTable) -> np.ndarray:
+    """Return for which bundles of ``table`` nothing may be predicted, (n,) bool: they are unlike all training bundles.
+
+    That is, the nearest one of the same source and recipe is beyond ``reach``, or there is none.
+    """
+    centre, spread = standardisation(train_table.features)
+    known = standardise(train_table.features, centre, spread)
+    new = standardise(table.features, centre, spread)
+    reach = reach_of(train_table, known)
+    trained = rows_by_group(train_table)
+    unlike = np.ones(len(table.names), dtype=np.bool_)
+    for key, rows in rows_by_group(table).items():
+        if key in trained:
+            unlike[rows] = distances_between(new[rows], known[trained[key]]).min(axis=1) > reach
+    return unlike
+
+
+def standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    known = np.isfinite(features)
+    count = np.maximum(known.sum(axis=0), 1)
+    centre = np.where(known, features, 0.0).sum(axis=0) / count
+    spread = np.sqrt(np.where(known, (features - centre) ** 2, 0.0).sum(axis=0) / count)
+    return centre, np.where(spread >= MIN_SPREAD, spread, 1.0)
+
+
+def standardise(features: np.ndarray, centre: Any, spread: Any) -> np.ndarray:
+    standard = (features - np.asarray(centre)) / np.asarray(spread)
+    return np.where(np.isfinite(standard), standard, 0.0)
+
+
+def reach_of(table: TrainingTable, standard: np.ndarray) -> float:
+    """Return 1.5 times the largest distance of a bundle to its nearest of the same group and another origin."""
+    nearest = [0.0]
+    for rows in rows_by_group(table).values():
+        origins = np.array([table.origins[row] for row in rows])
+        distances = distances_between(standard[rows], standard[rows])
+        distances[origins[:, None] == origins[None, :]] = np.inf
+        nearest += [distance for distance in distances.min(axis=1).tolist() if math.isfinite(distance)]
+    return 1.5 * max(nearest)
+
+
+def distances_between(standard: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return (n, m) Euclidean distances between (n, f) and (m, f) standardised features."""
+    found: np.ndarray = np.linalg.norm(standard[:, None] - others[None], axis=2)
+    return found
+
+
+def neighbours_of(table: TrainingTable, standard: np.ndarray) -> tuple[Neighbour, ...]:
+    best = np.argmax(table.accuracies, axis=1)
+    return tuple(
+        Neighbour(
+            name=name,
+            source_id=table.source_ids[i],
+            recipe_id=table.recipe_ids[i],
+            best_scale=float(table.scales[best[i]]),
+            features=tuple(standard[i].tolist()),
+        )
+        for i, name in enumerate(table.names)
+    )

@@ -1,0 +1,222 @@
+"""Recipes, the grid of scales, and the identities that are hashes of content."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scalepred.errors import UsageError
+
+STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5", "head")
+"""The five stages of a network and its head, input first (IL_1..IL_5 and LL in the paper)."""
+
+GRID = (0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0)
+"""The eleven scales. Source: Dube et al. 2018, section 4.3."""
+
+GRADUATED = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Learning-rate multipliers per stage. Source: Dube et al. 2018, section 4.3."""
+
+HEAD_ONLY = (0.0, 0.0, 0.0, 0.0, 0.0, 10.0)
+"""Multipliers of the baseline, IL 0 and LL 10. Source: Dube et al. 2018, section 4.3."""
+
+SCHEDULES = ("step", "cosine")
+
+AUGMENTATIONS = ("none", "flip", "crop", "crop-flip")
+
+BATCHNORM_MODES = ("batch", "frozen")
+
+_NEUTRAL = {"warmup_epochs": 0}
+"""Fields that recipes did not always have, with the values at which a recipe is what it was without them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides a finetune except task, source, scale and seed.
+
+    What the paper does not fix is fixed here: batch size, momentum, weight decay, image size, augmentation, and whether
+    batch normalisation uses the statistics of the batch or those of the source.
+
+    Attributes:
+        base_lr: the learning rate that multipliers and scale multiply.
+        multipliers: one factor for each of ``STAGES``; 0 freezes the stage and its batch normalisation.
+        epochs: passes over the training pictures.
+        batch_size: pictures in a step, at most.
+        momentum: of SGD, in [0, 1).
+        weight_decay: of SGD.
+        schedule: "step" (tenfold lower after each third of the steps) or "cosine" (to 0).
+        image_px: side of the square that pictures are resized to.
+        augmentation: "none", "flip", "crop" or "crop-flip".
+        batchnorm: "batch" or "frozen" statistics in the stages that learn.
+        warmup_epochs: the rates rise evenly to the schedule's over the steps of so many epochs, fewer than ``epochs``.
+
+    Raises:
+        UsageError: naming every field that is out of range.
+    """
+
+    base_lr: float = 0.001
+    multipliers: tuple[float, ...] = GRADUATED
+    epochs: int = 20
+    batch_size: int = 32
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    schedule: str = "step"
+    image_px: int = 64
+    augmentation: str = "none"
+    batchnorm: str = "batch"
+    warmup_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        problems = _problems(self)
+        if problems:
+            raise UsageError("This recipe can't be used: " + "; ".join(problems) + ".")
+        # 1 and 1.0 are the same setting, so they must be the same recipe_id
+        object.__setattr__(self, "multipliers", tuple(float(m) for m in self.multipliers))
+        for name in ("base_lr", "momentum", "weight_decay"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+
+    @property
+    def recipe_id(self) -> str:
+        """The hash of the recipe's canonical JSON; a field added later is left out while it has its neutral value."""
+        return content_id("recipe", self._fields())
+
+    def to_json(self) -> str:
+        """Return the canonical JSON: sorted keys, no blanks."""
+        return canonical_json(self._fields())
+
+    def _fields(self) -> dict[str, Any]:
+        fields = dataclasses.asdict(self)
+        return {name: value for name, value in fields.items() if name not in _NEUTRAL or value != _NEUTRAL[name]}
+
+    @classmethod
+    def from_json(cls, text: str) -> "Recipe":
+        """Read a recipe from a JSON object; missing fields take their defaults.
+
+        Raises:
+            UsageError: if the text is no JSON object, or names a field that recipes lack.
+        """
+        try:
+            fields = json.loads(text)
+        except ValueError as error:
+            raise UsageError(f"A recipe is a JSON object, and this is no JSON: {error}.") from error
+        names = [field.name for field in dataclasses.fields(cls)]
+        unknown = sorted(set(fields) - set(names)) if isinstance(fields, dict) else ["not an object"]
+        if unknown:
+            raise UsageError(f"Unknown recipe fields: {', '.join(unknown)}. Known: {', '.join(names)}.")
+        if isinstance(fields.get("multipliers"), list):
+            fields["multipliers"] = tuple(fields["multipliers"])
+        return cls(**fields)
+
+
+def _problems(recipe: Recipe) -> list[str]:
+    r = recipe
+    six = isinstance(r.multipliers, tuple) and len(r.multipliers) == len(STAGES)
+    checks = [
+        (_is_number(r.base_lr) and r.base_lr > 0, "base_lr must be above 0", r.base_lr),
+        (
+            six and all(_is_number(m) and m >= 0 for m in r.multipliers) and any(r.multipliers),
+            f"multipliers must be {len(STAGES)} numbers of 0 or more, not all 0",
+            r.multipliers,
+        ),
+        (_is_count(r.epochs), "epochs must be a whole number of 1 or more", r.epochs),
+        (_is_count(r.batch_size), "batch_size must be a whole number of 1 or more", r.batch_size),
+        (_is_number(r.momentum) and 0 <= r.momentum < 1, "momentum must lie in [0, 1)", r.momentum),
+        (_is_number(r.weight_decay) and r.weight_decay >= 0, "weight_decay must be 0 or more", r.weight_decay),
+        (r.schedule in SCHEDULES, f"schedule must be one of {', '.join(SCHEDULES)}", r.schedule),
+        (_is_count(r.image_px) and 16 <= r.image_px <= 1024, "image_px must lie in 16..1024", r.image_px),
+        (r.augmentation in AUGMENTATIONS, f"augmentation must be one of {', '.join(AUGMENTATIONS)}", r.augmentation),
+        (r.batchnorm in BATCHNORM_MODES, f"batchnorm must be one of {', '.join(BATCHNORM_MODES)}", r.batchnorm),
+        (
+            r.warmup_epochs == 0 or (_is_count(r.warmup_epochs) and _is_count(r.epochs) and r.warmup_epochs < r.epochs),
+            "warmup_epochs must be a whole number of 0 or more, less than epochs",
+            r.warmup_epochs,
+        ),
+    ]
+    return [f"{rule}, not {value!r}" for fine, rule, value in checks if not fine]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+_FROZEN = Recipe(batchnorm="frozen", multipliers=tuple(multiplier / 10 for multiplier in GRADUATED))
+
+RECIPES = {
+    "graduated": Recipe(),
+    "cosine": Recipe(schedule="cosine"),
+    "frozen-statistics": _FROZEN,
+    "frozen-statistics-128": dataclasses.replace(_FROZEN, image_px=128),
+    "baseline": Recipe(multipliers=HEAD_ONLY),
+}
+"""Recipes by name: the paper's; ours for the networks of domains, and those for networks whose statistics are worth
+keeping; and the paper's baseline."""
+
+
+def load_recipe(name: str) -> Recipe:
+    """Return the recipe of this name, or the one in the JSON file of this path.
+
+    Raises:
+        UsageError: if it is neither, or the file is no text or can't be read.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    path = Path(name)
+    if not path.is_file():
+        raise UsageError(
+            f"No recipe {name!r}: give one of {', '.join(RECIPES)}, or the path of a JSON file with its fields."
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"The recipe {path} is no text in UTF-8: save it as UTF-8.") from error
+    except OSError as error:
+        raise UsageError(f"The recipe {path} can't be read: {error.strerror or error}.") from error
+    return Recipe.from_json(text)
+
+
+def at_size(name: str, recipe: Recipe, image_px: int | None) -> tuple[str, Recipe]:
+    """Return a recipe with pictures of this size, and its name, which then tells the size; None changes nothing."""
+    if image_px is None or image_px == recipe.image_px:
+        return name, recipe
+    sized = dataclasses.replace(recipe, image_px=image_px)
+    known = [other for other, each in RECIPES.items() if each == sized]
+    return known[0] if known else f"{name.removesuffix(f'-{recipe.image_px}')}-{image_px}", sized
+
+
+def baseline_of(recipe: Recipe) -> Recipe:
+    """Return the paper's baseline with everything but the multipliers as in ``recipe``."""
+    return dataclasses.replace(recipe, multipliers=HEAD_ONLY)
+
+
+def check_scale(scale: float) -> float:
+    """Return ``scale`` if it is a finite number above 0.
+
+    Raises:
+        UsageError: otherwise.
+    """
+    if not (_is_number(scale) and scale > 0):
+        raise UsageError(
+            f"A scale is a finite number above 0, not {scale!r}; the grid runs from {GRID[0]} to {GRID[-1]}."
+        )
+    return float(scale)
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of a value: sorted keys, no blanks, only finite numbers."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def content_id(kind: str, value: Any) -> str:
+    """Return 32 hex digits that name this JSON value among its kind, the same on any machine."""
+    text = f"{kind}:{canonical_json(value)}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def run_id(*, task_id: str, source_id: str, recipe_id: str, scale: float | None, seed: int) -> str:
+    """Return the identity of one finetune; ``scale`` is None for a recipe that has none, such as the baseline."""
+    return content_id("run", [task_id, source_id, recipe_id, None if scale is None else float(scale), seed])

@@ -1,0 +1,95 @@
+"""DuckDB's and the system's errors, told as what the user can mend."""
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from scalepred.errors import DamagedError, ScalepredError, UsageError, VersionError, WarehouseBusyError
+
+_DAMAGE = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
+
+_OS_REASONS = tuple(
+    os.strerror(getattr(errno, name))
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "ENOTDIR", "ENAMETOOLONG", "ELOOP", "EMFILE")
+    if hasattr(errno, name)
+)
+
+HELD = re.compile(r"Could not set lock on file|being used by another process")
+
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def file_of(path: Path) -> Path:
+    """Return the file that a path means, so that DuckDB takes it for nothing else (``~``, ``md:``, ``https:``)."""
+    if LONE_SURROGATE.search(str(path)):
+        raise UsageError(f"{storable(str(path))} is not valid UTF-8, so DuckDB can't open it: give another path.")
+    return Path(os.path.realpath(path))
+
+
+def busy(path: Path, error: Exception, waited_seconds: float) -> WarehouseBusyError:
+    found = re.search(r"PID (\d+)", str(error))
+    holder = f"process {found[1]}" if found else "another process"
+    return WarehouseBusyError(
+        f"The warehouse {path} is held by {holder} (waited {waited_seconds:g} s). "
+        "Try again when that is done, or wait longer with --lock-timeout."
+    )
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Tell errors of a warehouse's file as what the user can mend."""
+    try:
+        yield
+    except duckdb.Error as error:
+        if is_of_the_file(error):
+            raise unusable(path, error) from error
+        raise
+
+
+def is_of_the_file(error: Exception) -> bool:
+    """Tell errors of the file from errors of the SQL; DuckDB 2 raises a wrong checksum as a plain Error."""
+    return isinstance(error, _DAMAGE) or type(error) is duckdb.Error or is_of_the_system(error)
+
+
+def is_of_the_system(error: Exception) -> bool:
+    """Tell whether the system refused to read or write; a COMMIT that it refused is a TransactionException."""
+    could = isinstance(error, (*_DAMAGE, duckdb.TransactionException))
+    return isinstance(error, OSError) or (could and any(reason in str(error) for reason in _OS_REASONS))
+
+
+def unusable(path: Path, error: Exception) -> ScalepredError:
+    """Return the error for a file that can't be read or written, or that is no sound database."""
+    if is_of_the_system(error):
+        return UsageError(
+            f"The warehouse {path} can't be read or written: {reason_of(error)}. What is stored stays as it was; "
+            "make room or mend the path, or give another with --warehouse, and run the same command again."
+        )
+    left = "It was left as it is; move it away, or give another path with --warehouse."
+    said = str(error).replace(str(file_of(path)), "")
+    if "xtension" in said:  # DuckDB offers one for what it takes for a database of another kind
+        return VersionError(f"{path} can't be used as a warehouse: It is a database of another kind. {left}")
+    return DamagedError(
+        f"{path} can't be used as a warehouse: {first_line(error)} {left} "
+        "If it was one, `scalepred warehouse rebuild` makes it again."
+    )
+
+
+def reason_of(error: Exception) -> str:
+    """Return the system's own words, such as "No space left on device"."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return next((reason for reason in _OS_REASONS if reason in str(error)), first_line(error).rstrip("."))
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def storable(text: str) -> str:
+    """Return text that UTF-8 can hold: lone surrogates become visible escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

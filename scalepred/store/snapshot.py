@@ -1,0 +1,124 @@
+"""Snapshots: one Parquet file for each table, exported and imported whole."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from scalepred.errors import DataError, UsageError
+from scalepred.files import appearing, sha256
+from scalepred.records import KINDS
+from scalepred.store import migrations
+from scalepred.store.connection import columns_and_types, make_folder, transaction, value_of
+from scalepred.store.faults import LONE_SURROGATE, first_line, is_of_the_system, reason_of, storable, unusable
+from scalepred.store.rows import KEYS, columns_of
+
+SNAPSHOT = "snapshot.json"
+
+_ADDED = {"runs": ("role", "execution")}
+"""Columns that snapshots of older schemas lack, and that take their defaults then."""
+
+
+def export_parquet(connection: Any, folder: Path) -> dict[str, int]:
+    """Write one Parquet file for each table, rows in the order of their keys, and ``snapshot.json`` last.
+
+    All tables are of one moment. A file appears under its name only once it is whole, and ``snapshot.json`` holds
+    its hash, so that a snapshot that was stopped half-way, or was mixed from two, can't be imported. Returns the
+    rows of each table.
+
+    Raises:
+        UsageError: if the folder can't be written.
+    """
+    counts: dict[str, int] = {}
+    hashes: dict[str, str] = {}
+    try:
+        make_folder(folder)
+        with transaction(connection):
+            for table, key in KEYS.items():
+                with appearing(folder / f"{table}.parquet") as file:
+                    connection.execute(
+                        f"COPY (SELECT {columns_of(table)} FROM {table} ORDER BY {key}) TO {_quoted(file)} "
+                        "(FORMAT parquet, COMPRESSION zstd)"
+                    )
+                    hashes[table] = _sha256(file)
+                counts[table] = value_of(connection, f"SELECT count(*) FROM {table}")
+            about = {"migrations": migrations.applied(connection), "rows": counts, "sha256": hashes}
+        with appearing(folder / SNAPSHOT) as file:
+            file.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    except (OSError, duckdb.IOException) as error:
+        raise UsageError(
+            f"The snapshot can't be written to {folder}: {reason_of(error)}. Make room, or give another folder."
+        ) from error
+    return counts
+
+
+def import_parquet(connection: Any, folder: Path, *, path: Path) -> dict[str, int]:
+    """Add a snapshot's rows, all of them or none; rows that are there already stay. Returns new rows by table.
+
+    ``path`` is the warehouse's, for errors.
+
+    Raises:
+        DataError: if the folder is no snapshot, or a file is missing, damaged or of other columns.
+        VersionError: if a newer scalepred wrote it.
+        UsageError: if the warehouse can't be written.
+    """
+    _check_snapshot(folder)
+    try:
+        with transaction(connection):
+            return {table: _import_table(connection, table, folder / f"{table}.parquet") for table in KINDS}
+    except duckdb.Error as error:
+        if is_of_the_system(error):
+            raise unusable(path, error) from error
+        raise DataError(f"The snapshot at {folder} can't be imported: {first_line(error)}") from error
+
+
+def _import_table(connection: Any, table: str, file: Path) -> int:
+    # a folder named like origin=3 would otherwise overrule the column of that name
+    rows = f"read_parquet({_quoted(file)}, hive_partitioning = false)"
+    wanted, found = columns_and_types(connection, table), columns_and_types(connection, rows)
+    added = {name: kind for name, kind in wanted.items() if name in _ADDED.get(table, ()) and name not in found}
+    if wanted != found | added:
+        other = sorted(f"{name} {kind}" for name, kind in wanted.items() ^ (found | added).items())
+        raise DataError(f"{file} has other columns than this version's {table}: {', '.join(other)}.")
+    before = value_of(connection, f"SELECT count(*) FROM {table}")
+    columns = ", ".join(f'"{name}"' for name in found)
+    # ON CONFLICT DO NOTHING looks up every row by itself, and took five times as long for a million
+    connection.execute(
+        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {rows} ANTI JOIN {table} USING ({KEYS[table]})"
+    )
+    return int(value_of(connection, f"SELECT count(*) FROM {table}") - before)
+
+
+def _check_snapshot(folder: Path) -> None:
+    """Raise unless the folder holds a snapshot of a known schema whose files are those that were written."""
+    try:
+        about = json.loads((folder / SNAPSHOT).read_text(encoding="utf-8"))
+        names = [str(name) for name in about["migrations"]]
+        hashes = dict(about["sha256"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"{folder} is no snapshot: {SNAPSHOT} is missing or can't be read ({error}).") from error
+    migrations.check_known(names, where=f"The snapshot at {folder}", known=migrations.packaged())
+    missing = [f"{table}.parquet" for table in KINDS if not (folder / f"{table}.parquet").is_file()]
+    if missing:
+        raise DataError(f"The snapshot at {folder} lacks {', '.join(missing)}: copy it again as a whole.")
+    if LONE_SURROGATE.search(str(folder)):
+        raise UsageError(f"{storable(str(folder))} is not valid UTF-8, so DuckDB can't read it: rename the folder.")
+    changed = [f"{table}.parquet" for table in KINDS if _sha256(folder / f"{table}.parquet") != hashes.get(table)]
+    if changed:
+        raise DataError(
+            f"The snapshot at {folder} is damaged or half written: {', '.join(changed)} is not what {SNAPSHOT} says. "
+            "Copy or export it again as a whole."
+        )
+
+
+def _sha256(file: Path) -> str:
+    try:
+        return sha256(file)
+    except OSError as error:
+        raise DataError(f"{file} can't be read: {reason_of(error)}.") from error
+
+
+def _quoted(path: Path) -> str:
+    text = str(path.absolute()).replace("'", "''")
+    return f"'{text}'"

@@ -1,0 +1,182 @@
+"""The loop: one finetune of a source on a task's images at one learning-rate scale."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from scalepred.data.task import Split
+from scalepred.networks.source import Source, new_network, on_device
+from scalepred.recipe import Recipe
+from scalepred.records import DIVERGED, DONE
+from scalepred.training.front import Prepared, batches
+from scalepred.training.optimizer import make_optimizer, set_mode
+from scalepred.training.rates import epoch_rates, schedule_factor, stage_rates, steps_per_epoch
+from scalepred.training.scoring import Scores, score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetuned:
+    """What came of a finetune.
+
+    Attributes:
+        network: the trained network, on the device it was trained on; after a divergence it is worthless.
+        status: ``records.DONE`` or ``records.DIVERGED``.
+        diverged_step: the first step whose loss was not finite.
+        epoch_losses: mean training loss of every finished epoch.
+        rates: (epochs, 6), each stage's rate at the first step of each epoch.
+        scores: split name -> scores, for the splits that have pictures; empty after a divergence.
+        train_seconds, evaluate_seconds: wall time.
+    """
+
+    network: nn.Module
+    status: str
+    diverged_step: int | None
+    epoch_losses: list[float]
+    rates: list[tuple[float, ...]]
+    scores: dict[str, Scores]
+    train_seconds: float
+    evaluate_seconds: float
+
+
+def finetune(
+    source: Source,
+    train: Split,
+    held_out: Mapping[str, Split],
+    *,
+    n_classes: int,
+    recipe: Recipe,
+    scale: float | None,
+    seed: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    micro_batch: int | None = None,
+    prepared: Prepared | None = None,
+    on_epoch: Callable[[int, float], None] | None = None,
+) -> Finetuned:
+    """Finetune a copy of the source on ``train`` and score it once, at the end, on every held-out split.
+
+    The rate of a stage is ``base_lr * multiplier * scale`` times the schedule's factor. A stage with multiplier 0 keeps
+    its weights and its batch statistics. All randomness comes from ``seed``: head, order and augmentation are drawn on
+    the CPU, and what a network drops (dropout, stochastic depth) where it runs, so the same seed gives the same numbers
+    on a CPU with the same number of threads. The state of torch's own generators stays as it was.
+
+    Args:
+        source: the network to start from; it is not changed.
+        train: the pictures to learn, at least two.
+        held_out: split name -> pictures to score; they decide nothing.
+        n_classes: size of the new head.
+        recipe: everything else that decides the result.
+        scale: the secondary multiplier, or None for a recipe without one.
+        seed: of head, order, augmentation and what the network drops.
+        device: where the pictures lie and the network runs.
+        dtype: torch.bfloat16 turns autocast on.
+        micro_batch: pictures that go through the network at once, at most, where memory is short; gradients of a
+            batch's even parts are accumulated, so a step stays a step, but batch normalisation sees the smaller part,
+            so give it no less than ``fewest_at_once`` says.
+        prepared: what ``prepare`` has computed for this source, recipe and all these splits; without it the numbers
+            are the same but for rounding.
+        on_epoch: called after every epoch with the number of epochs done and the epoch's mean loss.
+
+    Source: Dube et al. 2018, sections 3 and 4.3.
+    """
+    started = time.perf_counter()
+    generator = torch.Generator().manual_seed(seed)
+    architecture = source.architecture
+    prepared = prepared or Prepared()
+    network = on_device(new_network(source, n_classes=n_classes, generator=generator), device)
+    stage_lr = stage_rates(recipe, scale)
+    optimizer = make_optimizer(network, architecture, recipe, stage_lr)
+    forward = prepared.cut.rest_of(network)
+    batch_of = batches(train, prepared, architecture, recipe, generator=generator, device=device)
+    labels = torch.from_numpy(train.labels).to(device)
+    per_epoch = steps_per_epoch(n_train=len(labels), batch_size=recipe.batch_size)
+    n_steps = recipe.epochs * per_epoch
+    epoch_losses: list[float] = []
+    diverged_step = None
+    with _seeded(seed, device):
+        for epoch in range(recipe.epochs):
+            set_mode(network, architecture, recipe)
+            losses = []
+            order = torch.randperm(len(labels), generator=generator).to(device)
+            for index, rows in enumerate(order.tensor_split(per_epoch)):
+                step = epoch * per_epoch + index
+                factor = schedule_factor(
+                    recipe.schedule, step=step, n_steps=n_steps, n_warmup=recipe.warmup_epochs * per_epoch
+                )
+                for group in optimizer.param_groups:
+                    group["lr"] = stage_lr[group["stage"]] * factor
+                inputs, targets = batch_of(rows), labels[rows]
+                losses.append(_step(forward, optimizer, inputs, targets, dtype=dtype, micro_batch=micro_batch))
+            finite = torch.stack(losses).isfinite()
+            if not finite.all():
+                diverged_step = epoch * per_epoch + int(finite.logical_not().nonzero()[0])
+                break
+            epoch_losses.append(float(torch.stack(losses).mean()))
+            if on_epoch:
+                on_epoch(epoch + 1, epoch_losses[-1])
+    trained = time.perf_counter()
+    scores: dict[str, Scores] = {}
+    kept = prepared.activations
+    if diverged_step is None:
+        network.eval()
+        scores = {
+            name: score(
+                forward, split, kept.get(name), architecture, device=device, dtype=dtype, micro_batch=micro_batch
+            )
+            for name, split in held_out.items()
+            if len(split.labels)
+        }
+        if not all(np.isfinite(each.loss) for each in scores.values()):
+            diverged_step, scores = n_steps - 1, {}  # the last step made weights that give no finite loss
+    return Finetuned(
+        network=network,
+        status=DONE if diverged_step is None else DIVERGED,
+        diverged_step=diverged_step,
+        epoch_losses=epoch_losses,
+        rates=epoch_rates(recipe, scale, n_train=len(labels)),
+        scores=scores,
+        train_seconds=trained - started,
+        evaluate_seconds=time.perf_counter() - trained,
+    )
+
+
+def _step(
+    forward: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    dtype: torch.dtype,
+    micro_batch: int | None,
+) -> Tensor:
+    """Take one step on a batch, in even parts of ``micro_batch`` at most, and return its mean loss, on the device."""
+    optimizer.zero_grad()
+    step_loss = torch.zeros((), device=inputs.device)
+    n_parts = math.ceil(len(inputs) / (micro_batch or len(inputs)))
+    for part in torch.arange(len(inputs), device=inputs.device).tensor_split(n_parts):
+        with torch.autocast(inputs.device.type, dtype=dtype, enabled=dtype != torch.float32):
+            logits = forward(inputs[part])
+            loss = functional.cross_entropy(logits, targets[part], reduction="sum") / len(inputs)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has left it untyped
+        step_loss += loss.detach()
+    optimizer.step()
+    return step_loss
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Have the CPU's and the device's own generators, which dropout draws from, start at a seed; then put them back."""
+    is_cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if is_cuda else []):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed devices that are not in use too
+        if is_cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield

@@ -1,0 +1,75 @@
+"""Runs a network on images without gradients, and scores it on a split."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from scalepred.data.task import Split
+from scalepred.networks.architecture import Architecture
+from scalepred.networks.source import normalise
+
+EVALUATION_BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """How a network does on a split: accuracy in [0, 1], mean cross-entropy, and which pictures it gets right."""
+
+    accuracy: float
+    loss: float
+    correct: np.ndarray
+
+
+def score(
+    forward: nn.Module,
+    split: Split,
+    kept: Tensor | None,
+    architecture: Architecture,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    micro_batch: int | None,
+) -> Scores:
+    """Score a network that is in evaluation mode on a split's pictures, or on what was kept of them."""
+    inputs = split.images if kept is None else kept
+    logits = (
+        run_batches(forward, inputs, architecture, device=device, dtype=dtype, micro_batch=micro_batch).float().cpu()
+    )
+    labels = torch.from_numpy(split.labels)
+    correct = (logits.argmax(dim=1) == labels).numpy()
+    return Scores(accuracy=float(correct.mean()), loss=float(functional.cross_entropy(logits, labels)), correct=correct)
+
+
+def predict_logits(
+    network: nn.Module,
+    architecture: Architecture,
+    images: np.ndarray,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    micro_batch: int | None = None,
+) -> Tensor:
+    """Return (n, n_outputs) float32 on the CPU for (n, 3, h, w) uint8 pictures; the network is left in eval mode."""
+    network.eval()
+    return run_batches(network, images, architecture, device=device, dtype=dtype, micro_batch=micro_batch).float().cpu()
+
+
+def run_batches(
+    forward: nn.Module,
+    inputs: np.ndarray | Tensor,
+    architecture: Architecture,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    micro_batch: int | None = None,
+) -> Tensor:
+    """Return what a module gives, without gradients, for uint8 pictures or for activations, batch by batch."""
+    outputs = []
+    with torch.no_grad(), torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+        for batch in torch.split(torch.as_tensor(inputs), min(micro_batch or EVALUATION_BATCH, EVALUATION_BATCH)):
+            on = batch.to(device)
+            outputs.append(forward(normalise(on, architecture) if on.dtype == torch.uint8 else on))
+    return torch.cat(outputs)

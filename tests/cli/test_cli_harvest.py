@@ -1,0 +1,135 @@
+"""What `scalepred harvest` prints and refuses, with workers in this process."""
+
+import json
+
+import pytest
+from fakes import QUICK, InlineEngine, fake_finetune, write_task
+from rows import RECIPE, SOURCE, TASK, make_run
+from small_networks import tiny_source
+
+from scalepred.errors import UsageError
+from scalepred.harvest.worker import Worker
+from scalepred.records import RecipeRecord
+from scalepred.store.journal import journal_of
+
+
+class Engine(InlineEngine):
+    """Workers in this process, as the command starts them."""
+
+    def __init__(self, settings, *, n_workers):
+        super().__init__(lambda: Worker(settings))
+        self.n_workers = n_workers or 1
+
+
+@pytest.fixture(autouse=True)
+def _fakes(monkeypatch):
+    source = tiny_source()
+    monkeypatch.setattr("scalepred.harvest.worker.load_source", lambda *_, **__: source)
+    monkeypatch.setattr("scalepred.training.bundle.finetune", fake_finetune)
+    monkeypatch.setattr("scalepred.harvest.local_engine.LocalEngine", Engine)
+
+
+@pytest.fixture
+def harvest(run, tmp_path):
+    """Run the command on a warehouse of the test's; returns exit code, stdout and lines of stderr."""
+    quick = tmp_path / "quick.json"
+    quick.write_text(QUICK.to_json())
+
+    def call(*arguments, recipes=("quick",), warehouse=tmp_path / "w.duckdb"):
+        named = [part for name in recipes for part in ("--recipe", tmp_path / f"{name}.json")]
+        usual = ("--warehouse", warehouse, "--dtype", "float32", "--device", "cpu", *named)
+        code, out, err = run("harvest", *arguments, *usual)
+        return code, out, err.splitlines()
+
+    return call
+
+
+@pytest.fixture
+def task(tmp_path):
+    return write_task(tmp_path / "birds")
+
+
+@pytest.fixture
+def refused(tmp_path):
+    """Two tasks that can't be harvested, and why."""
+    for name in ("one", "two"):
+        (tmp_path / "bad" / name).mkdir(parents=True)
+        (tmp_path / "bad" / name / "task.json").write_text('{"nmae": 1}')
+    return tmp_path / "bad"
+
+
+def test_a_plan_says_what_was_mended_and_what_is_refused(harvest, task, refused, tmp_path):
+    recipe = RecipeRecord(recipe_id=RECIPE.recipe_id, name="graduated", json=RECIPE.to_json())
+    for record in (TASK, SOURCE, recipe, make_run()):
+        journal_of(tmp_path / "w.duckdb").add(record)
+    (tmp_path / "w.duckdb").write_bytes(b"damaged")
+    code, _, said = harvest(task, refused, "--dry-run")
+    assert code == 6
+    assert said[0].startswith("THE WAREHOUSE WAS DAMAGED: ")
+    assert said[1].startswith("It was set aside as ")
+    assert said[2] == f"warehouse: {tmp_path / 'w.duckdb'}"
+    assert [line.partition(": ")[2].partition(":")[0] for line in said if line.startswith("refused: ")] == [
+        str(refused / "one"),
+        str(refused / "two"),
+    ]
+
+
+def test_what_was_mended_is_told_even_if_the_plan_fails(harvest, task, tmp_path, monkeypatch):
+    def hello(_):
+        raise UsageError("no such network")
+
+    journal_of(tmp_path / "w.duckdb").add(make_run())
+    (tmp_path / "w.duckdb").write_bytes(b"damaged")
+    monkeypatch.setattr(Worker, "hello", hello)
+    code, _, said = harvest(task, "--dry-run")
+    assert code == 2
+    assert said[0].startswith("THE WAREHOUSE WAS DAMAGED: ")
+    assert said[-1] == "scalepred: no such network"
+
+
+def test_tasks_that_are_all_refused_are_listed_with_their_reasons(harvest, refused):
+    code, out, said = harvest(refused)
+    assert (code, out) == (3, "")
+    assert said[0] == "scalepred: None of the 2 tasks can be harvested:"
+    assert [line.partition(": ")[0] for line in said[1:]] == [f"  - {refused / name}" for name in ("one", "two")]
+    assert all("nmae" in line for line in said[1:])
+
+
+def test_what_is_set_aside_is_told_when_its_task_is_read(harvest, task, tmp_path):
+    cut = task / "dark" / "0.png"
+    cut.write_bytes(cut.read_bytes()[:200])
+    code, _, said = harvest(task)
+    assert code == 0
+    log = tmp_path / "w.journal" / "harvest.log"
+    assert f"{task}: 1 paths set aside; {log} lists them" in said
+    assert f"set aside: {cut}: damaged: image file is truncated" in log.read_text()
+
+
+def test_recipes_that_come_to_the_same_name_at_a_size_are_refused(harvest, task, tmp_path):
+    for name, epochs in (("a", 5), ("a-64", 9)):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"epochs": epochs, "image_px": 64}))
+    code, _, said = harvest(task, "--image-px", "128", "--dry-run", recipes=("a", "a-64"))
+    assert (code, said) == (
+        2,
+        [
+            f"scalepred: At 128 pixels --recipe {tmp_path / 'a.json'} and --recipe {tmp_path / 'a-64.json'} have the "
+            "same name, a-128: rename one of the files."
+        ],
+    )
+
+
+def test_recipes_that_become_the_same_at_a_size_are_one(harvest, task, tmp_path):
+    for name, image_px in (("a-24", 24), ("a-32", 32)):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"epochs": 1, "image_px": image_px}))
+    code, out, _ = harvest(task, "--image-px", "16", "--dry-run", "--json", recipes=("a-24", "a-32"))
+    assert (code, json.loads(out)["planned"]) == (0, 12)
+
+
+@pytest.mark.parametrize("path", ["", ".", "/", ".."])
+def test_a_warehouse_without_a_name_is_refused(harvest, task, path):
+    shown = path or "."
+    assert harvest(task, warehouse=path) == (
+        2,
+        "",
+        [f"scalepred: --warehouse {shown} names no file: give a DuckDB file, such as --warehouse my.duckdb."],
+    )

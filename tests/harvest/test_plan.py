@@ -1,0 +1,124 @@
+"""Which runs are wanted, which are missing, and when the grid is extended."""
+
+import dataclasses
+
+import pytest
+from fakes import QUICK
+
+from scalepred.harvest.plan import missing_runs, next_scale, wanted_runs
+from scalepred.predictor.context import feature_set
+from scalepred.recipe import GRID, baseline_of
+from scalepred.records import DIVERGED, DONE, EXTENSION, GRID_RUN, Outcome
+
+FROZEN = dataclasses.replace(QUICK, batchnorm="frozen")
+
+
+def missing(outcomes, *, recipes=(QUICK,), n_seeds=1, **settings):
+    return missing_runs("task", "source", recipes, n_seeds=n_seeds, outcomes=outcomes, **settings)
+
+
+def grow(curve, *, n_seeds=1, at_most=20):
+    """Return the scales beyond the grid that a harvest would run, one after another, where accuracy is ``curve``."""
+    outcomes, beyond = {}, []
+    for _ in range(at_most):
+        runs = missing(outcomes, n_seeds=n_seeds)
+        if not runs:
+            return beyond
+        beyond += sorted({run.scale for run in runs if run.role == EXTENSION})
+        outcomes |= {run.run_id: curve(run) for run in runs}
+    raise AssertionError(beyond)
+
+
+def rising(run):
+    return Outcome(DONE, 0.5, 0.5) if run.scale is None else Outcome(DONE, 1 - 1 / (1 + run.scale), 0.5)
+
+
+def test_a_grid_is_the_baseline_and_eleven_scales_for_every_seed():
+    runs = wanted_runs("task", "source", [QUICK], n_seeds=2)
+    assert [(run.seed, run.scale) for run in runs] == [(seed, x) for seed in (0, 1) for x in (None, *GRID)]
+    assert {run.recipe for run in runs if run.scale is None} == {baseline_of(QUICK)}
+    assert {run.role for run in runs} == {GRID_RUN}
+    assert len({run.run_id for run in runs}) == 24
+
+
+def test_recipes_that_differ_in_multipliers_only_share_a_baseline():
+    other = dataclasses.replace(QUICK, multipliers=(1, 1, 1, 1, 1, 1))
+    assert len(wanted_runs("task", "source", [QUICK, other], n_seeds=1)) == 1 + 2 * 11
+    assert len(wanted_runs("task", "source", [QUICK, FROZEN], n_seeds=1)) == 2 * 12
+
+
+def test_what_is_done_is_not_missing_and_what_was_given_up_is_not_tried_again():
+    wanted = wanted_runs("task", "source", [QUICK], n_seeds=1)
+    done = {run.run_id: rising(run) for run in wanted[:5]}
+    assert missing(done) == wanted[5:]
+    assert missing(done, given_up={wanted[5].run_id}) == wanted[6:]
+
+
+def test_a_grid_with_a_run_that_failed_is_not_extended():
+    wanted = wanted_runs("task", "source", [QUICK], n_seeds=1)
+    assert missing({run.run_id: rising(run) for run in wanted[1:]}, given_up={wanted[0].run_id}) == []
+
+
+def test_an_edge_that_is_best_is_extended_until_accuracy_falls():
+    def best_at_30(run):
+        return rising(run) if not run.scale or run.scale <= 30 else Outcome(DONE, 0.5, 0.5)
+
+    assert grow(best_at_30) == [20.0, 40.0]
+
+
+def test_an_edge_is_extended_four_times_at_most():
+    assert grow(rising) == [20.0, 40.0, 80.0, 160.0]
+    assert grow(lambda run: Outcome(DONE, 1 / (1 + (run.scale or 9)), 0.5)) == [0.125, 0.0625, 0.03125, 0.015625]
+
+
+def test_a_harvest_that_does_not_extend_wants_the_grid_alone():
+    done = {run.run_id: rising(run) for run in missing({})}
+    assert missing(done)
+    assert missing(done, extends=False) == []
+
+
+def test_a_grid_whose_best_scale_lies_within_is_not_extended():
+    assert grow(lambda run: Outcome(DONE, 0.9 if run.scale == 2 else 0.5, 0.5)) == []
+
+
+def test_of_scales_with_the_same_accuracy_the_loss_tells_the_best():
+    assert grow(lambda run: Outcome(DONE, 1.0, 0.1 if run.scale == 2 else 0.2)) == []
+    assert grow(lambda run: Outcome(DONE, 1.0, 1 / run.scale if run.scale else 9.0)) == [20.0, 40.0, 80.0, 160.0]
+
+
+def test_a_scale_at_which_a_run_diverged_is_worse_than_all_others():
+    def diverging(run):
+        return Outcome(DIVERGED, None, None) if run.scale and run.scale > 15 else rising(run)
+
+    assert grow(diverging) == [20.0]
+    assert grow(lambda run: Outcome(DIVERGED, None, None) if run.scale == 10 else rising(run)) == []
+
+
+def test_all_seeds_decide_together_and_all_are_run_beyond():
+    def one_seed_likes_ten(run):
+        return rising(run) if run.seed == 0 else Outcome(DONE, 0.99 if run.scale == 2 else 0.1, 0.5)
+
+    assert grow(rising, n_seeds=2) == [20.0, 40.0, 80.0, 160.0]
+    assert grow(one_seed_likes_ten, n_seeds=2) == []
+    done = {run.run_id: rising(run) for run in wanted_runs("task", "source", [QUICK], n_seeds=2)}
+    assert [(run.scale, run.seed, run.role) for run in missing(done, n_seeds=2)] == [
+        (20.0, 0, EXTENSION),
+        (20.0, 1, EXTENSION),
+    ]
+
+
+def test_a_seed_that_is_added_later_gets_the_scales_beyond_the_grid_too():
+    outcomes = {}
+    while runs := missing(outcomes):
+        outcomes |= {run.run_id: rising(run) for run in runs}
+    outcomes |= {run.run_id: rising(run) for run in missing(outcomes, n_seeds=2)}
+    assert [(run.scale, run.seed) for run in missing(outcomes, n_seeds=2)] == [(20.0, 1)]
+
+
+@pytest.mark.parametrize(("best", "then"), [(10.0, 20.0), (0.25, 0.125), (2.0, None)])
+def test_the_next_scale_doubles_or_halves_the_best_edge(best, then):
+    assert next_scale({scale: (float(scale == best), 0.0) for scale in GRID}) == then
+
+
+def test_a_set_of_features_is_named_by_the_size_of_pictures():
+    assert feature_set(64) == "basic-1@64px"

@@ -1,0 +1,221 @@
+"""From rows to arrays, on a case that is worked out by hand."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from fakes import QUICK, RECIPE, SOURCE, run_record, source_record, task_record
+
+from scalepred.errors import DataError
+from scalepred.predictor.context import context_features
+from scalepred.predictor.harvested import build
+from scalepred.recipe import GRID, baseline_of
+from scalepred.records import FeatureRecord, RecipeRecord
+
+ZOO = task_record("birds", n_val=2, n_test=4)
+SEA = task_record("fish", origin="sea", n_val=2, n_test=0)
+RIGHT = [1, 1, 1, 0]
+
+
+def recipe_row(recipe=QUICK):
+    return RecipeRecord(recipe_id=recipe.recipe_id, name="quick", json=recipe.to_json())
+
+
+def feature(task, name, value, *, feature_set="basic-1@16px"):
+    return FeatureRecord(
+        task_id=task.task_id, source_id=SOURCE, feature_set=feature_set, name=name, value=value, seconds=0.1
+    )
+
+
+def grid(task, *, val=(1, 0), test=RIGHT, seed=0, without=(), recipe=QUICK, source_id=SOURCE):
+    test = list(test) if task.n_test else None
+    return [
+        run_record(task, scale, val=list(val), test=test, seed=seed, recipe=recipe, source_id=source_id)
+        for scale in GRID
+        if scale not in without
+    ]
+
+
+def harvest(runs, *, tasks=(ZOO, SEA), features=(), recipes=(QUICK,), sources=(SOURCE,)):
+    return build(
+        tasks=tasks,
+        sources=[source_record(source) for source in sources],
+        recipes=[recipe_row(recipe) for recipe in recipes],
+        features=features,
+        runs=runs,
+    )
+
+
+def test_a_small_harvest_by_hand():
+    best = run_record(ZOO, 2.0, val=[1, 1], test=[1, 1, 1, 1])
+    found = harvest([*grid(ZOO, without=(2.0,)), best], features=[feature(ZOO, "knn_accuracy", 0.25)])
+    table = found.table
+    assert (table.names, table.origins) == (("birds",), ("zoo",))
+    assert (table.source_ids, table.recipe_ids) == ((SOURCE,), (QUICK.recipe_id,))
+    assert {name: float(table.features[0, at]) for at, name in enumerate(table.feature_names)} == {
+        "knn_accuracy": 0.25,
+        **context_features({"stages": {"conv1": 1000}}, QUICK),
+    }
+    assert table.feature_names == tuple(sorted(table.feature_names))
+    assert table.scales.tolist() == list(GRID)
+    at = GRID.index(2.0)
+    others = [i for i in range(len(GRID)) if i != at]
+    assert (found.val[0][at], found.test[0, at], table.accuracies[0, at]) == ([1], 1, 1)
+    assert set(found.val[0][others, 0]) == {0.5}
+    assert set(found.test[0, others]) == {0.75}
+    np.testing.assert_allclose(table.accuracies[0, others], 4 / 6)
+    assert (table.n_held_out.tolist(), table.n_seeds.tolist()) == ([6], [1])
+    assert found.has_test.tolist() == [True]
+    assert found.correct[0].shape == (11, 1, 4)
+    assert found.correct[0][0, 0].tolist() == RIGHT
+    assert found.n_incomplete == 0
+
+
+@pytest.mark.parametrize("missing", [GRID[0], GRID[5], GRID[-1]])
+def test_a_grid_with_a_gap_is_left_out_and_counted(missing):
+    found = harvest([*grid(ZOO, without=(missing,)), *grid(SEA)])
+    assert found.table.names == ("fish",)
+    assert found.n_incomplete == 1
+
+
+def test_a_harvest_without_a_whole_grid_gives_empty_arrays():
+    found = harvest(grid(ZOO, without=(1.0,)))
+    assert found.table.names == ()
+    assert found.table.features.shape == (0, 0)
+    assert found.table.accuracies.shape == found.test.shape == (0, 11)
+    assert found.val == found.correct == []
+    assert found.n_incomplete == 1
+    assert harvest([]).n_incomplete == 0
+
+
+def test_scales_beyond_the_grid_are_passed_over():
+    extended = [*grid(ZOO), run_record(ZOO, 20.0, val=[1, 1], test=[1] * 4)]
+    assert harvest(extended).table.accuracies.tolist() == harvest(grid(ZOO)).table.accuracies.tolist()
+
+
+def test_a_diverged_run_counts_as_chance():
+    found = harvest([*grid(ZOO, without=(10.0,)), run_record(ZOO, 10.0, val=None)])
+    assert found.val[0][-1] == found.test[0, -1] == found.table.accuracies[0, -1] == 0.5
+    assert found.correct[0][-1, 0].tolist() == [0.5] * 4
+
+
+def test_seeds_are_averaged_and_kept_apart():
+    found = harvest([*grid(ZOO), *grid(ZOO, val=(1, 1), test=[0, 0, 0, 1], seed=1)])
+    assert found.val[0][0].tolist() == [0.5, 1]
+    assert found.test[0, 0] == 0.5
+    assert found.table.accuracies[0, 0] == pytest.approx((3 + 1 + 2 + 1) / 12)
+    assert found.correct[0][0].tolist() == [RIGHT, [0, 0, 0, 1]]
+    assert found.table.n_seeds.tolist() == [2]
+
+
+@pytest.mark.parametrize("n_scales", [1, 10])
+def test_a_seed_that_only_some_scales_have_changes_nothing(n_scales):
+    begun = [
+        *grid(ZOO, val=(1, 1), test=[1] * 4, seed=1, without=GRID[n_scales:]),
+        run_record(ZOO, 1.0, seed=7, val=None),
+    ]
+    found, before = harvest([*grid(ZOO), *begun]), harvest(grid(ZOO))
+    assert found.table.accuracies.tolist() == before.table.accuracies.tolist()
+    assert found.test.tolist() == before.test.tolist()
+    assert found.correct[0].shape == (11, 1, 4)
+    assert harvest(begun).n_incomplete == 1
+
+
+def test_the_baseline_is_that_of_the_same_recipe():
+    frozen = dataclasses.replace(QUICK, batchnorm="frozen")
+    runs = [
+        *grid(ZOO),
+        *grid(ZOO, recipe=frozen),
+        run_record(ZOO, None, val=[1, 1], test=[1, 0, 0, 0], recipe=baseline_of(QUICK)),
+        run_record(ZOO, None, val=[1, 1], test=[1, 1, 0, 0], recipe=baseline_of(frozen), seed=0),
+        run_record(ZOO, None, val=[1, 1], test=[0, 0, 0, 0], recipe=baseline_of(frozen), seed=1),
+    ]
+    found = harvest(runs, recipes=(QUICK, frozen, baseline_of(QUICK), baseline_of(frozen)))
+    of = dict(zip(found.table.recipe_ids, found.baseline, strict=True))
+    assert of == {QUICK.recipe_id: 0.25, frozen.recipe_id: 0.5}  # a seed without a whole grid is passed over
+    both = harvest([*runs, *grid(ZOO, recipe=frozen, seed=1)], recipes=(QUICK, frozen, baseline_of(frozen)))
+    assert dict(zip(both.table.recipe_ids, both.baseline, strict=True))[frozen.recipe_id] == 0.25
+    assert math.isnan(harvest(grid(ZOO)).baseline[0])
+
+
+def test_a_task_without_test_pictures_is_scored_on_validation_and_says_so():
+    found = harvest(grid(SEA))
+    assert found.has_test.tolist() == [False]
+    assert found.test.tolist() == found.table.accuracies.tolist() == [found.val[0][:, 0].tolist()]
+    assert found.correct[0].shape == (11, 1, 2)
+    assert found.table.n_held_out.tolist() == [2]
+
+
+def test_features_that_a_task_lacks_are_nan():
+    known = [feature(ZOO, "knn_accuracy", 0.5), feature(SEA, "colour", 0.1)]
+    table = harvest([*grid(ZOO), *grid(SEA)], features=known).table
+    columns = {name: table.features[:, i].tolist() for i, name in enumerate(table.feature_names)}
+    assert columns["knn_accuracy"][0] == 0.5
+    assert math.isnan(columns["knn_accuracy"][1])
+    assert math.isnan(columns["colour"][0])
+
+
+def test_features_of_another_picture_size_are_not_used():
+    known = [
+        feature(ZOO, "knn_accuracy", 0.5, feature_set="basic-1@16px"),
+        feature(ZOO, "knn_accuracy", 0.9, feature_set="basic-1@64px"),
+        feature(ZOO, "odd", 0.9, feature_set="of another kind"),
+    ]
+    table = harvest(grid(ZOO), features=known).table
+    assert table.features[0, 0] == 0.5
+    assert "odd" not in table.feature_names
+
+
+def test_the_order_of_rows_does_not_matter():
+    runs = [*grid(ZOO), *grid(SEA), *grid(ZOO, source_id="source-b"), *grid(ZOO, seed=1)]
+    known = [feature(ZOO, "knn_accuracy", 0.5), feature(SEA, "colour", 0.1)]
+    first = harvest(runs, features=known, sources=(SOURCE, "source-b"))
+    for seed in range(3):
+        shuffled = [runs[i] for i in np.random.default_rng(seed).permutation(len(runs))]
+        again = harvest(shuffled, tasks=(SEA, ZOO), features=known[::-1], sources=("source-b", SOURCE))
+        assert again.table.names == first.table.names == ("birds", "birds", "fish")
+        assert again.table.source_ids == first.table.source_ids
+        for name in ("features", "accuracies", "n_held_out", "n_seeds"):
+            np.testing.assert_array_equal(getattr(again.table, name), getattr(first.table, name))
+        for one, other in zip(again.correct, first.correct, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_tasks_of_one_name_are_kept_apart():
+    twin = dataclasses.replace(ZOO, task_id="another")
+    assert harvest([*grid(ZOO), *grid(twin)], tasks=(ZOO, twin)).table.names == ("birds", "birds")
+
+
+def test_runs_of_unknown_tasks_sources_and_recipes_are_passed_over():
+    lost = task_record("lost")
+    other = dataclasses.replace(QUICK, epochs=9)
+    runs = [*grid(ZOO), *grid(lost), *grid(ZOO, source_id="lost"), *grid(ZOO, recipe=other)]
+    found = harvest(runs)
+    assert found.table.names == ("birds",)
+    assert found.table.recipe_ids != (RECIPE,)
+    assert found.n_incomplete == 0
+
+
+def test_a_finished_run_without_its_bits_is_refused_and_never_turned_into_a_number():
+    damaged = dataclasses.replace(run_record(ZOO, 1.0, val=[1, 1], test=[1] * 4), test_correct=None)
+    with pytest.raises(DataError) as caught:
+        harvest([*grid(ZOO, without=(1.0,)), damaged])
+    assert str(caught.value) == "The correctness of 4 images takes 1 bytes, and 0 are stored."
+
+
+def test_what_is_seen_of_source_and_recipe_are_numbers():
+    facts = {"stages": {"conv1": 40, "head": 60}}
+    found = context_features(facts, QUICK)
+    assert (found["source_log10_parameters"], found["recipe_image_px"]) == (2.0, 16.0)
+    changes = {"batchnorm": "frozen", "augmentation": "crop-flip", "schedule": "cosine", "warmup_epochs": 1}
+    changes["multipliers"] = tuple(multiplier / 8 for multiplier in QUICK.multipliers)
+    changed = context_features(facts, dataclasses.replace(QUICK, epochs=3, **changes))
+    assert {name: changed[name] - found[name] for name in found if changed[name] != found[name]} == {
+        "recipe_log2_rate": -3.0,
+        "recipe_frozen_batchnorm": 1.0,
+        "recipe_crops": 1.0,
+        "recipe_flips": 1.0,
+        "recipe_cosine": 1.0,
+        "recipe_warmup_epochs": 1.0,
+    }
