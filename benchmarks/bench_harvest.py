@@ -9,14 +9,14 @@ A bundle is one task and one source: the recipe's baseline and the eleven scales
     plain      a torchvision and PyTorch loop as written in one sitting: benchmarks/plain_loop.py
     peer       timm's loaders, optimizer and scheduler: benchmarks/peer_timm.py
     scalepred  `scalepred harvest`, from the command to its exit, with its reading of the task and its features
-    roof       forward and backward of the network alone, no pictures to load: benchmarks/roof.py
+    roof       forward and backward of the network alone, no images to load: benchmarks/roof.py
 
 Every repeat is a process of its own, and the repeats take turns: plain, peer, scalepred, plain, ... The roof is taken
 once in a repeat, for every source. Sources other than the default get random weights of a fixed seed, by a file: speed
-needs no weights, and their accuracies say nothing. Pictures are read in their original sizes; plain and peer read them
+needs no weights, and their accuracies say nothing. Images are read in their original sizes; plain and peer read them
 anew in every epoch, as their libraries do.
 
-plain and peer drop a picture's transparency, as their libraries do; with --on-white they put it on white, as scalepred
+plain and peer drop an image's transparency, as their libraries do; with --on-white they put it on white, as scalepred
 does, which costs them time and makes accuracies comparable. "noise" is the mean absolute difference between a
 contender's own seeds 0 and 1. Memory is the resident memory of all processes of a contender at once, shared pages
 counted once. It comes from a run of its own before the first repeat, for looking takes time too; that run is not
@@ -130,7 +130,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, default=3, help="of every bundle and contender (default: 3)")
     parser.add_argument("--rivals", nargs="+", choices=MODULES, default=[*MODULES], help="default: plain peer")
     parser.add_argument("--workers", type=int, help="handed to scalepred harvest; default: nothing is handed over")
-    parser.add_argument("--on-white", action="store_true", help="plain and peer put transparent pictures on white")
+    parser.add_argument("--on-white", action="store_true", help="plain and peer put transparent images on white")
     parser.add_argument("--roof-seconds", type=float, default=10.0, help="how long the roof counts (default: 10)")
     parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True, help="tell the memory too")
     parser.add_argument("--output", type=Path, metavar="FILE", help="the JSON, written anew after every repeat")
@@ -258,7 +258,7 @@ def measure_roofs(found: Found, source: str, weights: Path | None, recipe: Path,
         run = timed(
             [sys.executable, "-m", "benchmarks.roof", *own, "--processes", str(processes), "--threads", str(threads)]
         )
-        rate = json.loads(run.printed)["pictures_per_second"]
+        rate = json.loads(run.printed)["images_per_second"]
         found.roofs.setdefault((source, processes, threads), []).append(rate)
 
 
@@ -273,15 +273,15 @@ def random_weights(source: str, scratch: Path) -> Path | None:
 
 
 def make_tiny_task(folder: Path, *, side_px: int) -> Path:
-    """Write a task of noisy pictures, two classes that differ in brightness, and return its folder."""
+    """Write a task of noisy images, two classes that differ in brightness, and return its folder."""
     rng = np.random.default_rng(side_px)
     for split, n in zip(SPLITS, (8, 3, 4), strict=True):
         for level, name in enumerate(("dark", "light")):
             (folder / split / name).mkdir(parents=True)
             for index in range(n):
                 coarse = rng.integers(0, 128, (8, 8, 3), dtype=np.uint8) + np.uint8(100 * level)
-                picture = Image.fromarray(coarse).resize((side_px, side_px * 3 // 4))
-                picture.save(folder / split / name / f"{index}.png")
+                image = Image.fromarray(coarse).resize((side_px, side_px * 3 // 4))
+                image.save(folder / split / name / f"{index}.png")
     return folder
 
 
@@ -324,7 +324,7 @@ def make_report(settings: Settings, found: Found, machine: dict[str, object]) ->
 
 
 def counts(task: Path) -> dict[str, int]:
-    """Return a task's classes and the pictures that are to learn from."""
+    """Return a task's classes and the images that are to learn from."""
     classes = [folder for folder in (task / "train").iterdir() if folder.is_dir()]
     return {
         "n_classes": len(classes),

@@ -4,7 +4,7 @@
 
 Ten tasks of noise are harvested for one seed; its runs are then copied to other seeds until the warehouse and its
 journal hold 10,000. Each repeat asks for one seed more and waits for the first finished run, which is of a few
-pictures, from the command on; then the harvest is interrupted. Another does the same with an empty warehouse. Prints a
+images, from the command on; then the harvest is interrupted. Another does the same with an empty warehouse. Prints a
 table and ends in one line of JSON.
 """
 

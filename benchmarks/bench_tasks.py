@@ -1,14 +1,14 @@
-"""Cuts the three tasks of `bench_harvest` from unpacked packages: large, middle and 64-pixel pictures.
+"""Cuts the three tasks of `bench_harvest` from unpacked packages: large, middle and 64-pixel images.
 
     python -m benchmarks.bench_tasks PACKAGES OUT
 
 PACKAGES is the folder that `benchmarks.preliminary` takes; its docstring says how to get it. Writes OUT/large
-(openclipart, of each class the pictures of most pixels that are not over 64 megapixels), OUT/middle (tuxpaint's stamps)
+(openclipart, of each class the images of most pixels that are not over 64 megapixels), OUT/middle (tuxpaint's stamps)
 and OUT/small (emoji), each as train/CLASS/FILE, val/CLASS/FILE and test/CLASS/FILE with task.json.
 Files are hard links to the packages' own, or copies where the file system has no such links.
 
-Of five classes, 40 pictures each are to learn from and up to 200 in all are test; scalepred's own reader carves
-validation from the 40, and checks at the end that no picture has a duplicate in another split. The same packages give
+Of five classes, 40 images each are to learn from and up to 200 in all are test; scalepred's own reader carves
+validation from the 40, and checks at the end that no image has a duplicate in another split. The same packages give
 the same tasks.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.preliminary import EMOJI, OPENCLIPART, TUXPAINT, Cut, emoji, folders, labelled_pictures, write_task
+from benchmarks.preliminary import EMOJI, OPENCLIPART, TUXPAINT, Cut, emoji, folders, labelled_images, write_task
 from scalepred.data.decode import MAX_MEGAPIXELS
 from scalepred.data.splits import SPLITS
 from scalepred.data.task import Task, read_task
@@ -30,7 +30,7 @@ from scalepred.data.task import Task, read_task
 PER_CLASS = 40
 MAX_TEST = 200
 CONSIDERED = PER_CLASS + MAX_TEST // 5
-"""Pictures of a class that are looked at, so that no class fills the test split alone."""
+"""Images of a class that are looked at, so that no class fills the test split alone."""
 
 LARGE = Cut(
     "large",
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
     for cut in (LARGE, MIDDLE, SMALL):
-        labelled = labelled_pictures(arguments.packages, cut)
+        labelled = labelled_images(arguments.packages, cut)
         task = cut_task(considered(labelled, by_size=cut is LARGE), arguments.out / cut.name)
         record = task.record
         print(
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def considered(labelled: Iterable[tuple[Path, str]], *, by_size: bool) -> list[tuple[Path, str]]:
-    """Return ``CONSIDERED`` pictures of each class: the largest that scalepred takes, or every so many by name."""
+    """Return ``CONSIDERED`` images of each class: the largest that scalepred takes, or every so many by name."""
     by_class: dict[str, list[Path]] = {}
     for path, label in labelled:
         by_class.setdefault(label, []).append(path)
@@ -82,20 +82,20 @@ def considered(labelled: Iterable[tuple[Path, str]], *, by_size: bool) -> list[t
 
 
 def largest(paths: Sequence[Path]) -> list[Path]:
-    """Return the pictures of most pixels, largest first, without those that scalepred would set aside."""
+    """Return the images of most pixels, largest first, without those that scalepred would set aside."""
     sizes = {path: n_pixels(path) for path in paths}
     fit = [path for path in paths if sizes[path] <= MAX_MEGAPIXELS * 1e6]
     return sorted(fit, key=lambda path: (-sizes[path], str(path)))[:CONSIDERED]
 
 
 def evenly(paths: Sequence[Path]) -> list[Path]:
-    """Return pictures spread evenly over the order they come in, or all where there are no more."""
+    """Return images spread evenly over the order they come in, or all where there are no more."""
     n = min(CONSIDERED, len(paths))
     return [paths[index * len(paths) // n] for index in range(n)]
 
 
 def n_pixels(path: Path) -> int:
-    """Return a picture's pixels as its header tells, of a size of which Pillow would warn too."""
+    """Return an image's pixels as its header tells, of a size of which Pillow would warn too."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with Image.open(path) as image:
@@ -125,14 +125,12 @@ def cut_task(labelled: list[tuple[Path, str]], folder: Path, *, per_class: int =
 
 
 def write_split_folders(task: Task, folder: Path) -> None:
-    """Link every picture of a task to folder/SPLIT/CLASS/, and write ``task.json``."""
+    """Link every image of a task to folder/SPLIT/CLASS/, and write ``task.json``."""
     for name in SPLITS:
         split = getattr(task, name)
         missing = set(range(len(task.classes))) - set(split.labels.tolist())
         if missing:
-            raise SystemExit(
-                f"{folder.name}: {name} has no pictures of {', '.join(task.classes[at] for at in missing)}."
-            )
+            raise SystemExit(f"{folder.name}: {name} has no images of {', '.join(task.classes[at] for at in missing)}.")
         for index, (path, label) in enumerate(sorted(zip(split.paths, split.labels.tolist(), strict=True))):
             target = folder / name / task.classes[label] / f"{index:04}-{Path(path).name}"
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""The most memory that a harvest's worker takes for a task of 2,000 pictures of 64 px, beside a plain loop's process.
+"""The most memory that a harvest's worker takes for a task of 2,000 images of 64 px, beside a plain loop's process.
 
     python -m benchmarks.bench_worker [--smoke]
 
-The pictures are noise; three quarters are to learn from. Both do the twelve finetunes of a bundle, of one epoch each,
+The images are noise; three quarters are to learn from. Both do the twelve finetunes of a bundle, of one epoch each,
 with `efficientnet_lite0` and with a ResNet-18 of random weights. Memory is the resident memory of the largest process,
 shared pages and all, looked at once a second. Prints a table and ends in one line of JSON.
 """
@@ -29,7 +29,7 @@ PER_SPLIT = (1500, 100, 400)
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--smoke", action="store_true", help="a tiny network and 20 pictures")
+    parser.add_argument("--smoke", action="store_true", help="a tiny network and 20 images")
     smoke = parser.parse_args().smoke
     counts = (12, 4, 4) if smoke else PER_SPLIT
     machine = hardware()
@@ -57,7 +57,7 @@ def main() -> None:
     report = {
         "benchmark": "worker",
         "smoke": smoke,
-        "n_pictures": sum(counts),
+        "n_images": sum(counts),
         "largest_bytes": found,
         "hardware": machine,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},

@@ -24,7 +24,7 @@ class Job:
         weights: a file to load instead of the source's own, or None.
         recipe: a JSON file with the recipe's fields.
         n_seeds: seeds 0..n_seeds-1.
-        on_white: put transparent pictures on white, as scalepred does, instead of dropping their transparency.
+        on_white: put transparent images on white, as scalepred does, instead of dropping their transparency.
     """
 
     task: Path
@@ -70,7 +70,7 @@ def read_job(description: str | None) -> Job:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--recipe", type=Path, required=True, help="a JSON file with the recipe's fields")
     parser.add_argument("--seeds", type=int, default=1, dest="n_seeds")
-    parser.add_argument("--on-white", action="store_true", help="put transparent pictures on white, as scalepred does")
+    parser.add_argument("--on-white", action="store_true", help="put transparent images on white, as scalepred does")
     return Job(**vars(parser.parse_args()))
 
 
@@ -109,7 +109,7 @@ def check_task(folder: Path) -> None:
 
 
 def put_on_white(image: Image.Image) -> Image.Image:
-    """Return a picture in RGB whose transparent parts are white."""
+    """Return an image in RGB whose transparent parts are white."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     clear = image.convert("RGBA")
@@ -117,7 +117,7 @@ def put_on_white(image: Image.Image) -> Image.Image:
 
 
 def open_on_white(path: str) -> Image.Image:
-    """Open a picture file as ``put_on_white`` returns it; a loader for torchvision's ImageFolder."""
+    """Open an image file as ``put_on_white`` returns it; a loader for torchvision's ImageFolder."""
     with Image.open(path) as image:
         image.load()  # one that is RGB already is returned as it is, and its file closes here
         return put_on_white(image)

@@ -47,7 +47,7 @@ class Measurements:
 
 
 Roofs = Mapping[tuple[str, int, int], Sequence[float]]
-"""(source, processes, threads of each) -> pictures per second, one for each repeat."""
+"""(source, processes, threads of each) -> images per second, one for each repeat."""
 
 
 def bundle_numbers(bundle: Measurements, *, epochs: int, roofs: Roofs, n_cores: int) -> dict[str, Any]:
@@ -129,9 +129,9 @@ def seed_noise(tests: Mapping[tuple[float | None, int], float | None]) -> float 
 
 
 def roof_numbers(bundle: Measurements, *, epochs: int, roofs: Roofs, n_cores: int) -> dict[str, Any]:
-    """Return the harvest's training pictures per second in each repeat, and their share of the roof.
+    """Return the harvest's training images per second in each repeat, and their share of the roof.
 
-    Pictures are those that the eleven scales learn from; seconds are those of their runs, scoring included, divided by
+    Images are those that the eleven scales learn from; seconds are those of their runs, scoring included, divided by
     the processes that ran at once. The roof is that of as many processes, or None if it was not measured.
     """
     rates, shares = [], []
@@ -148,7 +148,7 @@ def roof_numbers(bundle: Measurements, *, epochs: int, roofs: Roofs, n_cores: in
         "n_scales": len(GRID),
         "n_processes": [each.n_processes for each in bundle.repeats["scalepred"]],
         "dtypes": sorted({dtype for each in bundle.repeats["scalepred"] for dtype in each.dtypes}),
-        "harvest_pictures_per_second": rates,
+        "harvest_images_per_second": rates,
         "share_of_roof": shares,
         "median_share_of_roof": statistics.median(known) if known else None,
     }
@@ -184,7 +184,7 @@ def table(report: Mapping[str, Any]) -> str:
         lines += [f"  {line}" for line in _comparisons(bundle)]
     for source, by_kind in report["roofs"].items():
         for kind, numbers in by_kind.items():
-            lines.append(f"roof of {source}, {kind}: {_spread(numbers, 0)} pictures per second")
+            lines.append(f"roof of {source}, {kind}: {_spread(numbers, 0)} images per second")
     for name, ratios in report["geometric_means"].items():
         found = ", ".join(f"{ratio} {value:.2f}" for ratio, value in ratios.items())
         lines.append(f"geometric mean, {name}: {found}")
@@ -203,13 +203,13 @@ def _comparisons(bundle: Mapping[str, Any]) -> list[str]:
     ratios = [f"{name} {_spread(numbers, 2)}" for name, numbers in bundle["ratios"].items()]
     apart = [f"{pair} {_percent(value)}" for pair, value in bundle["mean_absolute_differences"].items()]
     roof = bundle["roof"]
-    rates = [rate for rate in roof["harvest_pictures_per_second"] if rate is not None]
+    rates = [rate for rate in roof["harvest_images_per_second"] if rate is not None]
     rate = f"{statistics.median(rates):.0f}" if rates else "-"
     share = roof["median_share_of_roof"]
     return [
         f"ratios: {'; '.join(ratios)}",
         f"mean absolute differences of test accuracy: {', '.join(apart)}",
-        f"the harvest learns from {rate} pictures per second in {_plural(roof['n_processes'])} and "
+        f"the harvest learns from {rate} images per second in {_plural(roof['n_processes'])} and "
         f"{' and '.join(roof['dtypes'])}, {_percent(share)} of the roof{_doubt(share)}",
     ]
 

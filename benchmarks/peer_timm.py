@@ -12,7 +12,7 @@ with ``crop_pct=1`` in evaluation; its optimizer ``momentum`` is SGD without the
 scheduler drops at an update one before the milestone, so milestones are one later.
 
 What differs: timm's training loader drops a last short batch, so the batches are made as large as gives the same number
-of steps, and fewer pictures than there are steps are left out of an epoch; pictures come in another order; timm drops
+of steps, and fewer images than there are steps are left out of an epoch; images come in another order; timm drops
 transparency, scalepred puts it on white, which `--on-white` does here too, by a transform of ours before timm's.
 
 Prints one line of JSON with the outcome of every finetune.
@@ -175,7 +175,7 @@ def make_scheduler(optimizer: torch.optim.Optimizer, *, n_steps: int) -> MultiSt
 
 @torch.inference_mode()
 def accuracy(network: nn.Module, loader: PrefetchLoader) -> float:
-    """Return the share of a loader's pictures that the network gets right."""
+    """Return the share of a loader's images that the network gets right."""
     network.eval()
     meter = AverageMeter()
     for images, labels in loader:

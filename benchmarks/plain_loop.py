@@ -2,14 +2,14 @@
 
     python -m benchmarks.plain_loop TASK --source NAME [--weights FILE] --recipe FILE [--seeds N] [--on-white]
 
-torchvision's `ImageFolder` over the pictures in their original sizes, `Resize`, `ToTensor` and `Normalize`, a
+torchvision's `ImageFolder` over the images in their original sizes, `Resize`, `ToTensor` and `Normalize`, a
 `DataLoader` with two persistent workers, `torch.optim.SGD` with a parameter group for each stage, `MultiStepLR`, one
 finetune after another; default memory layout, default SGD, default threads. The workers are started once and serve all
 finetunes. Validation and test are scored once, at the end of each.
 
 The network, its new head and its stages come from `scalepred.sources`, so that the work is equal. What differs: the
-last batch of an epoch may be short, and one of a single picture, which batch normalisation refuses, is dropped;
-resizing is torchvision's bilinear, scalepred's is bicubic; pictures come in another order; `ImageFolder` drops
+last batch of an epoch may be short, and one of a single image, which batch normalisation refuses, is dropped;
+resizing is torchvision's bilinear, scalepred's is bicubic; images come in another order; `ImageFolder` drops
 transparency, scalepred puts it on white, which `--on-white` does here too.
 
 Prints one line of JSON with the outcome of every finetune.
@@ -41,7 +41,7 @@ EVALUATION_BATCH = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """A task's loaders, and the generator that shuffles the training pictures."""
+    """A task's loaders, and the generator that shuffles the training images."""
 
     train: DataLoader[Any]
     val: DataLoader[Any]
@@ -152,7 +152,7 @@ def stage_groups(
 
 @torch.no_grad()
 def accuracy(network: nn.Module, loader: DataLoader[Any]) -> float:
-    """Return the share of a loader's pictures that the network gets right."""
+    """Return the share of a loader's images that the network gets right."""
     network.eval()
     n_correct = n = 0
     for images, labels in loader:

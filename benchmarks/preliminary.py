@@ -7,8 +7,8 @@ The packages, and how to get them:
 
     python -m benchmarks.preliminary PACKAGES TASKS
 
-writes TASKS/NAME/manifest.csv and task.json; pictures stay where they are, but for scikit-learn's digits. Of each class
-at most ``per_class`` pictures are for training and validation, and the rest, up to ``MAX_TEST`` in all, are test.
+writes TASKS/NAME/manifest.csv and task.json; images stay where they are, but for scikit-learn's digits. Of each class
+at most ``per_class`` images are for training and validation, and the rest, up to ``MAX_TEST`` in all, are test.
 Near duplicates share a split.
 """
 
@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from scalepred.data.digits import DEMO_PICTURES, write_digits
+from scalepred.data.digits import DEMO_IMAGES, write_digits
 from scalepred.data.duplicates import near_duplicate_groups
-from scalepred.data.load import load_pictures
+from scalepred.data.load import load_images
 
 OPENCLIPART = "openclipart-png/usr/share/openclipart/png"
 TUXPAINT = "tuxpaint-stamps-default/usr/share/tuxpaint/stamps"
@@ -33,7 +33,7 @@ MAX_TEST = 240
 
 @dataclass(frozen=True)
 class Cut:
-    """A task: class -> folder (or emoji subcategories), and how many pictures of a class are to learn from."""
+    """A task: class -> folder (or emoji subcategories), and how many images of a class are to learn from."""
 
     name: str
     package: str
@@ -116,16 +116,16 @@ def main() -> None:
     parser.add_argument("tasks", type=Path)
     arguments = parser.parse_args()
     for cut in CUTS:
-        labelled = labelled_pictures(arguments.packages, cut)
+        labelled = labelled_images(arguments.packages, cut)
         print(cut.name, write_task(labelled, arguments.tasks / cut.name, per_class=cut.per_class))
-    rest = write_digits(arguments.tasks / ".digits", first=DEMO_PICTURES, last=None)
+    rest = write_digits(arguments.tasks / ".digits", first=DEMO_IMAGES, last=None)
     for name, per_class, classes in (("digits-ten", 8, "0123456789"), ("digits-four", 25, "3589")):
         chosen = [(path, path.parent.name) for path in rest if path.parent.name in classes]
         print(name, write_task(chosen, arguments.tasks / name, per_class=per_class, origin="digits"))
 
 
-def labelled_pictures(packages: Path, cut: Cut) -> list[tuple[Path, str]]:
-    """Return every picture of a cut's classes with its class, from unpacked packages."""
+def labelled_images(packages: Path, cut: Cut) -> list[tuple[Path, str]]:
+    """Return every image of a cut's classes with its class, from unpacked packages."""
     return _emoji(packages, cut) if cut.package == EMOJI else _folders(packages, cut)
 
 
@@ -158,8 +158,8 @@ def write_task(
     origin: str | None = None,
     max_test: int = MAX_TEST,
 ) -> dict[str, int]:
-    """Write a task's manifest; near duplicates stay on one side. Returns the pictures per split."""
-    loaded = load_pictures([path for path, _ in labelled], image_px=16)
+    """Write a task's manifest; near duplicates stay on one side. Returns the images per split."""
+    loaded = load_images([path for path, _ in labelled], image_px=16)
     groups = near_duplicate_groups(loaded.hashes, loaded.thumbnails)
     members = defaultdict(list)
     for at, group in zip(loaded.kept, groups, strict=True):
@@ -172,7 +172,7 @@ def write_task(
     for at in order:
         unit = units[at]
         if len({label for _, label in unit}) > 1:
-            continue  # the same picture under two labels teaches nothing
+            continue  # the same image under two labels teaches nothing
         label = unit[0][1]
         if taken[label] + len(unit) <= per_class:
             taken[label] += len(unit)

@@ -1,8 +1,8 @@
-"""The roof: how many pictures per second the network alone can learn from, with nothing around it.
+"""The roof: how many images per second the network alone can learn from, with nothing around it.
 
     python -m benchmarks.roof --source NAME [--weights FILE] --recipe FILE --processes 2 --threads 1 [--seconds 10]
 
-Forward and backward of the recipe's network on one batch of random pictures that lies in memory, channels-last, frozen
+Forward and backward of the recipe's network on one batch of random images that lies in memory, channels-last, frozen
 stages without gradients and with their batch normalisation in evaluation mode: no loading, no optimizer, no scoring.
 The processes get ready, start at once and count for the same time. Prints one line of JSON with their sum.
 
@@ -44,10 +44,10 @@ def main() -> None:
     if arguments.processes is None:
         count(arguments)
     else:
-        print(json.dumps({"pictures_per_second": pictures_per_second(sys.argv[1:], arguments.processes)}))
+        print(json.dumps({"images_per_second": images_per_second(sys.argv[1:], arguments.processes)}))
 
 
-def pictures_per_second(arguments: list[str], n_processes: int) -> float:
+def images_per_second(arguments: list[str], n_processes: int) -> float:
     """Return the sum of what so many processes at once reach."""
     at = arguments.index("--processes")
     own = [sys.executable, "-m", "benchmarks.roof", *arguments[:at], *arguments[at + 2 :]]
@@ -69,7 +69,7 @@ def pictures_per_second(arguments: list[str], n_processes: int) -> float:
 
 
 def count(arguments: argparse.Namespace) -> None:
-    """Get ready, say so, wait for a line, and print pictures per second."""
+    """Get ready, say so, wait for a line, and print images per second."""
     torch.set_num_threads(arguments.threads)
     recipe = load_recipe(arguments.recipe)
     source = load_source(arguments.source, weights=arguments.weights)

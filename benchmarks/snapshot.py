@@ -148,7 +148,7 @@ def read(warehouse: Path) -> Read:
 def not_learnable(rows: Rows) -> set[str]:
     """Return the tasks at which neither the baseline nor any scale, on any source, is clearly better than guessing.
 
-    Guessing always takes the most frequent label; clearly is three standard errors of the test pictures.
+    Guessing always takes the most frequent label; clearly is three standard errors of the test images.
     """
     guess = {task.name: max(task.label_counts.values()) / sum(task.label_counts.values()) for task in rows.tasks}
     harvested = rows.harvested
@@ -184,7 +184,7 @@ def group_of(harvested: Harvested, rows: np.ndarray, name: str) -> Group:
             "honest best, of tasks with several seeds": np.array(
                 [honest_of_repeats(harvested.correct[at], seed=SEED) for at in rows]
             ),
-            "best of these very runs, chosen on half of the pictures": np.array(
+            "best of these very runs, chosen on half of the images": np.array(
                 [_best_of_runs(harvested.correct[at]) for at in rows]
             ),
             "naive best, chosen on test": naive_of_seeds(harvested)[rows],
@@ -193,7 +193,7 @@ def group_of(harvested: Harvested, rows: np.ndarray, name: str) -> Group:
 
 
 def _best_of_runs(correct: np.ndarray) -> float:
-    """Return the mean over seeds, of (s, n_seeds, n_images), of what half of the pictures chooses on the other."""
+    """Return the mean over seeds, of (s, n_seeds, n_images), of what half of the images chooses on the other."""
     seeds = range(correct.shape[1])
     return float(np.mean([honest_best_from_images(correct[:, at], seed=SEED) for at in seeds]))
 
@@ -244,7 +244,7 @@ def text(found: Read) -> str:
         f"{found.n_runs:,} runs; {len(found.tasks)} tasks of {n_origins} origins have a whole grid, "
         f"{len(found.dropped)} more are left out because nothing beats guessing at them clearly"
         f"{': ' if found.dropped else ''}{', '.join(found.dropped)}. "
-        "Accuracies are of test pictures, in per cent; intervals are 95 %, from a bootstrap that draws whole origins. "
+        "Accuracies are of test images, in per cent; intervals are 95 %, from a bootstrap that draws whole origins. "
         "Made by `python -m benchmarks.snapshot`.",
         "",
         "![classes and images per label](tasks.png)",
@@ -266,7 +266,7 @@ def sizes(tasks: Sequence[TaskRecord]) -> list[tuple[str, np.ndarray]]:
     classes = np.array([task.n_classes for task in tasks], dtype=np.float64)
     learned = np.array([task.n_train + task.n_val for task in tasks], dtype=np.float64)
     tested = np.array([task.n_test for task in tasks], dtype=np.float64)
-    return [("classes", classes), ("images per label, train and val", learned / classes), ("test pictures", tested)]
+    return [("classes", classes), ("images per label, train and val", learned / classes), ("test images", tested)]
 
 
 def _section(group: Group, number: int) -> list[str]:

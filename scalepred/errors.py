@@ -14,7 +14,7 @@ class UsageError(ScalepredError):
 
 
 class DataError(ScalepredError):
-    """Pictures, manifests or tasks that cannot be used."""
+    """Images, manifests or tasks that cannot be used."""
 
     exit_code = 3
 

@@ -41,12 +41,12 @@ class Recipe:
     Attributes:
         base_lr: the learning rate that multipliers and scale multiply.
         multipliers: one factor for each of ``STAGES``; 0 freezes the stage and its batch normalisation.
-        epochs: passes over the training pictures.
-        batch_size: pictures in a step, at most.
+        epochs: passes over the training images.
+        batch_size: images in a step, at most.
         momentum: of SGD, in [0, 1).
         weight_decay: of SGD.
         schedule: "step" (tenfold lower after each third of the steps) or "cosine" (to 0).
-        image_px: side of the square that pictures are resized to.
+        image_px: side of the square that images are resized to.
         augmentation: "none", "flip", "crop" or "crop-flip".
         batchnorm: "batch" or "frozen" statistics in the stages that learn.
         warmup_epochs: the rates rise evenly to the schedule's over the steps of so many epochs, fewer than ``epochs``.
@@ -180,7 +180,7 @@ def load_recipe(name: str) -> Recipe:
 
 
 def at_size(name: str, recipe: Recipe, image_px: int | None) -> tuple[str, Recipe]:
-    """Return a recipe with pictures of this size, and its name, which then tells the size; None changes nothing."""
+    """Return a recipe with images of this size, and its name, which then tells the size; None changes nothing."""
     if image_px is None or image_px == recipe.image_px:
         return name, recipe
     sized = dataclasses.replace(recipe, image_px=image_px)

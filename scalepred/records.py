@@ -28,7 +28,7 @@ ROLES = (GRID_RUN, EXTENSION, JOB)
 
 @dataclass(frozen=True, kw_only=True)
 class TaskRecord:
-    """One labelled image set with its fixed splits; ``task_id`` hashes decoded pictures, labels and splits."""
+    """One labelled image set with its fixed splits; ``task_id`` hashes decoded images, labels and splits."""
 
     task_id: str
     name: str
@@ -77,10 +77,10 @@ class FeatureRecord:
 class RunRecord:
     """One finished finetune: done, or diverged at a step and then without accuracies.
 
-    ``val_correct`` and ``test_correct`` hold one bit for each picture in the task's order, first picture in the highest
+    ``val_correct`` and ``test_correct`` hold one bit for each image in the task's order, first image in the highest
     bit, as ``numpy.packbits`` has it. ``rates`` is (epochs, 6): each stage's rate at the first step of each epoch.
     ``role`` is one of ``ROLES``. ``execution`` says how it was computed where that can move the last digits: dtype,
-    pictures in a micro-batch, and whether what a frozen front gives was kept; on CUDA also the most bytes that tensors
+    images in a micro-batch, and whether what a frozen front gives was kept; on CUDA also the most bytes that tensors
     took. The number of threads is part of ``device``.
     """
 

@@ -61,7 +61,7 @@ def curve_table(
 
 
 def as_harvested(table: TrainingTable, *, n_val: int = 50, n_test: int = 350, seed: int = 0) -> Harvested:
-    """Draw the right and wrong pictures behind a table's accuracies, one seed each."""
+    """Draw the right and wrong images behind a table's accuracies, one seed each."""
     rng = np.random.default_rng(seed)
     right = rng.random((*table.accuracies.shape, n_val + n_test)) < table.accuracies[:, :, None]
     correct = right[:, :, n_val:].astype(np.float64)
@@ -109,7 +109,7 @@ def run_record(
     seed: int = 0,
     source_id: str = SOURCE,
 ) -> RunRecord:
-    """Return a run that got these pictures right; without ``val`` it diverged."""
+    """Return a run that got these images right; without ``val`` it diverged."""
     ids = {"task_id": task.task_id, "source_id": source_id, "recipe_id": recipe.recipe_id}
     return RunRecord(
         run_id=run_id(**ids, scale=scale, seed=seed),
@@ -169,11 +169,11 @@ class InlineEngine:
         self.calls.clear()
 
 
-# --- pictures, a network and a finetune -------------------------------------------------------------------------------
+# --- images, a network and a finetune -------------------------------------------------------------------------------
 
 
 def write_task(folder: Path, *, classes: tuple[str, ...] = ("dark", "light"), n: int = 10, seed: int = 0) -> Path:
-    """Write noisy PNG pictures, a folder for each class, that differ in brightness by class."""
+    """Write noisy PNG images, a folder for each class, that differ in brightness by class."""
     rng = np.random.default_rng(seed)
     for level, name in enumerate(classes):
         (folder / name).mkdir(parents=True)

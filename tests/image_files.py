@@ -1,4 +1,4 @@
-"""Makes the pictures and folders that the tests use."""
+"""Makes the images and folders that the tests use."""
 
 import io
 import struct
@@ -24,7 +24,7 @@ def save(path, pixels=None, **options):
 
 
 def make_classes(folder, names=("a", "b"), n=6, seed=0):
-    """Make a folder for each class, with n pictures that no other seed or folder has."""
+    """Make a folder for each class, with n images that no other seed or folder has."""
     for at, name in enumerate(names):
         for index in range(n):
             save(folder / name / f"{index}.png", noise(seed=[seed, at, index]))

@@ -50,7 +50,7 @@ PREDICTION = PredictionRecord(
 
 
 def make_run(scale=1.0, seed=0, *, n_right=3, **changes):
-    """Return a run of the task with ``n_right`` right validation and test pictures."""
+    """Return a run of the task with ``n_right`` right validation and test images."""
     parts = {"task_id": TASK.task_id, "source_id": SOURCE.source_id, "recipe_id": RECIPE.recipe_id}
     val, test = (np.arange(n) < n_right for n in (TASK.n_val, TASK.n_test))
     run = RunRecord(

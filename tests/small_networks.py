@@ -50,7 +50,7 @@ def tiny_source(seed=0):
 
 
 def separable(n=24, n_classes=2, px=32, seed=0):
-    """Return noisy pictures whose brightness tells the class."""
+    """Return noisy images whose brightness tells the class."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n, dtype=np.int64) % n_classes
     levels = labels[:, None, None, None] * (160 // max(1, n_classes - 1))

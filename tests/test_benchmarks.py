@@ -128,7 +128,7 @@ def test_seed_noise_needs_a_second_seed():
 def test_the_share_of_the_roof_counts_the_scaled_runs_alone():
     bundle = bundle_of([measured(1)], [measured(1)], [measured(1)])
     roof = numbers_of(bundle, {("s", 1, 2): [300.0]}.items())["roof"]
-    assert roof["harvest_pictures_per_second"] == [150.0]  # one scaled run: 3 epochs x 100 pictures in 2 s
+    assert roof["harvest_images_per_second"] == [150.0]  # one scaled run: 3 epochs x 100 images in 2 s
     assert roof["share_of_roof"] == [0.5]
 
 

@@ -50,7 +50,7 @@ def test_finetune_and_classify_on_cuda_agree_with_the_cpu(tmp_path):
     made = scalepred("finetune", data, "--auto", "--output", tmp_path / "model", "--device", "cuda", "--json")
     assert made["metrics"]["test_accuracy"] == 1.0
     on_cuda, on_cpu = (
-        scalepred("classify", tmp_path / "model", data, "--device", device, "--json")["pictures"]
+        scalepred("classify", tmp_path / "model", data, "--device", device, "--json")["images"]
         for device in ("cuda", "cpu")
     )
     assert [each["label"] for each in on_cuda] == [each["label"] for each in on_cpu]

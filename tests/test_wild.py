@@ -1,4 +1,4 @@
-"""The suite's builder: what it finds in packages, how it splits pictures, and which tasks it cuts."""
+"""The suite's builder: what it finds in packages, how it splits images, and which tasks it cuts."""
 
 import io
 import json
@@ -19,7 +19,7 @@ from benchmarks import snapshot
 from benchmarks.wild import __main__ as wild
 from benchmarks.wild import carried, counts, cut, gather, glyphs, held_out, pilot
 from benchmarks.wild.contact import write_sheets
-from benchmarks.wild.cut import Picture, Sides, plans, split_sides
+from benchmarks.wild.cut import Sides, SuiteImage, plans, split_sides
 from benchmarks.wild.harvest import Stage, chosen, harvest_command
 from benchmarks.wild.origins import DIGITS, DOMAINS, ORIGINS, SHARED, Origin
 from benchmarks.wild.packages import FetchError, Package, licences, unpacked
@@ -32,9 +32,9 @@ from scalepred.recipe import GRID, Recipe, load_recipe, run_id
 from scalepred.records import RecipeRecord
 
 
-def pictures(sizes, *, group_of=lambda label, index: f"{label}{index}"):
+def images(sizes, *, group_of=lambda label, index: f"{label}{index}"):
     return [
-        Picture(f"pictures/o/{label}/{index}.png", label, group_of(label, index))
+        SuiteImage(f"pictures/o/{label}/{index}.png", label, group_of(label, index))
         for label, n in sizes.items()
         for index in range(n)
     ]
@@ -64,7 +64,7 @@ def test_every_origin_has_its_own_name_and_a_finder():
 
 
 def test_two_fifths_are_test_and_a_group_is_never_on_both_sides():
-    found = pictures({"a": 100, "b": 50}, group_of=lambda _, index: f"g{index // 4}")
+    found = images({"a": 100, "b": 50}, group_of=lambda _, index: f"g{index // 4}")
     sides = split_sides(found)
     for label, n in (("a", 100), ("b", 50)):
         assert len(sides.learn[label]) + len(sides.test[label]) == n
@@ -74,16 +74,16 @@ def test_two_fifths_are_test_and_a_group_is_never_on_both_sides():
 
 
 def test_the_split_depends_on_names_alone():
-    found = pictures({"a": 30, "b": 30})
+    found = images({"a": 30, "b": 30})
     assert split_sides(found) == split_sides(found[::-1])
 
 
 def test_a_label_that_is_too_small_is_left_out():
-    assert set(split_sides(pictures({"a": 40, "b": 40, "rare": 4})).learn) == {"a", "b"}
+    assert set(split_sides(images({"a": 40, "b": 40, "rare": 4})).learn) == {"a", "b"}
 
 
 def test_a_large_label_gives_test_no_more_than_its_share():
-    assert len(split_sides(pictures({"a": 2000, "b": 30})).test["a"]) == cut.MAX_LABEL_TEST
+    assert len(split_sides(images({"a": 2000, "b": 30})).test["a"]) == cut.MAX_LABEL_TEST
 
 
 # --- plans ------------------------------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ def test_a_large_label_gives_test_no_more_than_its_share():
 
 def sides_of(learn, test):
     def side(n):
-        return {label: pictures({label: n}) for label in "abcdefgh"}
+        return {label: images({label: n}) for label in "abcdefgh"}
 
     return Sides(side(learn), side(test))
 
@@ -108,17 +108,17 @@ def test_a_ladder_ends_where_a_class_has_no_more():
     assert [plan.rung for plan in plans("o", sides_of(19, 20)) if plan.rung] == []
 
 
-def test_many_pictures_give_a_large_task():
+def test_many_images_give_a_large_task():
     assert [plan.per_label for plan in plans("o", sides_of(300, 20)) if plan.name == "o-large"] == [400]
     assert not [plan for plan in plans("o", sides_of(100, 20)) if plan.name == "o-large"]
 
 
-def test_too_few_test_pictures_give_no_task():
+def test_too_few_test_images_give_no_task():
     assert plans("o", sides_of(100, 6)) == []
     assert plans("o", sides_of(100, 7)) != []
 
 
-def test_no_two_tasks_of_an_origin_learn_from_the_same_pictures():
+def test_no_two_tasks_of_an_origin_learn_from_the_same_images():
     found = plans("o", sides_of(10, 20))
     learned = [(plan.classes, min(plan.per_label, 10)) for plan in found]
     assert len(learned) == len(set(learned))
@@ -208,20 +208,20 @@ def test_emoji_are_found_by_subcategory_and_by_tone(tmp_path):
     assert found_by(by_tone, tmp_path) == [("dark", "a-dark.png", "a.png"), ("light", "a-light.png", "a.png")]
 
 
-def test_a_class_without_a_picture_is_an_error(tmp_path):
+def test_a_class_without_a_image_is_an_error(tmp_path):
     save(tmp_path / "a" / "1.png")
     origin = Origin("some", ("some-data",), "", {"a": ("a",), "b": ("b",)})
     with pytest.raises(SystemExit, match=r"some: nothing for b in some-data 1\.0"):
         gather.gather(origin, [package(tmp_path)], tmp_path / "out")
 
 
-def test_gathered_pictures_are_small_and_what_is_none_is_counted(tmp_path):
+def test_gathered_images_are_small_and_what_is_none_is_counted(tmp_path):
     save(tmp_path / "a" / "wide.png", noise(300, 600))
-    (tmp_path / "a" / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "a" / "broken.png").write_bytes(b"no image")
     origin = Origin("some", ("some-data",), "", {"a": ("a",)})
     found = gather.gather(origin, [package(tmp_path)], tmp_path / "out")
-    assert (len(found.pictures), found.n_unreadable) == (1, 1)
-    with Image.open(tmp_path / "out" / found.pictures[0].path) as image:
+    assert (len(found.images), found.n_unreadable) == (1, 1)
+    with Image.open(tmp_path / "out" / found.images[0].path) as image:
         assert image.size == (256, 128)
 
 
@@ -278,7 +278,7 @@ def test_all_styles_of_a_family_are_on_one_side(number):
     assert len(sides) == 1
 
 
-def test_collections_that_share_pictures_have_one_origin(tmp_path):
+def test_collections_that_share_images_have_one_origin(tmp_path):
     plan, sides = next(iter(plans("emoji-hands", sides_of(30, 20)))), sides_of(30, 20)
     about = json.loads((cut.write_task(plan, sides, tmp_path, "emoji-hands") / "task.json").read_text())
     assert about == {"name": plan.name, "origin": "emoji-people"}
@@ -394,21 +394,21 @@ def test_what_collections_and_domains_share_is_told(tmp_path, capsys):
     task_of(tmp_path / "domains" / "domain", "domain/c", places["domain/c"])
     print_shared(tmp_path)
     assert capsys.readouterr().out.splitlines() == [
-        "50.0% other, some: 1 of 2 pictures",
-        "domain: 1 of 2 pictures are in 1 of 3 tasks",
+        "50.0% other, some: 1 of 2 images",
+        "domain: 1 of 2 images are in 1 of 3 tasks",
     ]
 
 
 def task_of(folder, place, numbers):
     folder.mkdir(parents=True)
-    cut.write_manifest(folder, [(Picture(f"pictures/{place}/{n}.png", "label", "group"), "train") for n in numbers])
+    cut.write_manifest(folder, [(SuiteImage(f"pictures/{place}/{n}.png", "label", "group"), "train") for n in numbers])
 
 
 # --- the harvest and its pilot ----------------------------------------------------------------------------------------
 
 
 def manifest_of(sizes):
-    """Return a manifest of origins with tasks of so many pictures to learn from, numbered."""
+    """Return a manifest of origins with tasks of so many images to learn from, numbered."""
     tasks = {origin: [{"name": f"{origin}-{n}", "n_train": n} for n in each] for origin, each in sizes.items()}
     return {"origins": [{"origin": origin, "tasks": each} for origin, each in tasks.items()]}
 
@@ -480,7 +480,7 @@ def test_the_schedules_are_compared_over_all_domains_a_task_once():
 
 def test_equal_recipes_rarely_win_clearly():
     rng = np.random.default_rng(0)
-    hard = rng.standard_normal((1000, 1, 1, 200))  # some pictures are hard for every run
+    hard = rng.standard_normal((1000, 1, 1, 200))  # some images are hard for every run
     luck = 0.1 * rng.standard_normal((1000, 2, 3, 1)) + 0.3 * rng.standard_normal((1000, 2, 3, 200))
     right = np.where(hard + luck < 0.5, 1.0, 0.0)
     noise = pilot.seed_noise(list(right[:, 0]))
@@ -530,11 +530,11 @@ def test_what_carries_over_is_told_of_tasks_that_have_met_all():
 
 
 @pytest.mark.parametrize("tasks_differ", [True, False])
-def test_best_scales_go_together_by_what_tasks_share_and_not_by_single_pictures(tasks_differ):
+def test_best_scales_go_together_by_what_tasks_share_and_not_by_single_images(tasks_differ):
     rng, n_tasks = np.random.default_rng(0), 60
     optima = 1 + 3 * tasks_differ * rng.uniform(-1, 1, n_tasks)
     accuracies = fakes.true_accuracies(optima)
-    hard = rng.random((n_tasks, len(fakes.SCALES), 1, 80))  # which picture at which scale: the same for both
+    hard = rng.random((n_tasks, len(fakes.SCALES), 1, 80))  # which image at which scale: the same for both
     correct = list((accuracies[:, :, None, None] > hard).astype(float))
     told = carried.correlation(correct, correct, fakes.SCALES, tuple(map(str, range(n_tasks))))
     low, high = (float(bound) for bound in told.split("(")[1].strip(")").split(" to "))
@@ -542,7 +542,7 @@ def test_best_scales_go_together_by_what_tasks_share_and_not_by_single_pictures(
 
 
 def grid_of(task, n_right, **parts):
-    """Return a run of the task at every scale with so many test pictures right."""
+    """Return a run of the task at every scale with so many test images right."""
     parts = {"task_id": task.task_id, "source_id": SOURCE.source_id} | parts
     own = {key: parts[key] for key in ("task_id", "source_id", "recipe_id")}
     for scale in GRID:

@@ -5,10 +5,10 @@
     python -m benchmarks.wild counts OUT
     python -m benchmarks.wild shared OUT
 
-``build`` writes OUT/tasks/NAME, which `scalepred harvest OUT/tasks` takes; OUT/domains/NAME, the pictures that sources
+``build`` writes OUT/tasks/NAME, which `scalepred harvest OUT/tasks` takes; OUT/domains/NAME, the images that sources
 are trained on; OUT/licences/NAME, what each package says of its own; and OUT/manifest.json, which says where all of it
 is from and how it was cut. A second run goes on where the first one stopped. ``contact`` draws OUT/sheets/ORIGIN.png,
-to look at; ``counts`` tells how many tasks there are, and of what sizes; ``shared``, which collections have pictures in
+to look at; ``counts`` tells how many tasks there are, and of what sizes; ``shared``, which collections have images in
 common.
 """
 
@@ -44,7 +44,7 @@ def main() -> None:
     others = [
         commands.add_parser("contact", help="draw a contact sheet of every origin"),
         commands.add_parser("counts", help="tell how many tasks there are, and of what sizes"),
-        commands.add_parser("shared", help="tell which collections have pictures in common"),
+        commands.add_parser("shared", help="tell which collections have images in common"),
     ]
     for each in (building, *others):
         each.add_argument("out", type=Path)
@@ -75,7 +75,7 @@ def build_all(out: Path, *, cache: Path, only: list[str]) -> None:
 
 
 def build(origin: Origin, out: Path, *, cache: Path) -> None:
-    """Cut an origin's tasks, or write a domain's pictures, unless that is done; OUT/origins/NAME.json tells of it."""
+    """Cut an origin's tasks, or write a domain's images, unless that is done; OUT/origins/NAME.json tells of it."""
     done = out / "origins" / f"{origin.name}.json"
     if done.exists():
         return
@@ -84,19 +84,19 @@ def build(origin: Origin, out: Path, *, cache: Path) -> None:
     packages = [unpacked(name, cache) for name in origin.packages]
     keep_licences(packages, out)
     gathered = gather(origin, packages, out)
-    pictures = distinct(gathered.pictures, out)
+    images = distinct(gathered.images, out)
     about = about_origin(origin, packages) | {
-        "n_pictures": len(pictures),
-        "n_near_duplicates": len(gathered.pictures) - len(pictures),
+        "n_images": len(images),
+        "n_near_duplicates": len(gathered.images) - len(images),
         "n_unreadable": gathered.n_unreadable,
     }
     if origin.is_domain:
         folder = out / "domains" / origin.name
         folder.mkdir(parents=True, exist_ok=True)
-        write_manifest(folder, [(each, "") for each in pictures])
+        write_manifest(folder, [(each, "") for each in images])
         about["tasks"] = []
     else:
-        sides = split_sides(pictures)
+        sides = split_sides(images)
         about["labels"] = {
             label: {"learn": len(sides.learn[label]), "test": len(sides.test[label])} for label in sides.learn
         }
@@ -104,7 +104,7 @@ def build(origin: Origin, out: Path, *, cache: Path) -> None:
         about["tasks"] = [cut(plan, sides, out, origin.name) for plan in plans(origin.name, sides)]
     done.parent.mkdir(parents=True, exist_ok=True)
     write_text(done, json.dumps(about, indent=1) + "\n")
-    print(f"{origin.name}: {len(pictures)} pictures, {len(about['tasks'])} tasks", flush=True)
+    print(f"{origin.name}: {len(images)} images, {len(about['tasks'])} tasks", flush=True)
 
 
 def keep_licences(packages: list[Package], out: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tells what carries over between picture sizes and between networks: accuracy, cost, and the best scale.
+"""Tells what carries over between image sizes and between networks: accuracy, cost, and the best scale.
 
     python -m benchmarks.wild.harvest SUITE --warehouse FILE --stages core core-domains 128px 224px lite1
     python -m benchmarks.wild.carried FILE
@@ -11,8 +11,8 @@ the first of the set, at
 * the scale that eleven jobs of its own would choose on validation, and that which the first's eleven jobs chose;
 * the head alone.
 
-Then the rank correlation, over tasks, of the best scale on one half of the test pictures with the first's on the other
-half, so that what single pictures make of both doesn't count; and the seconds of a finetune on a CPU, over the tasks
+Then the rank correlation, over tasks, of the best scale on one half of the test images with the first's on the other
+half, so that what single images make of both doesn't count; and the seconds of a finetune on a CPU, over the tasks
 that all of the set have met on one. Intervals are 95 %, from a bootstrap that draws whole origins.
 """
 
@@ -37,14 +37,14 @@ LARGE = (
     *("clipart-recreation-a", "clipart-cards-020", "clipart-computer-b"),
     *("hedgewars-themes-c", "clipart-shapes-a", "stamps-kinds-b", "clipart-places-020", "clipart-animals-b"),
 )
-"""Tasks whose pictures have 120 pixels or more on both sides; the first eight have 128 to 256."""
+"""Tasks whose images have 120 pixels or more on both sides; the first eight have 128 to 256."""
 
 SMALL = (
     *("alphabet-devanagari-010", "widelands-critters-c", "emoji-symbols-a", "letters-greek-010", "freeciv-kinds-a"),
     *("pingus-ground-b", "supertux-tiles-c", "family-sans-010", "hedgewars-kinds-010", "icons-faenza-c"),
     "scripts-living-a",
 )
-"""Tasks whose pictures have 26 to 96 pixels on the shorter side."""
+"""Tasks whose images have 26 to 96 pixels on the shorter side."""
 
 USUAL = RECIPES["frozen-statistics"]
 SIZES = {px: replace(USUAL, image_px=px) for px in (64, 128, 224)}
@@ -63,9 +63,9 @@ AT_SIZE = {px: Member(label=f"{px} px", source=DEFAULT_SOURCE, recipe=recipe) fo
 LITE1 = Member(label="lite1", source="efficientnet_lite1", recipe=USUAL)
 DOMAINS = tuple(Member(label=name, source=name, recipe=RECIPES["graduated"]) for name in DOMAIN_NAMES)
 SETS: tuple[tuple[str, tuple[Member, ...], tuple[str, ...] | None], ...] = (
-    ("all pictures", (AT_SIZE[64], AT_SIZE[128]), None),
-    ("large pictures", (AT_SIZE[64], AT_SIZE[128]), LARGE),
-    ("small pictures, enlarged", (AT_SIZE[64], AT_SIZE[128]), SMALL),
+    ("all images", (AT_SIZE[64], AT_SIZE[128]), None),
+    ("large images", (AT_SIZE[64], AT_SIZE[128]), LARGE),
+    ("small images, enlarged", (AT_SIZE[64], AT_SIZE[128]), SMALL),
     ("all sizes", tuple(AT_SIZE.values()), LARGE),
     ("large and larger", (AT_SIZE[128], AT_SIZE[224]), LARGE),
     ("two ImageNet networks", (replace(AT_SIZE[64], label="lite0"), LITE1), None),
@@ -161,11 +161,11 @@ def _cpu_seconds(rows: Rows, members: Sequence[Member], tasks: Sequence[str]) ->
 def correlation(
     first: Sequence[np.ndarray], other: Sequence[np.ndarray], scales: np.ndarray, origins: tuple[str, ...]
 ) -> str:
-    """Return in words the rank correlation of three tasks' best scales, or more, on one half of pictures and the other.
+    """Return in words the rank correlation of three tasks' best scales, or more, on one half of images and the other.
 
     Args:
-        first: for each task, (s, n_seeds, n_pictures) whether a run got a picture right.
-        other: the same tasks with something else; each half of the pictures serves first and other once.
+        first: for each task, (s, n_seeds, n_images) whether a run got an image right.
+        other: the same tasks with something else; each half of the images serves first and other once.
         scales: (s,).
         origins: of the tasks.
     """

@@ -37,12 +37,12 @@ def facts(tasks: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
     """Return name -> values of every task."""
     return {
         "classes": [len(task["classes"]) for task in tasks],
-        "pictures per class, train and validation": [n_learn(task) / len(task["classes"]) for task in tasks],
-        "pictures, train and validation": [n_learn(task) for task in tasks],
-        "pictures, test": [task["n_test"] for task in tasks],
+        "images per class, train and validation": [n_learn(task) / len(task["classes"]) for task in tasks],
+        "images, train and validation": [n_learn(task) for task in tasks],
+        "images, test": [task["n_test"] for task in tasks],
     }
 
 
 def n_learn(task: dict[str, Any]) -> int:
-    """Return a task's pictures for training and validation."""
+    """Return a task's images for training and validation."""
     return int(task["n_train"] + task["n_val"])

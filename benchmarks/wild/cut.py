@@ -1,4 +1,4 @@
-"""Splits an origin's pictures and cuts tasks and ladders of it; a function of names and contents alone."""
+"""Splits an origin's images and cuts tasks and ladders of it; a function of names and contents alone."""
 
 import csv
 import hashlib
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.wild.origins import SHARED
 from scalepred.data.duplicates import near_duplicate_groups
-from scalepred.data.load import load_pictures
+from scalepred.data.load import load_images
 
 RUNGS = (10, 20, 40, 80, 160)
 SIZES = (5, 8, 12, 16, 25, 40, 60, 100, 150)
@@ -28,8 +28,8 @@ MAX_LABEL_TEST = 250
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture of OUT by its path there; pictures of a group stay on one side of the split."""
+class SuiteImage:
+    """An image of OUT by its path there; images of a group stay on one side of the split."""
 
     path: str
     label: str
@@ -43,7 +43,7 @@ class Plan:
     Attributes:
         name: its folder under OUT/tasks.
         classes: their names, in order.
-        per_label: the most pictures of a class to learn from, validation included.
+        per_label: the most images of a class to learn from, validation included.
         rung: the same number where this is a rung of a ladder, on which every class has as many; else None.
     """
 
@@ -55,37 +55,37 @@ class Plan:
 
 @dataclass(frozen=True)
 class Sides:
-    """Label -> pictures in their fixed order, to learn from and for test."""
+    """Label -> images in their fixed order, to learn from and for test."""
 
-    learn: dict[str, list[Picture]]
-    test: dict[str, list[Picture]]
+    learn: dict[str, list[SuiteImage]]
+    test: dict[str, list[SuiteImage]]
 
 
 def order_key(text: str) -> str:
-    """Return what pictures and groups are ordered by: as if shuffled, and the same on every machine."""
+    """Return what images and groups are ordered by: as if shuffled, and the same on every machine."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def distinct(pictures: Sequence[Picture], out: Path) -> list[Picture]:
-    """Return one picture of each set of near duplicates, and none of a set under two labels."""
-    ordered = sorted(pictures, key=lambda each: order_key(each.path))
-    loaded = load_pictures([out / each.path for each in ordered], image_px=16)
-    alike: dict[int, list[Picture]] = defaultdict(list)
+def distinct(images: Sequence[SuiteImage], out: Path) -> list[SuiteImage]:
+    """Return one image of each set of near duplicates, and none of a set under two labels."""
+    ordered = sorted(images, key=lambda each: order_key(each.path))
+    loaded = load_images([out / each.path for each in ordered], image_px=16)
+    alike: dict[int, list[SuiteImage]] = defaultdict(list)
     for at, number in zip(loaded.kept, near_duplicate_groups(loaded.hashes, loaded.thumbnails), strict=True):
         alike[int(number)].append(ordered[at])
     return [some[0] for some in alike.values() if len({each.label for each in some}) == 1]
 
 
-def split_sides(pictures: Iterable[Picture]) -> Sides:
+def split_sides(images: Iterable[SuiteImage]) -> Sides:
     """Give whole groups to test until each label has two fifths there, or ``MAX_LABEL_TEST``; drop labels too small."""
-    groups: dict[str, list[Picture]] = defaultdict(list)
+    groups: dict[str, list[SuiteImage]] = defaultdict(list)
     totals: dict[str, int] = defaultdict(int)
-    for each in sorted(pictures, key=lambda each: order_key(each.path)):
+    for each in sorted(images, key=lambda each: order_key(each.path)):
         groups[each.group].append(each)
         totals[each.label] += 1
     wanted = {label: min(round(TEST_SHARE * n), MAX_LABEL_TEST) for label, n in totals.items()}
-    learn: dict[str, list[Picture]] = defaultdict(list)
-    test: dict[str, list[Picture]] = defaultdict(list)
+    learn: dict[str, list[SuiteImage]] = defaultdict(list)
+    test: dict[str, list[SuiteImage]] = defaultdict(list)
     for name in sorted(groups, key=order_key):
         is_short = any(len(test[each.label]) < wanted[each.label] for each in groups[name])
         for each in groups[name]:
@@ -94,24 +94,24 @@ def split_sides(pictures: Iterable[Picture]) -> Sides:
     return Sides(*({label: _mixed(side[label]) for label in kept} for side in (learn, test)))
 
 
-def _is_large_enough(learn: Sequence[Picture], test: Sequence[Picture]) -> bool:
+def _is_large_enough(learn: Sequence[SuiteImage], test: Sequence[SuiteImage]) -> bool:
     """Tell whether a label can be in a task; two groups, so that one of them can be for validation."""
     return len(learn) >= MIN_LEARN and len(test) >= MIN_LABEL_TEST and len({each.group for each in learn}) > 1
 
 
-def _mixed(pictures: Iterable[Picture]) -> list[Picture]:
-    """Return pictures in an order in which a group's don't follow each other, so that a few are of many groups."""
-    return sorted(pictures, key=lambda each: order_key(each.path))
+def _mixed(images: Iterable[SuiteImage]) -> list[SuiteImage]:
+    """Return images in an order in which a group's don't follow each other, so that a few are of many groups."""
+    return sorted(images, key=lambda each: order_key(each.path))
 
 
 def plans(origin: str, sides: Sides) -> list[Plan]:
-    """Return an origin's tasks, none where its test pictures are too few.
+    """Return an origin's tasks, none where its test images are too few.
 
-    These are a ladder of its largest classes, where each has 20 pictures to learn from or more; all its classes, up to
-    ``MAX_CLASSES``, as unequal as they are; one of up to ``LARGE`` pictures a class where two classes have more than
-    half of that; and some drawn ones, of few or many classes with few or many pictures.
+    These are a ladder of its largest classes, where each has 20 images to learn from or more; all its classes, up to
+    ``MAX_CLASSES``, as unequal as they are; one of up to ``LARGE`` images a class where two classes have more than
+    half of that; and some drawn ones, of few or many classes with few or many images.
     """
-    have = {label: len(pictures) for label, pictures in sides.learn.items()}
+    have = {label: len(images) for label, images in sides.learn.items()}
     by_size = sorted(have, key=lambda label: (-have[label], label))
     draw = random.Random(origin)  # noqa: S311 - the same draw everywhere is what is wanted
     candidates = [*_ladder(origin, by_size, have), *_wide(origin, by_size, have), *_drawn(origin, have, draw)]
@@ -165,8 +165,8 @@ def write_task(plan: Plan, sides: Sides, out: Path, origin: str) -> Path:
     return folder
 
 
-def write_manifest(folder: Path, rows: Iterable[tuple[Picture, str]]) -> None:
-    """Write FOLDER/manifest.csv of (picture, split, or "" where scalepred is to choose); FOLDER is OUT/X/NAME."""
+def write_manifest(folder: Path, rows: Iterable[tuple[SuiteImage, str]]) -> None:
+    """Write FOLDER/manifest.csv of (image, split, or "" where scalepred is to choose); FOLDER is OUT/X/NAME."""
     lines = sorted((f"../../{each.path}", each.label, split, each.group) for each, split in rows)
     with (folder / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)

@@ -1,4 +1,4 @@
-"""Gathers an origin's pictures into OUT/pictures: shrunk, one of each icon, cut from sheets, or rendered."""
+"""Gathers an origin's images into OUT/pictures: shrunk, one of each icon, cut from sheets, or rendered."""
 
 import json
 import re
@@ -11,10 +11,10 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.wild import glyphs
-from benchmarks.wild.cut import Picture, order_key
+from benchmarks.wild.cut import SuiteImage, order_key
 from benchmarks.wild.origins import FONTS, ORIGINS, SCRIPT_FONTS, Origin
 from benchmarks.wild.packages import Package
-from scalepred.data.decode import BadPictureError, Item, decode
+from scalepred.data.decode import BadImageError, Item, decode
 from scalepred.data.digits import write_digits
 
 MAX_PX = 256
@@ -26,12 +26,12 @@ MAX_FRAMES = 4
 
 @dataclass(frozen=True)
 class Found:
-    """A picture that an origin could have.
+    """An image that an origin could have.
 
     Attributes:
         label: its class.
-        name: different for each picture of the origin.
-        group: pictures of a group stay on one side of the split.
+        name: different for each image of the origin.
+        group: images of a group stay on one side of the split.
         item: what ``scalepred.images.decode`` takes.
     """
 
@@ -43,14 +43,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Gathered:
-    """An origin's pictures in OUT, and how many files were no usable picture."""
+    """An origin's images in OUT, and how many files were no usable image."""
 
-    pictures: list[Picture]
+    images: list[SuiteImage]
     n_unreadable: int
 
 
 def gather(origin: Origin, packages: Sequence[Package], out: Path) -> Gathered:
-    """Write an origin's pictures to OUT/pictures/ORIGIN/LABEL.
+    """Write an origin's images to OUT/pictures/ORIGIN/LABEL.
 
     Raises:
         SystemExit: if the packages hold nothing for one of its classes.
@@ -62,27 +62,28 @@ def gather(origin: Origin, packages: Sequence[Package], out: Path) -> Gathered:
         names = ", ".join(f"{each.name} {each.version}" for each in packages)
         raise SystemExit(f"{origin.name}: nothing for {', '.join(missing)} in {names}; correct origins.py.")
     chosen = [f for some in by_label.values() for f in sorted(some, key=lambda f: order_key(f.name))[:MAX_PER_LABEL]]
-    pictures = [_written(origin.name, found, out) for found in chosen]
-    usable = [picture for picture in pictures if picture is not None]
-    return Gathered(usable, n_unreadable=len(pictures) - len(usable))
+    images = [_written(origin.name, found, out) for found in chosen]
+    usable = [image for image in images if image is not None]
+    return Gathered(usable, n_unreadable=len(images) - len(usable))
 
 
-def _written(origin: str, found: Found, out: Path) -> Picture | None:
-    """Write a picture as PNG, at most 256 pixels wide and high, unless it is there; None if it can't be used."""
+def _written(origin: str, found: Found, out: Path) -> SuiteImage | None:
+    """Write an image as PNG, at most 256 pixels wide and high, unless it is there; None if it can't be used."""
     name = re.sub(r"[^A-Za-z0-9]+", "-", found.name)[-60:]
+    # the path decides the order in which tasks are drawn, so it stays as it was
     relative = f"pictures/{origin}/{found.label}/{name}-{order_key(found.name)[:8]}.png"
     target = out / relative
     if not target.exists():
         try:
             image = Image.fromarray(decode(found.item).rgb)
-        except (BadPictureError, OSError, ValueError):
+        except (BadImageError, OSError, ValueError):
             return None
         image.thumbnail((MAX_PX, MAX_PX))
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = target.with_suffix(".part")
         image.save(beside, format="PNG", compress_level=1)
         beside.replace(target)
-    return Picture(relative, found.label, found.group)
+    return SuiteImage(relative, found.label, found.group)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -100,7 +101,7 @@ def _folders(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
     seen: set[Path] = set()
     for label, places in origin.classes.items():
         frames: dict[str, int] = defaultdict(int)
-        for path in _pictures(root, places):
+        for path in _images(root, places):
             name = path.relative_to(root).as_posix()
             group = animation(name) if origin.is_animated else name
             frames[group] += 1
@@ -109,8 +110,8 @@ def _folders(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
             seen.add(path)
 
 
-def _pictures(root: Path, places: Sequence[str]) -> list[Path]:
-    """Return the picture files of folders, with all below, and of patterns."""
+def _images(root: Path, places: Sequence[str]) -> list[Path]:
+    """Return the image files of folders, with all below, and of patterns."""
     found: set[Path] = set()
     for place in places:
         for path in root.glob(place):
@@ -216,12 +217,12 @@ def _letters(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
 
 
 def _families(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
-    """Render every Latin character in each class's font; a character's pictures share a group."""
+    """Render every Latin character in each class's font; a character's images share a group."""
     fonts = {font.stem: font for font in _fonts(tuple(each.root for each in packages if each.name in FONTS))}
     for label, stems in origin.classes.items():
         for stem in stems:
             if stem not in fonts:
-                continue  # gather tells of a class without pictures
+                continue  # gather tells of a class without images
             for text in glyphs.LATIN:
                 if text in glyphs.characters(fonts[stem]):
                     item = partial(glyphs.render, fonts[stem], text)

@@ -13,7 +13,7 @@ LATIN = [chr(code) for code in (*range(0x21, 0x7F), *range(0xA1, 0x180)) if chr(
 
 
 def render(font: Path, text: str) -> Image.Image:
-    """Return a grey picture of (80, 80) pixels.
+    """Return a grey image of (80, 80) pixels.
 
     Raises:
         ValueError: if the glyph is empty.
@@ -25,10 +25,10 @@ def render(font: Path, text: str) -> Image.Image:
     size = max(8, int(64 * min(1.0, INK_PX / max(right - left, bottom - top))))
     face = ImageFont.truetype(font, size)
     left, top, right, bottom = face.getbbox(text)
-    picture = Image.new("L", (SIDE_PX, SIDE_PX), 255)
+    image = Image.new("L", (SIDE_PX, SIDE_PX), 255)
     at = ((SIDE_PX - right - left) / 2, (SIDE_PX - bottom - top) / 2)
-    ImageDraw.Draw(picture).text(at, text, font=face, fill=0)
-    return picture
+    ImageDraw.Draw(image).text(at, text, font=face, fill=0)
+    return image
 
 
 @cache

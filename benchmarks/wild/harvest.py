@@ -38,7 +38,7 @@ class Stage:
         sources: names, or folders.
         recipes: name -> graduated recipe.
         n_tasks: so many, or all.
-        max_train: no tasks with more pictures to learn from.
+        max_train: no tasks with more images to learn from.
         n_seeds: runs of every point of the grid.
         tasks: these alone, by name.
     """
@@ -77,13 +77,13 @@ STAGES = {
     "core-domains": replace(CORE, what="the same on the domains' sources", sources=DOMAIN_SOURCES, recipes=PAPER),
     "lite1": replace(CORE, what="a second ImageNet network", sources=("efficientnet_lite1",), n_tasks=40),
     "128px": Stage(
-        what="larger pictures",
+        what="larger images",
         sources=(DEFAULT_SOURCE,),
         recipes=DEFAULT,
         tasks=carried.LARGE + carried.SMALL,
     ),
     "224px": Stage(
-        what="pictures of the size of photographs",
+        what="images of the size of photographs",
         sources=(DEFAULT_SOURCE,),
         recipes={"frozen-statistics-224": carried.SIZES[224]},
         tasks=carried.LARGE[:8],

@@ -2,7 +2,7 @@
 
     python -m benchmarks.wild.held_out FILE
 
-The suite's origins are collections with labels of their own, but many come from one package: its pictures are drawn
+The suite's origins are collections with labels of their own, but many come from one package: its images are drawn
 alike, and up to 8 % of a collection are in another one too. So this holds out all origins of the same packages at once,
 and draws whole packages for the intervals. FILE is a DuckDB file or a snapshot's folder.
 Prints the tables of `scalepred train-predictor`, which holds out origins, for comparison.

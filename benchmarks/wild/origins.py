@@ -20,11 +20,11 @@ SCRIPT_FONTS = ("fonts-noto-core", "fonts-noto-extra")
 
 @dataclass(frozen=True)
 class Origin:
-    """A collection of its own labels and, but for ``SHARED``, of its own pictures.
+    """A collection of its own labels and, but for ``SHARED``, of its own images.
 
     Attributes:
         name: of the origin.
-        packages: the Debian packages, npm package or PyPI package that its pictures are from.
+        packages: the Debian packages, npm package or PyPI package that its images are from.
         root: a folder of the package, or the families of a script's fonts.
         classes: class -> places: folders or patterns of files, subcategories of emoji, characters, or fonts' names.
         how: the finder in gather.py.
@@ -295,7 +295,7 @@ SHARED = {
     "clipart-recreation": "clipart-food",
     "family-lato": "family-sans",
 }
-"""Collections that share a tenth or more of the smaller one's pictures, by ``shared``: name -> the other.
+"""Collections that share a tenth or more of the smaller one's images, by ``shared``: name -> the other.
 
 Their tasks name that as their origin, so all of them are held out together; the next pair shares 8 %.
 """

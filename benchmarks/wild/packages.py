@@ -10,7 +10,7 @@ import sklearn
 
 from benchmarks.wild.origins import DIGITS, EMOJI
 
-EMOJI_PICTURES = "Apache-2.0"
+EMOJI_IMAGES = "Apache-2.0"
 MOST_WORDS = 8
 
 
@@ -46,7 +46,7 @@ def unpacked(name: str, cache: Path) -> Package:
         (root / ".done").touch()
     if name == EMOJI:
         about = json.loads((root / "package/package.json").read_text(encoding="utf-8"))
-        licence = f"{about['license']} (data); {EMOJI_PICTURES} (pictures, by the package's README)"
+        licence = f"{about['license']} (data); {EMOJI_IMAGES} (images, by the package's README)"
         return Package(name, root, about["version"], licence, root / "package/README.md")
     version = archive.name.split("_")[1].replace("%3a", ":")
     terms = root / "usr/share/doc" / name / "copyright"

@@ -10,7 +10,7 @@ FILE is a DuckDB file or a snapshot's folder. Prints, for each round and source,
 at its best fixed scale, found without the task's origin, what that gains over the round's first at its own, what the
 honest best scale gains on it over the tasks with several seeds, on how many tasks it wins clearly, and which share of
 its grid diverged. Only tasks that all variants have finished count. A win is clear from two standard errors on, of test
-pictures or of seeds, whichever are larger, so what changes nothing wins clearly on one task of 44 at most.
+images or of seeds, whichever are larger, so what changes nothing wins clearly on one task of 44 at most.
 Intervals are 95 %, from a bootstrap that draws whole origins. A last line has what the schedule gains over the three
 domains' networks together: each task counts once, with its mean over those that it met with both.
 """
@@ -57,7 +57,7 @@ TASKS = (
     *("hedgewars-kinds-020", "supertux-tux-all", "widelands-buildings-010", "letters-greek-010"),
     *("scripts-southeast-010", "emoji-people-020", "digits-010"),
 )
-"""Of 13 origins and all kinds of pictures, with 32 to 85 to learn from."""
+"""Of 13 origins and all kinds of images, with 32 to 85 to learn from."""
 
 CLEAR = 2.0
 
@@ -143,7 +143,7 @@ def compared(rows: Rows, variants: Mapping[str, Recipe], source_id: str, source_
 def seed_noise(correct: Sequence[np.ndarray]) -> float:
     """Return the standard deviation of a run's accuracy between seeds; ``RUN_NOISE`` where no bundle has several.
 
-    All seeds are scored on the same pictures, so none of these pictures' noise is in it.
+    All seeds are scored on the same images, so none of these images' noise is in it.
 
     Args:
         correct: of bundles, (n_seeds, n_images) each, at the scale that is judged: at large ones seeds differ far more.
@@ -153,13 +153,13 @@ def seed_noise(correct: Sequence[np.ndarray]) -> float:
 
 
 def _apart(one: np.ndarray, other: np.ndarray, *, run_noise: float) -> float:
-    """Return by how many standard errors two accuracies differ; (n_seeds, n_images) each, of the same pictures.
+    """Return by how many standard errors two accuracies differ; (n_seeds, n_images) each, of the same images.
 
-    The larger one of pictures and seeds: most of what seeds do is in the pictures' differences already.
+    The larger one of images and seeds: most of what seeds do is in the images' differences already.
     """
-    by_picture = one.mean(axis=0) - other.mean(axis=0)
-    variance = max(by_picture.var() / len(by_picture), run_noise**2 * (1 / len(one) + 1 / len(other)))
-    return float(by_picture.mean() / np.sqrt(variance))
+    by_image = one.mean(axis=0) - other.mean(axis=0)
+    variance = max(by_image.var() / len(by_image), run_noise**2 * (1 / len(one) + 1 / len(other)))
+    return float(by_image.mean() / np.sqrt(variance))
 
 
 def points(gains: np.ndarray, origins: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""`scalepred classify`: what a finetuned model takes new pictures for."""
+"""`scalepred classify`: what a finetuned model takes new images for."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 def classify(
     model: Annotated[Path, typer.Argument(help="A folder that `scalepred finetune` has written.", show_default=False)],
-    pictures: Annotated[list[Path], typer.Argument(help="Picture files, or folders of them.", show_default=False)],
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.", show_default=False)],
     max_megapixels: options.MaxMegapixels = 64.0,
     device: options.DeviceName = "auto",
     json: options.Json = False,
 ) -> None:
-    """Classify PICTURES with the model in MODEL."""
+    """Classify IMAGES with the model in MODEL."""
     options.check_device(device)
     from dataclasses import asdict
 
@@ -32,7 +32,7 @@ def classify(
     from scalepred.training.devices import pick_device
 
     loaded = load_model(model)
-    files, skipped = classifying.find_pictures(pictures)
+    files, skipped = classifying.find_images(images)
     for each in skipped:
         out.note(f"skipped: {each.path}: {each.reason}")
     where = pick_device(device)
@@ -42,14 +42,14 @@ def classify(
             {
                 "schema": 1,
                 "model": str(model),
-                "pictures": [_as_json(result) for result in results],
+                "images": [_as_json(result) for result in results],
                 "skipped": [asdict(each) for each in skipped],
             }
         )
     else:
         render.show_classified(out.console(), results)
     if not any(result.ranking for result in results):
-        raise DataError("None of the pictures could be read." if results else "There are no pictures to classify.")
+        raise DataError("None of the images could be read." if results else "There are no images to classify.")
 
 
 def _as_json(result: "Classified") -> dict[str, object]:

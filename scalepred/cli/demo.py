@@ -1,4 +1,4 @@
-"""`scalepred demo`: the whole way on real pictures that come with a dependency."""
+"""`scalepred demo`: the whole way on real images that come with a dependency."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from scalepred.cli.finetune import finetune
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where the pictures and the model go.")] = Path("demo"),
+    folder: Annotated[Path, typer.Argument(help="Where the images and the model go.")] = Path("demo"),
     json: options.Json = False,
 ) -> None:
     """Write 600 handwritten digits of scikit-learn as PNG folders, and finetune on them with --auto."""
@@ -18,10 +18,10 @@ def demo(
     from scalepred.data.digits import write_digits
 
     written = write_digits(folder / "digits")
-    out.notes().print(f"wrote {len(written)} pictures of ten classes to {folder / 'digits'}")
+    out.notes().print(f"wrote {len(written)} images of ten classes to {folder / 'digits'}")
     out.notes().print(
         f"running: scalepred finetune {folder / 'digits'} --auto --image-px 64 --output {folder / 'model'} --overwrite"
     )
-    # its pictures have 8 pixels, and a quarter of the time is enough to see the whole way
+    # its images have 8 pixels, and a quarter of the time is enough to see the whole way
     finetune(str(folder / "digits"), auto=True, image_px=64, output=folder / "model", overwrite=True, json=json)
-    out.notes().print(f"now classify a picture: scalepred classify {folder / 'model'} {written[-1]}")
+    out.notes().print(f"now classify an image: scalepred classify {folder / 'model'} {written[-1]}")

@@ -26,7 +26,7 @@ def finetune(
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model that is there.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the new head and the order of pictures.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of the new head and the order of images.", min=0)] = 0,
     split_seed: options.SplitSeed = 0,
     predictor: options.PredictorFolder = None,
     warehouse: Annotated[

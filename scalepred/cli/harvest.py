@@ -49,7 +49,7 @@ def harvest(
         ),
     ] = None,
     memory: Annotated[
-        float, typer.Option(help="Gigabytes that each worker keeps pictures and activations in.", min=0.01)
+        float, typer.Option(help="Gigabytes that each worker keeps images and activations in.", min=0.01)
     ] = 1.0,
     extend: Annotated[
         bool, typer.Option(help="Go on beyond an end of the eleven scales where that end is the best.")

@@ -41,7 +41,7 @@ ImagePx = Annotated[
     int | None,
     typer.Option(
         "--image-px",
-        help="Side of the squares that pictures are resized to. Default: what the recipe says.",
+        help="Side of the squares that images are resized to. Default: what the recipe says.",
         show_default=False,
     ),
 ]
@@ -69,9 +69,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 LockTimeout = Annotated[
     float, typer.Option("--lock-timeout", help="Seconds to wait while another process holds the warehouse.", min=0)
 ]
-MaxMegapixels = Annotated[float, typer.Option(help="Pictures above this are set aside.", min=0.001)]
+MaxMegapixels = Annotated[float, typer.Option(help="Images above this are set aside.", min=0.001)]
 SplitSeed = Annotated[int, typer.Option(help="Of the split into train, val and test.", min=0)]
-OnBadImage = Annotated[str, typer.Option("--on-bad-image", help="skip: set bad pictures aside; fail: stop.")]
+OnBadImage = Annotated[str, typer.Option("--on-bad-image", help="skip: set bad images aside; fail: stop.")]
 
 
 def warehouse_path(given: Path | None) -> Path:
@@ -135,7 +135,7 @@ def check_outside(output: Path, data: str) -> Path:
     """Return the folder for what comes out, if DATA stays what it is with that in place.
 
     Raises:
-        UsageError: if it lies in DATA, a folder without a manifest, where it would be taken for pictures of a class.
+        UsageError: if it lies in DATA, a folder without a manifest, where it would be taken for images of a class.
     """
     from scalepred.data.listing import MANIFEST
     from scalepred.errors import UsageError

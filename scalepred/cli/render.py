@@ -68,8 +68,8 @@ def progress(what: str, *, total: int | None = None) -> Iterator[Bar]:
 
 
 def read(read_data: Callable[..., Read], data: str, **settings: object) -> Read:
-    """Read a user's data by one of the functions of ``tasks``, with a bar while pictures are decoded."""
-    with progress("reading pictures") as bar:
+    """Read a user's data by one of the functions of ``tasks``, with a bar while images are decoded."""
+    with progress("reading images") as bar:
         return read_data(data, on_progress=bar.update, **settings)
 
 
@@ -105,10 +105,10 @@ def show_inspection(console: "Console", found: "Inspection", *, whole: bool = Fa
     """Show the layout, classes and splits, warnings and what was set aside; all of it if ``whole``."""
     splits = ", ".join(f"{n} {name}" for name, n in found.splits.items())
     console.print(
-        f"{safe(found.layout)}: {sum(found.classes.values())} pictures of {len(found.classes)} classes ({splits})"
+        f"{safe(found.layout)}: {sum(found.classes.values())} images of {len(found.classes)} classes ({splits})"
     )
     if whole:
-        console.print(table(("class", "pictures"), found.classes.items()))
+        console.print(table(("class", "images"), found.classes.items()))
     for warning in found.warnings:
         console.print(f"note: {safe(warning)}", soft_wrap=True)
     shown = found.set_aside if whole else found.set_aside[:SHOWN]
@@ -161,16 +161,14 @@ def show_job(console: "Console", job: "Job") -> None:
     """Show what a finetune achieved, where the model is, and how to use it."""
     run, record = job.run, job.task.record
     test = (
-        "no test pictures"
-        if run.test_accuracy is None
-        else f"{100 * run.test_accuracy:.1f} % of {record.n_test} pictures"
+        "no test images" if run.test_accuracy is None else f"{100 * run.test_accuracy:.1f} % of {record.n_test} images"
     )
     if run.val_accuracy is not None:
-        console.print(f"validation accuracy: {100 * run.val_accuracy:.1f} % of {record.n_val} pictures")
+        console.print(f"validation accuracy: {100 * run.val_accuracy:.1f} % of {record.n_val} images")
     console.print(f"test accuracy:       {test}")
     console.print("seconds: " + ", ".join(f"{name} {spent:.1f}" for name, spent in job.seconds.items()))
     console.print(f"saved: {safe(str(job.output))}", soft_wrap=True)
-    console.print(f"classify a picture: scalepred classify {_shell(job.output)} PICTURE", soft_wrap=True)
+    console.print(f"classify an image: scalepred classify {_shell(job.output)} IMAGE", soft_wrap=True)
 
 
 def show_plan(plan: "Plan", *, warehouse: Path) -> None:
@@ -234,7 +232,7 @@ def _harvest_words(progress: "HarvestProgress") -> str:
     left = "" if progress.seconds_left is None else f", {_clock(progress.seconds_left)} left"
     return (
         f"{progress.n_done} runs done, {progress.n_left} left, {progress.n_diverged} diverged, "
-        f"{progress.pictures_per_second:.0f} pictures/s{left}"
+        f"{progress.images_per_second:.0f} images/s{left}"
     )
 
 
@@ -270,7 +268,7 @@ def _rate(rate: object) -> str:
 
 
 def show_classified(console: "Console", results: Sequence["Classified"]) -> None:
-    """Show what each picture was taken for."""
+    """Show what each image was taken for."""
     for result in results:
         if result.problem:
             console.print(f"{safe(result.path)}: not read: {safe(result.problem)}", soft_wrap=True)

@@ -42,30 +42,30 @@ _OF_THE_FILE = {
 _ROWS = 512
 
 Item = Path | Callable[[], Image.Image]
-"""A picture file, or what opens a picture that a library holds."""
+"""An image file, or what opens an image that a library holds."""
 
 
-class BadPictureError(DataError):
-    """A file that can't be used as a picture; the message is the reason alone, the caller knows the path."""
+class BadImageError(DataError):
+    """A file that can't be used as an image; the message is the reason alone, the caller knows the path."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture as (h, w, 3) uint8, upright and on white, and what a user should know of how it got there."""
+    """An image as (h, w, 3) uint8, upright and on white, and what a user should know of how it got there."""
 
     rgb: np.ndarray
     notes: tuple[str, ...] = ()
 
 
 def decode(item: Item, *, max_megapixels: float = MAX_MEGAPIXELS) -> Decoded:
-    """Decode a picture fully, going by its content and not by its name.
+    """Decode an image fully, going by its content and not by its name.
 
     A JPEG over the limit is decoded at a half or a quarter of its size; everything else over it is refused before a
     pixel is decoded.
 
     Raises:
-        BadPictureError: if it is empty, of another format, damaged, truncated, or over the limit.
-        DataError: if the system can't read it now, which says nothing of the picture; names it.
+        BadImageError: if it is empty, of another format, damaged, truncated, or over the limit.
+        DataError: if the system can't read it now, which says nothing of the image; names it.
         MemoryError: if there is no memory to decode it.
     """
     try:
@@ -77,23 +77,23 @@ def decode(item: Item, *, max_megapixels: float = MAX_MEGAPIXELS) -> Decoded:
     except (DataError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        raise BadPictureError(f"not a picture of {', '.join(IMAGE_FORMATS)}") from error
+        raise BadImageError(f"not an image of {', '.join(IMAGE_FORMATS)}") from error
     except Exception as error:  # Pillow raises a dozen kinds on damaged files, and all mean the same
         if "out of memory" in str(error):
             raise MemoryError(str(error)) from error
-        raise (_passing(item, error) or BadPictureError(f"damaged: {_first_line(error)}")) from error
+        raise (_passing(item, error) or BadImageError(f"damaged: {_first_line(error)}")) from error
 
 
 def _passing(item: Item, error: Exception) -> DataError | None:
     """Return the error for what the system can't do now, such as a disk or network that fails; None for others."""
     if not isinstance(error, OSError) or error.errno is None or error.errno in _OF_THE_FILE:
         return None
-    name = readable(item) if isinstance(item, Path) else "A picture"
+    name = readable(item) if isinstance(item, Path) else "An image"
     return DataError(f"{name} can't be read now: {error.strerror}. Whether it is good is not known: try again later.")
 
 
-def is_picture(path: Path) -> bool:
-    """Say whether a file begins like a picture; its pixels may be damaged all the same."""
+def is_image(path: Path) -> bool:
+    """Say whether a file begins like an image; its pixels may be damaged all the same."""
     try:
         with _pillow_held_back, _opened(path) as file, Image.open(file, formats=IMAGE_FORMATS):
             return True
@@ -106,12 +106,12 @@ def _opened(path: Path) -> BinaryIO:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise BadPictureError("not a regular file")
+            raise BadImageError("not a regular file")
         if status.st_size == 0:
-            raise BadPictureError("empty file")
+            raise BadImageError("empty file")
         return path.open("rb")
     except OSError as error:
-        raise (_passing(path, error) or BadPictureError(f"can't be read: {error.strerror or error}")) from error
+        raise (_passing(path, error) or BadImageError(f"can't be read: {error.strerror or error}")) from error
 
 
 def _decoded(image: Image.Image, max_megapixels: float) -> Decoded:
@@ -122,9 +122,9 @@ def _decoded(image: Image.Image, max_megapixels: float) -> Decoded:
         _shrink(image, max_megapixels)
         notes.append(f"decoded at {image.size[0]} x {image.size[1]} instead of {size[0]} x {size[1]} px")
     if _megapixels(image) > max_megapixels:
-        raise BadPictureError(f"{megapixels:.1f} megapixels, over the limit of {max_megapixels:g}")
+        raise BadImageError(f"{megapixels:.1f} megapixels, over the limit of {max_megapixels:g}")
     if megapixels == 0:
-        raise BadPictureError("no pixels")
+        raise BadImageError("no pixels")
     if not is_jpeg and getattr(image, "is_animated", False):
         notes.append(ANIMATED)
     image.load()
@@ -157,7 +157,7 @@ def _on_white(image: Image.Image) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
     width, height = image.size
     rgb = np.empty((height, width, 3), np.uint8)
-    for top in range(0, height, _ROWS):  # in strips, because a whole large picture would be held five times over
+    for top in range(0, height, _ROWS):  # in strips, because a whole large image would be held five times over
         box = (0, top, width, min(top + _ROWS, height))
         layer = image.crop(box).convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
@@ -168,13 +168,13 @@ def _on_white(image: Image.Image) -> np.ndarray:
 def _eight_bits(values: np.ndarray, mode: str) -> np.ndarray:
     """Scale grey values to 0..255 by their depth: 8, 16 or 32 bits, the least that holds them; floats of 0..1 or more.
 
-    A 16-bit picture is always scaled by 16 bits, and a float picture whose values pass 255 by its highest.
+    A 16-bit image is always scaled by 16 bits, and a float image whose values pass 255 by its highest.
     """
     values = values.astype(np.float32)
     top = float(values.max(initial=0.0))
     if mode == "F":
         if not np.isfinite(values).all():
-            raise BadPictureError("holds values that are not finite")
+            raise BadImageError("holds values that are not finite")
         factor = 255.0 if top <= 1 else 1.0 if top <= 255 else 255 / top
     elif mode == "I" and (top <= 255 or top > 65_535):
         factor = 1.0 if top <= 255 else 255 / (2**31 - 1)

@@ -8,11 +8,11 @@ from sklearn.datasets import load_digits
 
 from scalepred.errors import DataError
 
-DEMO_PICTURES = 600
+DEMO_IMAGES = 600
 """The demo uses the first 600; tasks of the suite that the shipped predictor learnt from have some of them too."""
 
 
-def write_digits(folder: Path, *, first: int = 0, last: int | None = DEMO_PICTURES) -> list[Path]:
+def write_digits(folder: Path, *, first: int = 0, last: int | None = DEMO_IMAGES) -> list[Path]:
     """Write digits ``first`` up to ``last`` as ``folder/<digit>/<number>.png``, 8 x 8 px, black on white.
 
     Returns the files in the order of the collection; what is there already is written over with the same pixels.

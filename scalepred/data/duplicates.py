@@ -10,13 +10,13 @@ NEAR_CONTRAST = 0.05
 """Thumbnails of near duplicates differ by so much of their contrast at most; see the log of 2026-11-23."""
 
 NEAR_FLAT = 1.0
-"""And those of flat pictures by so many of 255 levels at most. Both are root mean squares."""
+"""And those of flat images by so many of 255 levels at most. Both are root mean squares."""
 
 _TILE = 2048
 
 
 def near_duplicate_groups(hashes: Sequence[str], thumbnails: np.ndarray) -> np.ndarray:
-    """Return (n,) group numbers, in the order of their first pictures: those that are the same, or nearly, share one.
+    """Return (n,) group numbers, in the order of their first images: those that are the same, or nearly, share one.
 
     Near duplicates' thumbnails differ by ``NEAR_CONTRAST`` of the higher contrast of the two at most, or ``NEAR_FLAT``
     levels.

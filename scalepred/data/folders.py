@@ -71,7 +71,7 @@ def _places(path: Path, folders: list[Path]) -> dict[Place, Path]:
 
 
 def _add_class(listing: Listing, folder: Path, split: str | None, places: dict[Place, Path]) -> None:
-    """Add the pictures of a class folder; the class is the folder's name, however deep they lie."""
+    """Add the images of a class folder; the class is the folder's name, however deep they lie."""
     label = readable(folder.name)
     files, aside = walk(folder, places=places)
     listing.set_aside += aside
@@ -94,10 +94,8 @@ def _beside(path: Path, places: dict[Place, Path]) -> list[SetAside]:
 
 def _nothing_found(path: Path, listing: Listing) -> str:
     n = len(listing.empty)
-    seen = f"Folders without pictures: {n}" if n else "It has no class folders"
+    seen = f"Folders without images: {n}" if n else "It has no class folders"
     if listing.set_aside:
         first = listing.set_aside[0]
         seen += f"; paths that can't be used: {len(listing.set_aside)}, such as {first.path} ({first.reason})"
-    return (
-        f"{path} holds no pictures in class folders. {seen}. Make one folder for each class and put its pictures there."
-    )
+    return f"{path} holds no images in class folders. {seen}. Make one folder for each class and put its images there."

@@ -4,7 +4,7 @@ import json
 import stat
 from pathlib import Path
 
-from scalepred.data.decode import is_picture
+from scalepred.data.decode import is_image
 from scalepred.data.folders import from_folders, split_folders
 from scalepred.data.listing import ABOUT, MANIFEST, Entry, Listing
 from scalepred.data.manifests import from_manifest
@@ -13,15 +13,15 @@ from scalepred.data.torchvision_sets import PREFIX, read_torchvision
 from scalepred.errors import DataError
 
 
-def list_pictures(data: str | Path) -> Listing:
-    """Find which layout the data has and list its pictures, without decoding any.
+def list_images(data: str | Path) -> Listing:
+    """Find which layout the data has and list its images, without decoding any.
 
     Raises:
         DataError: if there is nothing there, or no layout fits, with what was seen and what is expected.
     """
     if str(data).startswith(PREFIX):
-        name, pictures = read_torchvision(str(data))
-        entries = [Entry(*picture) for picture in pictures]
+        name, images = read_torchvision(str(data))
+        entries = [Entry(*image) for image in images]
         return Listing(name=name, origin=name, layout=f"torchvision data set {name}", entries=entries)
     path = _existing(data)
     if path.is_file():
@@ -38,8 +38,8 @@ def find_tasks(data: str | Path) -> list[str]:
     """Return the tasks that a path stands for, without decoding: itself, or the sub-folders that are tasks.
 
     A folder is a task if it holds ``manifest.csv``, ``task.json``, folders named after splits, or class folders that
-    directly hold pictures. Otherwise its sub-folders that are tasks count; and if there are none, it is a task itself
-    where there are files below it, to be told what is wrong with them. So classes whose pictures all lie deeper need a
+    directly hold images. Otherwise its sub-folders that are tasks count; and if there are none, it is a task itself
+    where there are files below it, to be told what is wrong with them. So classes whose images all lie deeper need a
     manifest, ``task.json`` or splits.
 
     Raises:
@@ -57,7 +57,7 @@ def find_tasks(data: str | Path) -> list[str]:
     if any(walk(folder)[0] for folder in folders):
         return [str(data)]
     raise DataError(
-        f"{path} is neither a task nor a folder of tasks. A task is a folder of class folders with pictures in "
+        f"{path} is neither a task nor a folder of tasks. A task is a folder of class folders with images in "
         f"them, perhaps under train, val and test, or a folder that holds {MANIFEST}."
     )
 
@@ -83,16 +83,16 @@ def _is_task(path: Path) -> bool:
     if _is_marked(path):
         return True
     below = folders_in(path)
-    return bool(split_folders(below)) or any(_holds_picture(folder) and not _is_marked(folder) for folder in below)
+    return bool(split_folders(below)) or any(_holds_image(folder) and not _is_marked(folder) for folder in below)
 
 
 def _is_marked(path: Path) -> bool:
     return is_file(path / MANIFEST) or is_file(path / ABOUT)
 
 
-def _holds_picture(folder: Path) -> bool:
+def _holds_image(folder: Path) -> bool:
     try:
-        return any(map(is_picture, children(folder)))
+        return any(map(is_image, children(folder)))
     except OSError:
         return False
 

@@ -12,7 +12,7 @@ ABOUT = "task.json"
 
 @dataclass(frozen=True)
 class Entry:
-    """A picture that the data names: its path in words, its file, label, and the user's split and group, if given."""
+    """An image that the data names: its path in words, its file, label, and the user's split and group, if given."""
 
     path: str
     item: Item

@@ -12,22 +12,22 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from scalepred.data.decode import MAX_MEGAPIXELS, BadPictureError, Item, decode
+from scalepred.data.decode import MAX_MEGAPIXELS, BadImageError, Item, decode
 
 IN_MEMORY_BYTES = 1 << 30
-"""Decoded pictures of a task beyond this lie in a file that is mapped into memory."""
+"""Decoded images of a task beyond this lie in a file that is mapped into memory."""
 
 THUMBNAIL_PX = 12
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """The decoded pictures among the files that were asked for.
+    """The decoded images among the files that were asked for.
 
     Attributes:
         kept: (n,) positions of the good ones among the files.
         images: (n, 3, px, px) uint8.
-        hashes: n content hashes of the pictures in their full size.
+        hashes: n content hashes of the images in their full size.
         thumbnails: (n, 12, 12, 3) uint8.
         sizes_px: (n, 2) int64, width and height before resizing.
         bad: (position, reason) of the others.
@@ -44,7 +44,7 @@ class Loaded:
 
 
 def resize(rgb: np.ndarray, px: int) -> np.ndarray:
-    """Return (3, px, px) uint8: the whole (h, w, 3) picture squeezed into a square, nothing cropped.
+    """Return (3, px, px) uint8: the whole (h, w, 3) image squeezed into a square, nothing cropped.
 
     Source: Kolesnikov et al. 2020 (Big Transfer), section 3.3, which resizes to a square and gives up the aspect ratio.
     """
@@ -53,7 +53,7 @@ def resize(rgb: np.ndarray, px: int) -> np.ndarray:
 
 
 def content_hash(rgb: np.ndarray) -> str:
-    """Return 32 hex digits over size and pixels of a decoded (h, w, 3) picture."""
+    """Return 32 hex digits over size and pixels of a decoded (h, w, 3) image."""
     digest = hashlib.blake2b(f"{rgb.shape}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(rgb).data)
     return digest.hexdigest()
@@ -67,7 +67,7 @@ def thumbnail(rgb: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Small:
-    """What is kept of one picture beside its square."""
+    """What is kept of one image beside its square."""
 
     thumbnail: np.ndarray
     hash: str
@@ -76,17 +76,17 @@ class _Small:
 
 
 def _small(item: Item, image_px: int, max_megapixels: float) -> tuple[np.ndarray, _Small] | str:
-    """Decode a picture and return its square and the rest that is kept of it, or why it can't be used."""
+    """Decode an image and return its square and the rest that is kept of it, or why it can't be used."""
     try:
         decoded = decode(item, max_megapixels=max_megapixels)
-    except BadPictureError as error:
+    except BadImageError as error:
         return str(error)
     rgb = decoded.rgb
     size_px = (rgb.shape[1], rgb.shape[0])
     return resize(rgb, image_px), _Small(thumbnail(rgb), content_hash(rgb), size_px, decoded.notes)
 
 
-def load_pictures(
+def load_images(
     items: Sequence[Item],
     *,
     image_px: int,
@@ -94,14 +94,14 @@ def load_pictures(
     max_bytes: int = IN_MEMORY_BYTES,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Loaded:
-    """Decode every picture once, in a few threads, and keep only what is small: square, thumbnail, hash and size.
+    """Decode every image once, in a few threads, and keep only what is small: square, thumbnail, hash and size.
 
     Args:
-        items: files, or what opens the pictures that a library holds.
+        items: files, or what opens the images that a library holds.
         image_px: side of the squares.
-        max_megapixels: limit for a picture, from its header.
+        max_megapixels: limit for an image, from its header.
         max_bytes: squares that take more lie in a file that is mapped into memory.
-        on_progress: called with pictures done and pictures in all.
+        on_progress: called with images done and images in all.
     """
     images = room_for((len(items), 3, image_px, image_px), max_bytes=max_bytes)
     good: list[tuple[int, _Small]] = []

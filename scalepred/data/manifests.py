@@ -17,10 +17,10 @@ COLUMNS = ("path", "label", "split", "group")
 
 
 def from_manifest(path: Path, *, name: str, origin: str) -> Listing:
-    """List the pictures of a CSV file; one that it names twice, under any spelling of its path, is used once.
+    """List the images of a CSV file; one that it names twice, under any spelling of its path, is used once.
 
     Blanks around labels, splits and groups are dropped; a path is taken as it is, from the manifest's own folder. A
-    picture without a split takes that of its group, if the group has a single one.
+    image without a split takes that of its group, if the group has a single one.
     """
     problems: list[str] = []
     entries: dict[Place, Entry] = {}

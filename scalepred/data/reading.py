@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 
 from scalepred.data.duplicates import joined, near_duplicate_groups
-from scalepred.data.layouts import list_pictures
+from scalepred.data.layouts import list_images
 from scalepred.data.listing import Entry, Listing
-from scalepred.data.load import IN_MEMORY_BYTES, Loaded, load_pictures
+from scalepred.data.load import IN_MEMORY_BYTES, Loaded, load_images
 from scalepred.data.scan import SetAside
-from scalepred.data.splits import split_pictures
+from scalepred.data.splits import split_images
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """The usable pictures of a listing, in its order, and what was found out about each.
+    """The usable images of a listing, in its order, and what was found out about each.
 
     Attributes:
         good: n entries.
-        loaded: their n pictures, and the reasons of the others.
+        loaded: their n images, and the reasons of the others.
         labels: (n,) class names.
         given: n splits of the user's own, or None if the user made none.
         same: (n,) group numbers of near duplicates.
@@ -47,9 +47,9 @@ def read_data(
     max_bytes: int = IN_MEMORY_BYTES,
     on_progress: Callable[[int, int], None] | None,
 ) -> Reading:
-    listing = list_pictures(data)
+    listing = list_images(data)
     items = [entry.item for entry in listing.entries]
-    loaded = load_pictures(
+    loaded = load_images(
         items, image_px=image_px, max_megapixels=max_megapixels, max_bytes=max_bytes, on_progress=on_progress
     )
     good = [listing.entries[i] for i in loaded.kept]
@@ -57,7 +57,7 @@ def read_data(
     groups = joined(same, [entry.group for entry in good])
     labels = np.array([entry.label for entry in good], dtype=object)
     given = [entry.split for entry in good] if any(entry.split for entry in good) else None
-    codes = split_pictures(labels, groups, loaded.hashes, seed=split_seed, given=given)
+    codes = split_images(labels, groups, loaded.hashes, seed=split_seed, given=given)
     return Reading(
         listing=listing, good=good, loaded=loaded, labels=labels, given=given, same=same, groups=groups, codes=codes
     )

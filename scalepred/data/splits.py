@@ -24,10 +24,10 @@ VAL_SHARE = 0.2
 """Of what is not test."""
 
 FEWEST = {"val": 2, "test": 5}
-"""A class of fewer pictures gives none to the split."""
+"""A class of fewer images gives none to the split."""
 
 
-def split_pictures(
+def split_images(
     labels: np.ndarray,
     groups: np.ndarray,
     hashes: Sequence[str],
@@ -35,19 +35,19 @@ def split_pictures(
     seed: int,
     given: Sequence[str | None] | None = None,
 ) -> np.ndarray:
-    """Return each picture's split, (n,) int8: 0 train, 1 val, 2 test.
+    """Return each image's split, (n,) int8: 0 train, 1 val, 2 test.
 
-    A fifth of every class goes to test, where it has five pictures or more, and a fifth of the rest, at least one of
-    two, to val. Pictures of a group share a split, so the shares are approximate; every class keeps a training picture.
+    A fifth of every class goes to test, where it has five images or more, and a fifth of the rest, at least one of
+    two, to val. Images of a group share a split, so the shares are approximate; every class keeps a training image.
     A split that the user gave is kept: then val is carved from train where there is none, and test is left empty; a
-    picture without a split counts as train.
+    image without a split counts as train.
 
     Args:
         labels: (n,) class names.
         groups: (n,) group numbers.
         hashes: n content hashes; the order of files and their names decide nothing.
         seed: of the draw.
-        given: the user's split of each picture, or None where there is none.
+        given: the user's split of each image, or None where there is none.
     """
     codes = np.zeros(len(labels), dtype=np.int8)
     names = set() if given is None else {name or "train" for name in given}
@@ -108,7 +108,7 @@ def _top_up(
 ) -> None:
     """Give a class that got nothing, since its groups are all larger than its share, its smallest group.
 
-    Every class of that group keeps a picture in train, and ``keep`` of what it had.
+    Every class of that group keeps an image in train, and ``keep`` of what it had.
     """
     total = Counter(label for unit in units for label in labels[unit])
     lacking = {label for label, n in wanted.items() if n > 0} - set(labels[codes == code])

@@ -19,7 +19,7 @@ from scalepred.data.checks import (
     split_warnings,
 )
 from scalepred.data.decode import MAX_MEGAPIXELS
-from scalepred.data.layouts import list_pictures
+from scalepred.data.layouts import list_images
 from scalepred.data.load import IN_MEMORY_BYTES, room_for
 from scalepred.data.reading import Reading, bad_images, read_data
 from scalepred.data.scan import SetAside, status_of
@@ -31,7 +31,7 @@ from scalepred.records import TaskRecord
 
 @dataclass(frozen=True)
 class Split:
-    """Pictures (n, 3, px, px) uint8, labels (n,) int64, and where each came from."""
+    """Images (n, 3, px, px) uint8, labels (n,) int64, and where each came from."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -44,11 +44,11 @@ class Inspection:
 
     Attributes:
         layout: how the data is laid out, in words.
-        classes: class -> usable pictures.
-        splits: "train", "val", "test" -> pictures.
+        classes: class -> usable images.
+        splits: "train", "val", "test" -> images.
         set_aside: paths that are not used, each with its reason.
         warnings: what a user should know, in words.
-        n_exact_duplicates, n_near_duplicates: pictures beyond the first of their kind.
+        n_exact_duplicates, n_near_duplicates: images beyond the first of their kind.
         problem: why the data can't be used, or None.
     """
 
@@ -90,12 +90,12 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What is known of a task before its pictures are read.
+    """What is known of a task before its images are read.
 
     Attributes:
         origin: the collection that it was drawn from.
         fingerprint: changes whenever its files may have, for one machine and one version of what decodes, and so saves
-            reading them only to learn the task's id again; None for pictures that a library holds.
+            reading them only to learn the task's id again; None for images that a library holds.
     """
 
     origin: str
@@ -112,17 +112,17 @@ def read_task(
     max_bytes: int = IN_MEMORY_BYTES,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Task:
-    """Read a task: find its pictures, decode each once, keep duplicates together, and split.
+    """Read a task: find its images, decode each once, keep duplicates together, and split.
 
     Args:
         data: a folder of class folders, perhaps under train, val and test; a CSV manifest, or a folder that holds
             ``manifest.csv``; or ``torchvision:<Dataset>``.
-        image_px: side of the squares that pictures become.
+        image_px: side of the squares that images become.
         split_seed: of the splits that the user has not made.
-        on_bad_image: "skip" sets bad pictures aside, "fail" refuses the data.
-        max_megapixels: what is larger is a bad picture.
-        max_bytes: decoded pictures that take more lie in a file that is mapped into memory.
-        on_progress: called with pictures decoded and pictures in all.
+        on_bad_image: "skip" sets bad images aside, "fail" refuses the data.
+        max_megapixels: what is larger is a bad image.
+        max_bytes: decoded images that take more lie in a file that is mapped into memory.
+        on_progress: called with images decoded and images in all.
 
     Raises:
         DataError: if nothing can be learnt from it, with what is needed.
@@ -142,7 +142,7 @@ def read_task(
     if on_bad_image == "fail" and bad:
         raise DataError(
             join_problems(
-                f"{data} holds bad pictures; remove them, or go on without them by --on-bad-image skip:",
+                f"{data} holds bad images; remove them, or go on without them by --on-bad-image skip:",
                 [f"{each.path}: {each.reason}" for each in bad],
             )
         )
@@ -156,9 +156,9 @@ def survey(data: str | Path, *, split_seed: int = 0) -> Survey:
     """Look at the files of a task without reading them.
 
     Raises:
-        DataError: as ``list_pictures``.
+        DataError: as ``list_images``.
     """
-    listing = list_pictures(data)
+    listing = list_images(data)
     files: list[list[object]] = []
     for entry in listing.entries:
         status = status_of(entry.item) if isinstance(entry.item, Path) else None

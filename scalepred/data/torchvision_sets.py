@@ -41,12 +41,12 @@ BY_SPLIT = {
 WHOLE = ("Caltech101", "EuroSAT", "SUN397")
 """Sets without splits of their own."""
 
-Picture = tuple[str, Callable[[], Image.Image], str, str | None]
-"""A path in words, what opens the picture, its label, and its split if the set has any."""
+ListedImage = tuple[str, Callable[[], Image.Image], str, str | None]
+"""A path in words, what opens the image, its label, and its split if the set has any."""
 
 
-def read_torchvision(data: str) -> tuple[str, list[Picture]]:
-    """Return the name of a set and all its pictures, none of which is decoded yet.
+def read_torchvision(data: str) -> tuple[str, list[ListedImage]]:
+    """Return the name of a set and all its images, none of which is decoded yet.
 
     The set is looked for below ``$SCALEPRED_DATA`` or the user's cache folder, and downloaded if it is not there.
 
@@ -60,12 +60,12 @@ def read_torchvision(data: str) -> tuple[str, list[Picture]]:
         near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
         hint = f" Did you mean {PREFIX}{lowered[near[0]]}?" if near else ""
         raise DataError(f"There is no torchvision set {name!r} here.{hint} Known: {', '.join(known)}.")
-    pictures: list[Picture] = []
+    images: list[ListedImage] = []
     for split, options in _parts(name):
         dataset = _open(name, options)
         for index, label in enumerate(_labels(dataset)):
-            pictures.append((f"{data}/{split or 'all'}/{index}", partial(_picture, dataset, index), label, split))
-    return name, pictures
+            images.append((f"{data}/{split or 'all'}/{index}", partial(_open_image, dataset, index), label, split))
+    return name, images
 
 
 def data_root() -> Path:
@@ -115,7 +115,7 @@ def _impatience() -> Iterator[None]:
 
 
 def _labels(dataset: Any) -> list[str]:
-    """Return the class name of every picture, from the set's own list where it has one, else by decoding each."""
+    """Return the class name of every image, from the set's own list where it has one, else by decoding each."""
     names = getattr(dataset, "classes", None) or getattr(dataset, "categories", None)
     return [str(names[number]) if names else str(number) for number in _numbers(dataset)]
 
@@ -130,6 +130,6 @@ def _numbers(dataset: Any) -> list[int]:
     return [int(dataset[index][1]) for index in range(len(dataset))]
 
 
-def _picture(dataset: Any, index: int) -> Image.Image:
-    picture: Image.Image = dataset[index][0]
-    return picture
+def _open_image(dataset: Any, index: int) -> Image.Image:
+    image: Image.Image = dataset[index][0]
+    return image

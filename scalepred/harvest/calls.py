@@ -20,7 +20,7 @@ class WorkerSettings:
         device: "auto", "cpu" or "cuda".
         n_threads: that torch may use on a CPU.
         device_index: which of several CUDA devices.
-        max_bytes: of decoded pictures and of what frozen fronts give, together, in memory.
+        max_bytes: of decoded images and of what frozen fronts give, together, in memory.
         dtype: one of ``DTYPES``; "auto" for bfloat16 where three steps show that it pays.
     """
 

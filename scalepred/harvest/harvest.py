@@ -100,7 +100,7 @@ class Progress:
         run: the run that has just been finished, if one has.
         notes: what a user should know.
         n_done, n_diverged, n_left: runs.
-        pictures_per_second: training pictures, over the whole harvest so far.
+        images_per_second: training images, over the whole harvest so far.
         seconds_left: at the speed so far.
         workers: number -> what it does, in words.
     """
@@ -110,7 +110,7 @@ class Progress:
     n_done: int
     n_diverged: int
     n_left: int
-    pictures_per_second: float
+    images_per_second: float
     seconds_left: float | None
     workers: Mapping[int, str]
 
@@ -207,7 +207,7 @@ class Harvest:
         self._told: set[tuple[str, str]] = set()
         self._deaths: Counter[str] = Counter()
         self._n_errors = 0
-        self._n_pictures = 0
+        self._n_images = 0
         self._peak_bytes = 0
         self._began = time.monotonic()
         self._hello: Any = None
@@ -288,7 +288,7 @@ class Harvest:
         return events[0].value
 
     def _look_at(self, data: str) -> tuple[list[_Bundle], int]:
-        """Return what is missing of a task on all sources and picture sizes, and how many of its runs are there."""
+        """Return what is missing of a task on all sources and image sizes, and how many of its runs are there."""
         found = survey(data)
         known = self.journal.noted("scans", found.fingerprint) if found.fingerprint else None
         if known and known["task_id"] not in self._tasks:
@@ -521,7 +521,7 @@ class Harvest:
         self._n_errors = 0
         self.n_done += 1
         self.n_diverged += run.status == DIVERGED
-        self._n_pictures += bundle.n_train * len(run.epoch_losses)
+        self._n_images += bundle.n_train * len(run.epoch_losses)
         self.journal.log(_line(run, bundle))
         self._finish_if_done(bundle)
         self._grow(run)
@@ -654,7 +654,7 @@ class Harvest:
             n_done=self.n_done,
             n_diverged=self.n_diverged,
             n_left=n_left,
-            pictures_per_second=self._n_pictures / max(seconds, 1e-9),
+            images_per_second=self._n_images / max(seconds, 1e-9),
             seconds_left=seconds / self.n_done * n_left if self.n_done else None,
             workers={number: hand.words() for number, hand in self._hands.items()},
         )

@@ -24,7 +24,7 @@ REACH_SECONDS = 5.0
 class RayEngine:
     """Workers that are actors of a Ray cluster, which sees to it that each has its cores or its share of a GPU.
 
-    Pictures are read where a worker runs, so every machine must see them under the path that the parent does. Answers
+    Images are read where a worker runs, so every machine must see them under the path that the parent does. Answers
     travel through Ray and only the parent writes: journal and warehouse lie on its machine.
 
     Attributes:

@@ -58,7 +58,7 @@ class Worker:
         return str(pick_dtype(self.sources[source], recipe, self.device)).removeprefix("torch.")
 
     def open(self, data: str, source: int, image_px: int, dtype: str) -> Opened:
-        """Decode a task's pictures, unless they are those in hand, and make a bundle of them and a source."""
+        """Decode a task's images, unless they are those in hand, and make a bundle of them and a source."""
         self.bundle = None
         before = survey(data).fingerprint
         if self.task is None or self.task[:3] != (data, image_px, before):

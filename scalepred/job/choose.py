@@ -84,7 +84,7 @@ def usual_recipe(predictor: Predictor, source: Source, source_name: str) -> tupl
 
 
 def other_sizes(predictor: Predictor, recipe: Recipe) -> dict[str, int]:
-    """Return the recipes of a predictor that differ from this one in picture size alone: ids -> size, nearest first."""
+    """Return the recipes of a predictor that differ from this one in image size alone: ids -> size, nearest first."""
     met = {recipe_id: Recipe.from_json(text) for recipe_id, text in predictor.facts.get("recipe_fields", {}).items()}
     sizes = {
         recipe_id: other.image_px

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from scalepred.data.decode import MAX_MEGAPIXELS
-from scalepred.data.load import load_pictures
+from scalepred.data.load import load_images
 from scalepred.data.scan import SetAside, readable, walk
 from scalepred.errors import DataError
 from scalepred.job.folder import Model
@@ -18,14 +18,14 @@ from scalepred.training.scoring import predict_logits
 
 @dataclass(frozen=True, kw_only=True)
 class Classified:
-    """What a picture was taken for: classes and probabilities, most probable first; or why it could not be read."""
+    """What an image was taken for: classes and probabilities, most probable first; or why it could not be read."""
 
     path: str
     ranking: tuple[tuple[str, float], ...] = ()
     problem: str | None = None
 
 
-def find_pictures(paths: Sequence[Path]) -> tuple[list[Path], list[SetAside]]:
+def find_images(paths: Sequence[Path]) -> tuple[list[Path], list[SetAside]]:
     """Return the files among these paths and below the folders among them, and what is skipped there, and why.
 
     Hidden files are left out without a word; a folder that holds no file is skipped itself.
@@ -41,7 +41,7 @@ def find_pictures(paths: Sequence[Path]) -> tuple[list[Path], list[SetAside]]:
     for path in paths:
         found, aside = walk(path) if path.is_dir() else ([path], [])
         files += found
-        skipped += aside if found or aside else [SetAside(readable(path), "it has no pictures")]
+        skipped += aside if found or aside else [SetAside(readable(path), "it has no images")]
     return files, skipped
 
 
@@ -54,8 +54,8 @@ def classify(
     max_megapixels: float = MAX_MEGAPIXELS,
     top: int = 5,
 ) -> list[Classified]:
-    """Classify pictures; one that can't be read is returned with its problem."""
-    loaded = load_pictures(paths, image_px=model.image_px, max_megapixels=max_megapixels)
+    """Classify images; one that can't be read is returned with its problem."""
+    loaded = load_images(paths, image_px=model.image_px, max_megapixels=max_megapixels)
     problems = dict(loaded.bad)
     network = on_device(model.architecture.network, device)
     probabilities = np.zeros((0, len(model.classes)))

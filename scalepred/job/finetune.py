@@ -67,7 +67,7 @@ def finetune_once(
     """Finetune at the chosen scale and save the model.
 
     Args:
-        task: the pictures.
+        task: the images.
         source: the network to start from.
         choice: the scale, and why.
         recipe: everything else.
@@ -100,7 +100,7 @@ def finetune_once(
 
 
 def metrics(run: RunRecord, task: Task) -> dict[str, Any]:
-    """Return what a run achieved; the test accuracy is None where the task has no test pictures."""
+    """Return what a run achieved; the test accuracy is None where the task has no test images."""
     return {
         "val_accuracy": run.val_accuracy,
         "val_loss": run.val_loss,

@@ -129,7 +129,7 @@ def load_model(folder: Path) -> Model:
             raise ValueError(f"{CLASSES} is no list of names.")
         architecture = build(config["architecture"], n_classes=len(classes))
         if [list(architecture.mean), list(architecture.std)] != [config["mean"], config["std"]]:
-            raise ValueError(f"{architecture.name} normalises pictures in another way here than where it was trained.")
+            raise ValueError(f"{architecture.name} normalises images in another way here than where it was trained.")
         load_weights(architecture.network, read_weights(folder / WEIGHTS), origin=str(folder / WEIGHTS))
         return Model(architecture=architecture, classes=tuple(classes), image_px=config["image_px"])
     except VersionError:
@@ -172,7 +172,7 @@ def _config(source: Source, recipe: Recipe, run: RunRecord) -> dict[str, Any]:
         "architecture": architecture.name,
         "head": architecture.head,
         "image_px": recipe.image_px,
-        "resize": "whole picture squeezed to a square, bicubic",
+        "resize": "whole image squeezed to a square, bicubic",
         "mean": list(architecture.mean),
         "std": list(architecture.std),
         "pixel_range": [0, 255],
@@ -198,7 +198,7 @@ def _card(source: Source, recipe: Recipe, classes: Sequence[str], run: RunRecord
 
 Finetuned from `{source.name}` by scalepred, at scale {choice["scale"]:g} ({choice["by"]}: {choice["reason"]}).
 
-| | pictures | accuracy |
+| | images | accuracy |
 |---|---|---|
 | training | {metrics["n_train"]} | |
 | validation | {metrics["n_val"]} | {100 * metrics["val_accuracy"]:.1f} % |
@@ -208,10 +208,10 @@ Classes, in the order of the network's outputs:
 
     {names}
 
-Pictures are squeezed whole to {recipe.image_px} x {recipe.image_px} pixels. {recipe.epochs} epochs took
+Images are squeezed whole to {recipe.image_px} x {recipe.image_px} pixels. {recipe.epochs} epochs took
 {run.seconds:.0f} s on {run.device}. Rates, losses and versions are in `run.json`.
 
-    scalepred classify . PICTURE
+    scalepred classify . IMAGE
 """
 
 

@@ -38,7 +38,7 @@ class Architecture:
         head: dotted name of its last linear layer.
         stages: name of every parameter -> index into ``config.STAGES``.
         mean, std: per channel, of pixel values in 0..255.
-        input_px: side of the pictures that the network was made for.
+        input_px: side of the images that the network was made for.
     """
 
     name: str
@@ -80,7 +80,7 @@ def build(name: str, *, n_classes: int | None = None) -> Architecture:
 
 
 def check_takes(architecture: Architecture, *, image_px: int) -> None:
-    """Raise UsageError unless the network can run on pictures of ``image_px``."""
+    """Raise UsageError unless the network can run on images of ``image_px``."""
     blank = torch.zeros(1, 3, image_px, image_px, device=next(architecture.network.parameters()).device)
     network = copy.deepcopy(architecture.network).eval()
     try:
@@ -88,7 +88,7 @@ def check_takes(architecture: Architecture, *, image_px: int) -> None:
             network(blank)
     except (RuntimeError, AssertionError, ValueError) as error:
         raise UsageError(
-            f"{architecture.name} can't take pictures of {image_px} px ({str(error).splitlines()[0]}); "
+            f"{architecture.name} can't take images of {image_px} px ({str(error).splitlines()[0]}); "
             f"it was made for {architecture.input_px}: give --image-px, or the recipe's image_px."
         ) from error
 

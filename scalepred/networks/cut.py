@@ -23,9 +23,9 @@ class Cut:
     The parts share the modules of the network that they are made of, so training the rest trains the network.
 
     Attributes:
-        front: the graph from pictures to the tensor at the cut; None where nothing is frozen, or it can't be cut.
-        rest: the graph from there, or from pictures, to the logits; None if the network can't be traced.
-        whole: the graph from pictures to the logits, or None.
+        front: the graph from images to the tensor at the cut; None where nothing is frozen, or it can't be cut.
+        rest: the graph from there, or from images, to the logits; None if the network can't be traced.
+        whole: the graph from images to the logits, or None.
     """
 
     front: fx.Graph | None = None
@@ -33,7 +33,7 @@ class Cut:
     whole: fx.Graph | None = None
 
     def uncut(self) -> "Cut":
-        """Return how to run the same network from pictures to logits, for when the front's outputs aren't kept."""
+        """Return how to run the same network from images to logits, for when the front's outputs aren't kept."""
         return Cut(rest=self.whole, whole=self.whole)
 
     def front_of(self, network: nn.Module) -> nn.Module | None:
@@ -41,7 +41,7 @@ class Cut:
         return None if self.front is None else _module(network, self.front).eval()
 
     def rest_of(self, network: nn.Module) -> nn.Module:
-        """Return what is to be run on the front's outputs, or on pictures if there is no front."""
+        """Return what is to be run on the front's outputs, or on images if there is no front."""
         if self.rest is None:
             return network
         rest = _module(network, self.rest)
@@ -60,7 +60,7 @@ def cut(network: nn.Module, is_frozen: Callable[[str], bool], *, sample: Tensor)
     Args:
         network: as it is trained, with the modes that its modules have in training; it is not changed.
         is_frozen: says of a parameter's name whether it is.
-        sample: (n, 3, h, w) float32, normalised pictures that both ways of running are compared on.
+        sample: (n, 3, h, w) float32, normalised images that both ways of running are compared on.
 
     Returns a cut whose parts do what the whole does, in training and in evaluation; a network that can't be traced or
     that does something else in parts is left whole.

@@ -19,7 +19,7 @@ def is_source_folder(name: str) -> bool:
 def default_recipe(source: str) -> str:
     """Return the name of the recipe that suits a source, by trials on 13 to 76 tasks (benchmarks/LOG.md).
 
-    An ImageNet network did better with its own statistics, at a tenth of the rates, and on pictures of 128 pixels; one
+    An ImageNet network did better with its own statistics, at a tenth of the rates, and on images of 128 pixels; one
     that a domain has trained did worse with them, a little better with the cosine schedule than with the paper's steps,
     and is for the size that it was trained on.
     """

@@ -14,7 +14,7 @@ class Block(nn.Module):
     """Two 3 x 3 convolutions beside a shortcut, which is a 1 x 1 convolution where the shape changes.
 
     The shortcut picks its pixels before it convolves them: a convolution with a stride does the same, but oneDNN (of
-    torch 2.14, with AVX-512) writes beyond its memory there when channels are no multiple of 16 and pictures are odd.
+    torch 2.14, with AVX-512) writes beyond its memory there when channels are no multiple of 16 and images are odd.
     """
 
     def __init__(self, n_in: int, n_out: int, *, stride: int) -> None:
@@ -42,11 +42,11 @@ class Block(nn.Module):
 class ResNet27(nn.Module):
     """One convolution and 13 blocks of two in four stages, so 27 with those of shortcuts not counted, and a head.
 
-    Pictures are halved by the first convolution and before the second, third and fourth of the four stages, whose
+    Images are halved by the first convolution and before the second, third and fourth of the four stages, whose
     channels are 1, 2, 4 and 8 times the width.
 
     Source: Dube et al. 2018, section 3, names the family and draws it without its sizes; blocks as He et al. 2016,
-    figure 2. Departs: for small pictures, a 3 x 3 stem without pooling.
+    figure 2. Departs: for small images, a 3 x 3 stem without pooling.
 
     Args:
         width: channels of the first two stages.
@@ -66,7 +66,7 @@ class ResNet27(nn.Module):
         self.fc = nn.Linear(8 * width, n_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return (n, n_classes) logits for (n, 3, h, w) normalised pictures."""
+        """Return (n, n_classes) logits for (n, 3, h, w) normalised images."""
         features = self.conv5(self.conv4(self.conv3(self.conv2(self.conv1(images)))))
         logits: Tensor = self.fc(self.pool(features))
         return logits

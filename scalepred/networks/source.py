@@ -105,7 +105,7 @@ def on_device(network: nn.Module, device: torch.device) -> nn.Module:
 
 
 def normalise(images: Tensor, architecture: Architecture) -> Tensor:
-    """Turn (n, 3, h, w) uint8 pictures into the network's float32 input, in channels-last memory order."""
+    """Turn (n, 3, h, w) uint8 images into the network's float32 input, in channels-last memory order."""
     # not waiting for the copies spares two stops of a CUDA device in every step
     mean, std = (
         torch.tensor(each).to(images.device, non_blocking=True).view(1, 3, 1, 1)

@@ -96,9 +96,9 @@ def _how_it_does(predictor: Predictor) -> list[str]:
     if not found["groups"]:
         return [NONE_PREDICTED]
     lines = [
-        "Every origin held out in turn; accuracies on test pictures that chose nothing. Gains are against the best "
+        "Every origin held out in turn; accuracies on test images that chose nothing. Gains are against the best "
         "fixed scale, in points, with 95 % bootstrap intervals over origins. The honest best, and regret and gap "
-        "against it, are of tasks with several seeds alone: it is chosen by one half of seeds and pictures and scored "
+        "against it, are of tasks with several seeds alone: it is chosen by one half of seeds and images and scored "
         "on the other, so a good choice may close more than all of the gap.",
         "",
         _line(OVERVIEW),

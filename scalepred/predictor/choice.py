@@ -62,7 +62,7 @@ def choose(
         features: name -> value.
         source_id: of the network to finetune.
         recipe_id: of the recipe to finetune with.
-        other_sizes: ids of the recipes that differ from it in picture size alone -> that size, the nearest first; where
+        other_sizes: ids of the recipes that differ from it in image size alone -> that size, the nearest first; where
             the recipe itself was not harvested, their fixed scale is taken before any other's.
     """
     group = next((g for g in predictor.groups if (g.source_id, g.recipe_id) == (source_id, recipe_id)), None)
@@ -206,7 +206,7 @@ def _guess(groups: Sequence[Group], *, source_id: str, recipe_id: str, other_siz
     if near.source_id == source_id and near.recipe_id in other_sizes:
         return _fallback(
             near.fixed_scale,
-            "this source with this recipe was not harvested with pictures of this size; "
+            "this source with this recipe was not harvested with images of this size; "
             f"{near.fixed_scale:g}, the best fixed scale of {_count(near.n_tasks, 'task')} at "
             f"{other_sizes[near.recipe_id]} px, is a guess",
         )

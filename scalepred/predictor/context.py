@@ -7,7 +7,7 @@ from scalepred.recipe import Recipe
 
 
 def feature_set(image_px: int) -> str:
-    """Return the name under which the warehouse keeps this set of features, taken of pictures of this size."""
+    """Return the name under which the warehouse keeps this set of features, taken of images of this size."""
     return f"basic-1@{image_px}px"
 
 

@@ -1,4 +1,4 @@
-"""The honest evaluation: every origin held out in turn, every rival scored on the same test pictures."""
+"""The honest evaluation: every origin held out in turn, every rival scored on the same test images."""
 
 import dataclasses
 import math
@@ -70,7 +70,7 @@ def train_and_evaluate(harvested: Harvested, *, seed: int = 0) -> tuple[Predicto
 def leave_one_origin_out(harvested: Harvested, *, seed: int = 0) -> Evaluation:
     """Hold out every origin once, with all its tasks, and score what the rest would have chosen for it.
 
-    Everything that is chosen (trees, threshold, fixed scale) sees the other origins only; test pictures score and never
+    Everything that is chosen (trees, threshold, fixed scale) sees the other origins only; test images score and never
     choose. The control goes the same way, ``CONTROLS`` times, with the tasks' features permuted.
 
     Raises:
@@ -84,7 +84,7 @@ def leave_one_origin_out(harvested: Harvested, *, seed: int = 0) -> Evaluation:
 
 
 def score_choices(harvested: Harvested, real: Choices, *, controls: Sequence[Choices], seed: int = 0) -> Evaluation:
-    """Score what was chosen for held-out bundles, and its rivals, on the same test pictures."""
+    """Score what was chosen for held-out bundles, and its rivals, on the same test images."""
     table = harvested.table
     best = np.array([honest_of_repeats(correct, seed=seed) for correct in harvested.correct])
     at = Scoring(harvested.test, table.origins, real.fixed, best)
@@ -165,7 +165,7 @@ def permuted(table: TrainingTable, *, seed: int) -> TrainingTable:
 def searched(harvested: Harvested) -> np.ndarray:
     """Return the test accuracy of the scale that is best on validation, (n,): the mean over seeds, and scales that tie.
 
-    Each seed is a search of its own, of as many jobs as there are scales. NaN for tasks without test pictures: there
+    Each seed is a search of its own, of as many jobs as there are scales. NaN for tasks without test images: there
     the search would be scored on what it chose by.
     """
     pairs = zip(harvested.val, harvested.correct, strict=True)

@@ -17,8 +17,8 @@ from scalepred.training.bundle import Bundle
 from scalepred.training.embed import embeddings
 from scalepred.training.scoring import EVALUATION_BATCH
 
-MAX_PICTURES = 2_000
-"""Frozen features are taken of so many training pictures at most, so that they cost a fraction of a job."""
+MAX_IMAGES = 2_000
+"""Frozen features are taken of so many training images at most, so that they cost a fraction of a job."""
 
 T = TypeVar("T")
 
@@ -40,15 +40,15 @@ def compute_features(
     dtype: torch.dtype = torch.float32,
     micro_batch: int | None = None,
 ) -> dict[str, Feature]:
-    """Return the features of a task by name, without those that its pictures or the source don't allow.
+    """Return the features of a task by name, without those that its images or the source don't allow.
 
     Args:
         source: the network whose frozen features are looked at.
-        train: training pictures; nothing else of the task is used.
+        train: training images; nothing else of the task is used.
         n_classes: number of classes, so that accuracies can be set against chance.
         device: where the network runs.
         dtype: torch.bfloat16 turns autocast on.
-        micro_batch: pictures that go through the network at once, at most, where memory is short.
+        micro_batch: images that go through the network at once, at most, where memory is short.
     """
     features = {name: Feature(value=value, seconds=0.0) for name, value in size_features(train.labels).items()}
     rows = _subset(train.labels)
@@ -94,9 +94,9 @@ def as_records(features: dict[str, Feature], *, task_id: str, source_id: str, im
 
 
 def _subset(labels: np.ndarray) -> np.ndarray:
-    """Return the rows of at most ``MAX_PICTURES`` pictures, spread evenly over the classes' order."""
+    """Return the rows of at most ``MAX_IMAGES`` images, spread evenly over the classes' order."""
     order = np.argsort(labels, kind="stable")
-    return np.sort(order[np.linspace(0, len(order) - 1, min(len(order), MAX_PICTURES)).astype(int)])
+    return np.sort(order[np.linspace(0, len(order) - 1, min(len(order), MAX_IMAGES)).astype(int)])
 
 
 def _timed(measure: Callable[[], T]) -> tuple[float, T]:
@@ -109,7 +109,7 @@ def facts_of(bundle: Bundle) -> list[FeatureRecord]:
     """Return the facts of a bundle's task on its source, as the warehouse's rows.
 
     Raises:
-        UsageError: if there is no memory even for one picture at a time.
+        UsageError: if there is no memory even for one image at a time.
     """
     task, source = bundle.task, bundle.source
     found = bundle.within_memory(

@@ -25,12 +25,12 @@ class Harvested:
 
     Attributes:
         table: what the predictor learns from.
-        test: (n, s) float64, mean over seeds; a diverged run counts as chance. It is that of the validation pictures
-            for tasks without test pictures.
-        val: n arrays (s, n_seeds) float64, accuracies on the validation pictures.
-        has_test: (n,) bool, which tasks have test pictures.
+        test: (n, s) float64, mean over seeds; a diverged run counts as chance. It is that of the validation images
+            for tasks without test images.
+        val: n arrays (s, n_seeds) float64, accuracies on the validation images.
+        has_test: (n,) bool, which tasks have test images.
         baseline: (n,) test accuracy of the paper's baseline, of the same seeds; NaN where it was not run.
-        correct: n arrays (s, n_seeds, n_images) float64: right (1) or wrong (0) on each test picture, chance where the
+        correct: n arrays (s, n_seeds, n_images) float64: right (1) or wrong (0) on each test image, chance where the
             run diverged.
         n_incomplete: bundles that were left out because no seed has finished the grid.
     """
@@ -57,7 +57,7 @@ def build(
     Runs of tasks, sources or recipes that are not there, and scales beyond the grid, are passed over.
 
     Raises:
-        DataError: if a finished run does not say which pictures it got right.
+        DataError: if a finished run does not say which images it got right.
     """
     task_of = {task.task_id: task for task in tasks}
     source_of = {source.source_id: source for source in sources}
@@ -112,8 +112,8 @@ class _Cell:
     """One point of a grid, seed by seed.
 
     Attributes:
-        val: (n_seeds,) accuracies on validation pictures.
-        correct: (n_seeds, n_images), which test pictures were right; validation pictures where there are none.
+        val: (n_seeds,) accuracies on validation images.
+        correct: (n_seeds, n_images), which test images were right; validation images where there are none.
         held_out: the accuracy on both.
     """
 
@@ -130,7 +130,7 @@ def _cell(runs: Sequence[RunRecord], task: TaskRecord) -> _Cell:
 
 
 def _bits(run: RunRecord, split: str, task: TaskRecord) -> np.ndarray:
-    """Return which pictures of a split a run got right, (n,) float64; chance for each where it diverged."""
+    """Return which images of a split a run got right, (n,) float64; chance for each where it diverged."""
     n, bits = (task.n_test, run.test_correct) if split == "test" else (task.n_val, run.val_correct)
     if run.status == DIVERGED:
         return np.full(n, 1 / task.n_classes)
@@ -147,7 +147,7 @@ def _matrix(rows: Sequence[Sequence[float]], n_columns: int) -> np.ndarray:
 
 
 def _features_by_task(features: Sequence[FeatureRecord]) -> dict[tuple[str, str, int], dict[str, float]]:
-    """Return (task, source, picture size) -> name -> value; sets that don't end in "@<size>px" are passed over."""
+    """Return (task, source, image size) -> name -> value; sets that don't end in "@<size>px" are passed over."""
     known: dict[tuple[str, str, int], dict[str, float]] = defaultdict(dict)
     for feature in features:
         size = re.fullmatch(r".*@([0-9]+)px", feature.feature_set)

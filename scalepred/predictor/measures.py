@@ -12,7 +12,7 @@ PROBE_FOLDS = 5
 
 
 def size_features(labels: np.ndarray) -> dict[str, float]:
-    """Return how many training pictures and classes there are and how even; labels are (n,) int64."""
+    """Return how many training images and classes there are and how even; labels are (n,) int64."""
     counts = np.unique(labels, return_counts=True)[1]
     return {
         "log2_n_train": float(np.log2(len(labels))),
@@ -24,7 +24,7 @@ def size_features(labels: np.ndarray) -> dict[str, float]:
 
 
 def colourfulness(images: np.ndarray) -> float:
-    """Return the mean distance of pixels from grey, in 0..1: 0 for grey pictures; images are (n, 3, h, w) uint8."""
+    """Return the mean distance of pixels from grey, in 0..1: 0 for grey images; images are (n, 3, h, w) uint8."""
     spread = images.max(axis=1).astype(np.float32) - images.min(axis=1)
     return float(spread.mean() / 255)
 
@@ -54,7 +54,7 @@ def knn_accuracy(embedded: np.ndarray, labels: np.ndarray) -> float | None:
 def probe_accuracy(embedded: np.ndarray, labels: np.ndarray) -> float | None:
     """Return the cross-validated accuracy of logistic regression on standardised features.
 
-    Classes with one picture can't be cross-validated and are left out; None where fewer than two classes remain.
+    Classes with one image can't be cross-validated and are left out; None where fewer than two classes remain.
 
     Args:
         embedded: (n, d) float32.
@@ -81,7 +81,7 @@ def probe_accuracy(embedded: np.ndarray, labels: np.ndarray) -> float | None:
 
 
 def _principal(embedded: np.ndarray) -> np.ndarray:
-    """Return standardised features in the at most n dimensions that n pictures span, so that probes stay cheap."""
+    """Return standardised features in the at most n dimensions that n images span, so that probes stay cheap."""
     centred = (embedded - embedded.mean(axis=0)) / np.maximum(embedded.std(axis=0), 1e-6)
     u, s, _ = np.linalg.svd(centred.astype(np.float64) / np.sqrt(embedded.shape[1]), full_matrices=False)
     return np.asarray(u * s)
@@ -90,7 +90,7 @@ def _principal(embedded: np.ndarray) -> np.ndarray:
 def emd_similarity(embedded: np.ndarray, labels: np.ndarray, prototypes: np.ndarray) -> float | None:
     """Return exp(-0.01 EMD) between the task's class means and the source's class prototypes.
 
-    Target classes weigh by their pictures, source classes equally; the ground distance is Euclidean. None where all
+    Target classes weigh by their images, source classes equally; the ground distance is Euclidean. None where all
     prototypes are zero, as those of a classifier that was never trained may be.
 
     Args:

@@ -22,7 +22,7 @@ POINT = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """How one way of choosing does over held-out tasks; accuracies and regrets are fractions of test pictures.
+    """How one way of choosing does over held-out tasks; accuracies and regrets are fractions of test images.
 
     Attributes:
         method: its name.

@@ -16,9 +16,9 @@ class TrainingTable:
         feature_names: f names, in the order of the columns.
         features: (n, f) float64, NaN where a feature is not known.
         scales: (s,) the grid.
-        accuracies: (n, s) float64, mean over seeds of the accuracy on all held-out pictures, validation and test, which
+        accuracies: (n, s) float64, mean over seeds of the accuracy on all held-out images, validation and test, which
             no run has seen; a diverged run counts as chance, and none is missing.
-        n_held_out: (n,) int64, held-out pictures behind each accuracy.
+        n_held_out: (n,) int64, held-out images behind each accuracy.
         n_seeds: (n,) int64, runs behind each accuracy.
     """
 

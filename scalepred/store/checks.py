@@ -75,7 +75,7 @@ _CHECKS = {
     "runs of unknown recipes": _orphans("runs", "recipes", "recipe_id", own="run_id"),
     "features of unknown tasks": _orphans("features", "tasks", "task_id", own="task_id"),
     "features of unknown sources": _orphans("features", "sources", "source_id", own="source_id"),
-    "tasks whose classes and pictures are not those of their label counts": """
+    "tasks whose classes and images are not those of their label counts": """
         SELECT task_id FROM tasks, LATERAL (
             SELECT TRY_CAST(TRY_CAST(label_counts AS JSON) AS MAP(VARCHAR, BIGINT)) AS counts)
         WHERE counts IS NULL
@@ -96,7 +96,7 @@ _CHECKS = {
     "done runs without a validation accuracy": (
         f"SELECT run_id FROM runs WHERE status = '{DONE}' AND val_accuracy IS NULL"
     ),
-    "done runs without a test accuracy, though their task has test pictures": (
+    "done runs without a test accuracy, though their task has test images": (
         "SELECT run_id FROM runs JOIN tasks USING (task_id) "
         f"WHERE status = '{DONE}' AND test_accuracy IS NULL AND n_test > 0"
     ),

@@ -84,7 +84,7 @@ class Journal:
                 yield record
 
     def note(self, kind: str, key: str, facts: Mapping[str, Any]) -> None:
-        """Keep facts that only save time, such as which task a folder's pictures are; the last ones count."""
+        """Keep facts that only save time, such as which task a folder's images are; the last ones count."""
         self._write(self._file(kind, key), dict(facts))
 
     def noted(self, kind: str, key: str) -> dict[str, Any] | None:

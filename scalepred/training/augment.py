@@ -5,9 +5,9 @@ from torch import Tensor
 
 
 def augment(images: Tensor, *, kind: str, generator: torch.Generator) -> Tensor:
-    """Return (n, 3, h, w) uint8 pictures, each shifted by up to an eighth ("crop") and mirrored at random ("flip").
+    """Return (n, 3, h, w) uint8 images, each shifted by up to an eighth ("crop") and mirrored at random ("flip").
 
-    What a shift uncovers repeats the picture's edge.
+    What a shift uncovers repeats the image's edge.
     """
     n, _, height, width = images.shape
     if kind in ("crop", "crop-flip"):
@@ -26,5 +26,5 @@ def augment(images: Tensor, *, kind: str, generator: torch.Generator) -> Tensor:
 
 
 def draw_mirrored(n: int, generator: torch.Generator) -> Tensor:
-    """Draw which of n pictures are mirrored."""
+    """Draw which of n images are mirrored."""
     return torch.rand(n, generator=generator).lt(0.5)

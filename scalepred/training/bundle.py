@@ -1,4 +1,4 @@
-"""One task and source in memory: pictures decoded once, what is frozen computed once, then any number of finetunes."""
+"""One task and source in memory: images decoded once, what is frozen computed once, then any number of finetunes."""
 
 import datetime
 import time
@@ -43,13 +43,13 @@ class Bundle:
     """A task and a source, and what their finetunes share.
 
     Attributes:
-        task: the decoded pictures.
+        task: the decoded images.
         source: the network to start from.
         device: where to train.
         dtype: torch.bfloat16 turns autocast on.
         max_bytes: what frozen fronts give is kept up to this size, of all recipes together; 0 keeps nothing, and so
             does a bundle whose memory has run out once.
-        micro_batch: pictures that go through the network at once, or None for a whole batch; halved whenever memory
+        micro_batch: images that go through the network at once, or None for a whole batch; halved whenever memory
             runs out after that, as far as batch statistics allow.
     """
 
@@ -68,7 +68,7 @@ class Bundle:
         """Finetune once; return the warehouse's row for it, and what came of it.
 
         Raises:
-            UsageError: if there is no memory even for one picture at a time, or three where batch statistics are taken.
+            UsageError: if there is no memory even for one image at a time, or three where batch statistics are taken.
             ValueError: if the run was planned for another task or source.
         """
         own = planned_run(
@@ -79,7 +79,7 @@ class Bundle:
             seed=planned.seed,
         )
         if own.run_id != planned.run_id:
-            raise ValueError(f"run {planned.run_id} is of another task or source; have its pictures changed?")
+            raise ValueError(f"run {planned.run_id} is of another task or source; have its images changed?")
 
         def attempt(micro_batch: int | None) -> tuple[RunRecord, Finetuned]:
             started = time.perf_counter()
@@ -131,7 +131,7 @@ class Bundle:
         """Return what an attempt with a micro-batch gives, with less and less in memory for as long as that runs out.
 
         Args:
-            attempt: takes how many pictures may go through the network at once, or None for as many as it likes.
+            attempt: takes how many images may go through the network at once, or None for as many as it likes.
             most: how many it likes.
             fewest: how many it needs.
         """
@@ -152,11 +152,11 @@ class Bundle:
         elif at_once > fewest:
             self.micro_batch = max(at_once // 2, fewest)
         else:
-            pictures = "one picture" if at_once == 1 else f"{at_once} pictures"
+            images = "one image" if at_once == 1 else f"{at_once} images"
             why = ", and batch statistics need so many" if fewest > 1 else ""
             raise UsageError(
-                f"There is no memory to run {self.source.name} on {pictures} of {self.task.image_px} px at a time"
-                f"{why}: use fewer workers, smaller pictures (image_px) or a smaller network."
+                f"There is no memory to run {self.source.name} on {images} of {self.task.image_px} px at a time"
+                f"{why}: use fewer workers, smaller images (image_px) or a smaller network."
             )
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

@@ -76,7 +76,7 @@ def pick_dtype(source: Source, recipe: Recipe, device: torch.device) -> torch.dt
 
 
 def _step_seconds(source: Source, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> float:
-    """Return the least seconds of three steps on random pictures, after one that warms up."""
+    """Return the least seconds of three steps on random images, after one that warms up."""
     generator = torch.Generator().manual_seed(0)
     network = on_device(new_network(source, n_classes=2, generator=generator), device).train()
     shape = (min(8, recipe.batch_size) if device.type == "cpu" else recipe.batch_size, 3, *(recipe.image_px,) * 2)

@@ -18,7 +18,7 @@ def embeddings(
     dtype: torch.dtype,
     micro_batch: int | None = None,
 ) -> np.ndarray:
-    """Return the source's penultimate features, (n, d) float32, of (n, 3, h, w) uint8 pictures."""
+    """Return the source's penultimate features, (n, d) float32, of (n, 3, h, w) uint8 images."""
     architecture = source.architecture
     network = copy.deepcopy(architecture.network)
     network.set_submodule(architecture.head, nn.Identity())

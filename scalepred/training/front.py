@@ -26,8 +26,8 @@ class Prepared:
 
     Attributes:
         cut: the network's two parts.
-        activations: split name -> (n, ...) what the front gives for its pictures; empty where that isn't kept.
-        mirrored: the same for the mirrored training pictures, where the recipe mirrors.
+        activations: split name -> (n, ...) what the front gives for its images; empty where that isn't kept.
+        mirrored: the same for the mirrored training images, where the recipe mirrors.
     """
 
     cut: Cut = WHOLE
@@ -50,17 +50,17 @@ def prepare(
     max_bytes: int = 0,
     micro_batch: int | None = None,
 ) -> Prepared:
-    """Cut a source's network for a recipe, and compute once what its frozen front gives for a task's pictures.
+    """Cut a source's network for a recipe, and compute once what its frozen front gives for a task's images.
 
     Args:
         source: the network.
         splits: "train" and every split to score.
-        recipe: tells what is frozen, and how pictures are augmented.
+        recipe: tells what is frozen, and how images are augmented.
         device: where the network runs and the activations lie.
         dtype: torch.bfloat16 turns autocast on.
-        max_bytes: activations that would take more are not kept, nor are those of pictures that are shifted at random,
+        max_bytes: activations that would take more are not kept, nor are those of images that are shifted at random,
             for these are never the same twice; mirrored ones are kept both ways.
-        micro_batch: pictures that go through the network at once, at most, where memory is short.
+        micro_batch: images that go through the network at once, at most, where memory is short.
     """
     architecture = source.architecture
     network = on_device(copy.deepcopy(architecture.network), device)
@@ -100,16 +100,16 @@ def batches(
     generator: torch.Generator,
     device: torch.device,
 ) -> Callable[[Tensor], Tensor]:
-    """Return what gives the network's input for rows, on the device, of the training pictures or kept activations."""
+    """Return what gives the network's input for rows, on the device, of the training images or kept activations."""
     kept = prepared.activations.get("train")
     if kept is None:
         images = torch.from_numpy(train.images).to(device)
 
-        def from_pictures(rows: Tensor) -> Tensor:
+        def from_images(rows: Tensor) -> Tensor:
             batch = augment(images[rows], kind=recipe.augmentation, generator=generator)
             return normalise(batch, architecture)
 
-        return from_pictures
+        return from_images
 
     def from_activations(rows: Tensor) -> Tensor:
         batch = kept[rows]

@@ -31,7 +31,7 @@ class Finetuned:
         diverged_step: the first step whose loss was not finite.
         epoch_losses: mean training loss of every finished epoch.
         rates: (epochs, 6), each stage's rate at the first step of each epoch.
-        scores: split name -> scores, for the splits that have pictures; empty after a divergence.
+        scores: split name -> scores, for the splits that have images; empty after a divergence.
         train_seconds, evaluate_seconds: wall time.
     """
 
@@ -69,15 +69,15 @@ def finetune(
 
     Args:
         source: the network to start from; it is not changed.
-        train: the pictures to learn, at least two.
-        held_out: split name -> pictures to score; they decide nothing.
+        train: the images to learn, at least two.
+        held_out: split name -> images to score; they decide nothing.
         n_classes: size of the new head.
         recipe: everything else that decides the result.
         scale: the secondary multiplier, or None for a recipe without one.
         seed: of head, order, augmentation and what the network drops.
-        device: where the pictures lie and the network runs.
+        device: where the images lie and the network runs.
         dtype: torch.bfloat16 turns autocast on.
-        micro_batch: pictures that go through the network at once, at most, where memory is short; gradients of a
+        micro_batch: images that go through the network at once, at most, where memory is short; gradients of a
             batch's even parts are accumulated, so a step stays a step, but batch normalisation sees the smaller part,
             so give it no less than ``fewest_at_once`` says.
         prepared: what ``prepare`` has computed for this source, recipe and all these splits; without it the numbers

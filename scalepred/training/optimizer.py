@@ -9,8 +9,8 @@ from scalepred.networks.architecture import Architecture
 from scalepred.networks.source import Source
 from scalepred.recipe import Recipe
 
-STATISTICS_PICTURES = 3
-"""The least micro-batch that batch statistics are taken of: its even parts hold two or three pictures, never one."""
+STATISTICS_IMAGES = 3
+"""The least micro-batch that batch statistics are taken of: its even parts hold two or three images, never one."""
 
 
 def make_optimizer(
@@ -43,7 +43,7 @@ def set_mode(network: nn.Module, architecture: Architecture, recipe: Recipe) -> 
 def fewest_at_once(source: Source, recipe: Recipe) -> int:
     """Return the least micro-batch that a recipe can train in: three where batch statistics are taken, else one."""
     normalisations = _batch_normalisations(source.architecture.network, source.architecture, recipe)
-    return 1 if all(is_frozen for _, is_frozen in normalisations) else STATISTICS_PICTURES
+    return 1 if all(is_frozen for _, is_frozen in normalisations) else STATISTICS_IMAGES
 
 
 def _batch_normalisations(

@@ -1,4 +1,4 @@
-"""Trains a source of the paper's family from scratch on a domain's pictures, and keeps it in a folder."""
+"""Trains a source of the paper's family from scratch on a domain's images, and keeps it in a folder."""
 
 import json
 import time
@@ -41,7 +41,7 @@ class Pretrained:
         epoch_losses: mean training loss of every epoch.
         seconds: wall time of training and scoring.
         device: in words.
-        task: the domain's pictures.
+        task: the domain's images.
     """
 
     source: Source
@@ -82,10 +82,10 @@ def pretrain(
     dtype: torch.dtype = torch.float32,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> Pretrained:
-    """Train a ResNet-27 on a domain from scratch, and take its class prototypes from the training pictures.
+    """Train a ResNet-27 on a domain from scratch, and take its class prototypes from the training images.
 
     Args:
-        task: the domain's pictures; train is learned, val and test are scored once at the end.
+        task: the domain's images; train is learned, val and test are scored once at the end.
         name: what the source is to be called.
         width: of the network.
         recipe: as ``recipe_from_scratch`` makes it.
@@ -203,11 +203,11 @@ def card(pretrained: Pretrained) -> str:
 
 A {source.architecture.name} ({size:,} parameters) trained from scratch by `scalepred pretrain`.
 
-* **Data**: {task.name}; {task.n_classes} classes; {task.n_train} pictures to learn, {task.n_val} val, {task.n_test} \
+* **Data**: {task.name}; {task.n_classes} classes; {task.n_train} images to learn, {task.n_val} val, {task.n_test} \
 test.
 * **Accuracy** after the last epoch: {accuracies}; chance is {100 / task.n_classes:.1f} %.
 * **Training**: {recipe.epochs} epochs, batches of {recipe.batch_size}, rate {recipe.base_lr:g}, tenfold lower after \
-each third, pictures of {recipe.image_px} px, augmentation {recipe.augmentation}, seed {pretrained.seed}.
+each third, images of {recipe.image_px} px, augmentation {recipe.augmentation}, seed {pretrained.seed}.
 * **Cost**: {pretrained.seconds:.0f} s on {pretrained.device}.
 
 | epoch | mean training loss |

@@ -16,7 +16,7 @@ EVALUATION_BATCH = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """How a network does on a split: accuracy in [0, 1], mean cross-entropy, and which pictures it gets right."""
+    """How a network does on a split: accuracy in [0, 1], mean cross-entropy, and which images it gets right."""
 
     accuracy: float
     loss: float
@@ -33,7 +33,7 @@ def score(
     dtype: torch.dtype,
     micro_batch: int | None,
 ) -> Scores:
-    """Score a network that is in evaluation mode on a split's pictures, or on what was kept of them."""
+    """Score a network that is in evaluation mode on a split's images, or on what was kept of them."""
     inputs = split.images if kept is None else kept
     logits = (
         run_batches(forward, inputs, architecture, device=device, dtype=dtype, micro_batch=micro_batch).float().cpu()
@@ -52,7 +52,7 @@ def predict_logits(
     dtype: torch.dtype,
     micro_batch: int | None = None,
 ) -> Tensor:
-    """Return (n, n_outputs) float32 on the CPU for (n, 3, h, w) uint8 pictures; the network is left in eval mode."""
+    """Return (n, n_outputs) float32 on the CPU for (n, 3, h, w) uint8 images; the network is left in eval mode."""
     network.eval()
     return run_batches(network, images, architecture, device=device, dtype=dtype, micro_batch=micro_batch).float().cpu()
 
@@ -66,7 +66,7 @@ def run_batches(
     dtype: torch.dtype,
     micro_batch: int | None = None,
 ) -> Tensor:
-    """Return what a module gives, without gradients, for uint8 pictures or for activations, batch by batch."""
+    """Return what a module gives, without gradients, for uint8 images or for activations, batch by batch."""
     outputs = []
     with torch.no_grad(), torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
         for batch in torch.split(torch.as_tensor(inputs), min(micro_batch or EVALUATION_BATCH, EVALUATION_BATCH)):

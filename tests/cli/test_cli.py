@@ -1,4 +1,4 @@
-"""The real command line, on real pictures, with the real pretrained weights."""
+"""The real command line, on real images, with the real pretrained weights."""
 
 import io
 import json
@@ -41,7 +41,7 @@ def quick(tmp_path):
 
 
 def make_task(folder, *, classes=("dark", "light"), n=6, seed=0):
-    """Write noisy pictures whose brightness tells the class."""
+    """Write noisy images whose brightness tells the class."""
     rng = np.random.default_rng(seed)
     for level, name in enumerate(classes):
         (folder / name).mkdir(parents=True)
@@ -99,20 +99,20 @@ def test_data_that_is_not_there_is_bad_data(run, tmp_path):
 def test_one_class_is_refused_before_any_training(run, tmp_path):
     code, _, err = run("finetune", make_task(tmp_path / "task", classes=("only",)), "--auto")
     assert code == 3
-    assert "found one class, 'only'; at least two classes with pictures are needed." in err
+    assert "found one class, 'only'; at least two classes with images are needed." in err
     assert not Path("task-model").exists()
 
 
 def test_inspect_lists_classes_splits_and_what_was_set_aside(run, tmp_path):
     task = make_task(tmp_path / "task", classes=("=1+1", "[red]\n🐈"), n=10)
-    (task / "=1+1" / "broken.jpg").write_text("no picture")
+    (task / "=1+1" / "broken.jpg").write_text("no image")
     code, out, _ = run("inspect", task, "--json")
     found = json.loads(out)
     assert code == 0
     assert found["classes"] == {"=1+1": 10, "[red]\n🐈": 10}
     assert sum(found["splits"].values()) == 20
     assert [each["path"] for each in found["set_aside"]] == [str(task / "=1+1" / "broken.jpg")]
-    assert "not a picture" in found["set_aside"][0]["reason"]
+    assert "not an image" in found["set_aside"][0]["reason"]
 
 
 def test_inspect_shows_nasty_names_without_obeying_them(run, tmp_path):
@@ -264,7 +264,7 @@ def test_a_network_of_another_size_is_refused_with_the_next_step(run, tmp_path, 
     arguments = (task, *options, "--source", "timm/vit_tiny_patch16_224", "--weights", weights)
     code, _, err = run(name, *arguments)
     assert code == 2
-    assert "timm/vit_tiny_patch16_224 can't take pictures of 128 px" in err
+    assert "timm/vit_tiny_patch16_224 can't take images of 128 px" in err
     assert "it was made for 224: give --image-px" in err
 
 
@@ -279,14 +279,14 @@ def test_a_name_that_stdout_can_not_hold_is_shown_as_escapes(run, tmp_path, monk
 
 
 @pytest.mark.slow
-def test_pictures_that_are_skipped_are_told(run, tmp_path, quick):
+def test_images_that_are_skipped_are_told(run, tmp_path, quick):
     task, model, empty = make_task(tmp_path / "task"), tmp_path / "model", tmp_path / "empty"
     assert run("finetune", task, "--scale", "1", "--recipe", quick, "--output", model)[0] == 0
     (task / "dark" / "again.png").symlink_to("0.png")
     (task / "dark" / "gone.png").symlink_to("nowhere")
     code, out, err = run("classify", model, task / "dark", "--json")
     assert code == 0
-    assert len(json.loads(out)["pictures"]) == 6
+    assert len(json.loads(out)["images"]) == 6
     assert json.loads(out)["skipped"] == [
         {"path": str(task / "dark" / "again.png"), "reason": f"the same as {task / 'dark' / '0.png'}"},
         {"path": str(task / "dark" / "gone.png"), "reason": "link to nothing"},
@@ -296,7 +296,7 @@ def test_pictures_that_are_skipped_are_told(run, tmp_path, quick):
     assert run("classify", model, empty) == (
         3,
         "",
-        f"skipped: {empty}: it has no pictures\nscalepred: There are no pictures to classify.\n",
+        f"skipped: {empty}: it has no images\nscalepred: There are no images to classify.\n",
     )
 
 
@@ -320,8 +320,8 @@ def test_a_job_at_a_given_scale_saves_a_model_that_classifies(run, tmp_path, qui
     assert files == {"model.safetensors", "config.json", "classes.json", "metrics.json", "run.json", "README.md"}
     code, out, _ = run("classify", model, task / "light", "--json")
     assert code == 0
-    assert len(json.loads(out)["pictures"]) == 20
-    assert {each["label"] for each in json.loads(out)["pictures"]} <= {"dark", "light"}
+    assert len(json.loads(out)["images"]) == 20
+    assert {each["label"] for each in json.loads(out)["images"]} <= {"dark", "light"}
 
 
 @pytest.mark.slow
@@ -439,7 +439,7 @@ def test_with_too_few_tasks_the_best_fixed_scale_is_kept_and_used(run, tmp_path,
 
 
 @pytest.mark.slow
-def test_pictures_of_another_size_are_harvested_predicted_for_and_finetuned_on(run, tmp_path, quick):
+def test_images_of_another_size_are_harvested_predicted_for_and_finetuned_on(run, tmp_path, quick):
     task, warehouse, predictor = make_task(tmp_path / "task"), tmp_path / "wh.duckdb", tmp_path / "predictor"
     assert run("harvest", task, "--recipe", quick, "--image-px", "40", "--warehouse", warehouse)[0] == 0
     with duckdb.connect(str(warehouse), read_only=True) as database:

@@ -7,16 +7,16 @@ import pytest
 from PIL import Image
 
 from scalepred.data.decode import decode
-from scalepred.data.digits import DEMO_PICTURES, write_digits
+from scalepred.data.digits import DEMO_IMAGES, write_digits
 from scalepred.data.task import inspect
 from scalepred.errors import DataError
 
 
 def test_the_demos_digits_are_a_task_of_ten_classes(tmp_path):
     written = write_digits(tmp_path)
-    assert len(written) == len(set(written)) == DEMO_PICTURES
+    assert len(written) == len(set(written)) == DEMO_IMAGES
     found = inspect(tmp_path)
-    assert (list(found.classes), sum(found.classes.values())) == ([*"0123456789"], DEMO_PICTURES)
+    assert (list(found.classes), sum(found.classes.values())) == ([*"0123456789"], DEMO_IMAGES)
     assert found.problem is None
 
 

@@ -1,4 +1,4 @@
-"""Every fault of a picture file or a folder of them, on files that the tests make."""
+"""Every fault of an image file or a folder of them, on files that the tests make."""
 
 import inspect
 import os
@@ -16,16 +16,16 @@ from PIL import Image, ImageOps
 from sklearn.datasets import load_digits, load_sample_image
 
 from scalepred.data import decode as decode_module
-from scalepred.data.decode import BadPictureError, decode, is_picture
+from scalepred.data.decode import BadImageError, decode, is_image
 from scalepred.data.duplicates import near_duplicate_groups
-from scalepred.data.load import content_hash, load_pictures, resize, thumbnail
+from scalepred.data.load import content_hash, load_images, resize, thumbnail
 from scalepred.data.scan import readable, walk
 
 pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
 
 
 def reason_of(item, **options):
-    with pytest.raises(BadPictureError) as caught:
+    with pytest.raises(BadImageError) as caught:
         decode(item, **options)
     return str(caught.value)
 
@@ -41,7 +41,7 @@ def names_and_reasons(aside):
 def test_a_truncated_jpeg_is_bad_though_its_header_is_good(tmp_path, share):
     whole = save(tmp_path / "whole.jpg", noise(200, 200)).read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[: int(len(whole) * share)])
-    assert is_picture(tmp_path / "cut.jpg")
+    assert is_image(tmp_path / "cut.jpg")
     assert reason_of(tmp_path / "cut.jpg").startswith("damaged: image file is truncated")
 
 
@@ -50,13 +50,13 @@ def test_an_empty_file_says_so(tmp_path):
     assert reason_of(tmp_path / "empty.jpg") == "empty file"
 
 
-def test_text_named_jpg_is_no_picture(tmp_path):
+def test_text_named_jpg_is_no_image(tmp_path):
     (tmp_path / "text.jpg").write_text("hello")
-    assert reason_of(tmp_path / "text.jpg") == "not a picture of JPEG, PNG, WEBP, BMP, TIFF, GIF"
-    assert not is_picture(tmp_path / "text.jpg")
+    assert reason_of(tmp_path / "text.jpg") == "not an image of JPEG, PNG, WEBP, BMP, TIFF, GIF"
+    assert not is_image(tmp_path / "text.jpg")
 
 
-@pytest.mark.parametrize("name", ["picture.jpg", "picture", "picture.txt"])
+@pytest.mark.parametrize("name", ["image.jpg", "image", "image.txt"])
 def test_content_decides_and_not_the_extension(tmp_path, name):
     (tmp_path / name).write_bytes(encoded(Image.fromarray(noise()), "PNG"))
     assert np.array_equal(decode(tmp_path / name).rgb, noise())
@@ -64,8 +64,8 @@ def test_content_decides_and_not_the_extension(tmp_path, name):
 
 @pytest.mark.parametrize("kind", ["PPM", "ICO", "TGA", "PDF", "EPS"])
 def test_formats_that_are_not_allowed_are_refused(tmp_path, kind):
-    (tmp_path / "picture.png").write_bytes(encoded(Image.fromarray(noise()), kind))
-    assert reason_of(tmp_path / "picture.png").startswith("not a picture of ")
+    (tmp_path / "image.png").write_bytes(encoded(Image.fromarray(noise()), kind))
+    assert reason_of(tmp_path / "image.png").startswith("not an image of ")
 
 
 def test_what_is_missing_or_no_file_is_never_opened(tmp_path):
@@ -73,7 +73,7 @@ def test_what_is_missing_or_no_file_is_never_opened(tmp_path):
     assert reason_of(tmp_path / "gone.png") == "can't be read: No such file or directory"
     assert reason_of(tmp_path) == "not a regular file"
     assert reason_of(tmp_path / "pipe") == "not a regular file"
-    assert not is_picture(tmp_path / "pipe")
+    assert not is_image(tmp_path / "pipe")
 
 
 def test_a_file_that_may_not_be_opened_says_so(tmp_path, monkeypatch):
@@ -98,17 +98,17 @@ def edits_of(whole, seed):
 
 
 @pytest.mark.parametrize("flavour", one_of_each())
-def test_hundreds_of_edits_give_a_picture_or_a_reason_and_nothing_else(tmp_path, capfd, flavour):
+def test_hundreds_of_edits_give_a_image_or_a_reason_and_nothing_else(tmp_path, capfd, flavour):
     whole, target = one_of_each()[flavour], tmp_path / "edited"
-    pictures, reasons = [], []
+    images, reasons = [], []
     for content in [whole, *edits_of(whole, zlib.crc32(whole))]:
         target.write_bytes(content)
         try:  # a warning is an error in tests, and would be one here
-            pictures.append(decode(target, max_megapixels=1).rgb)
-        except BadPictureError as error:
+            images.append(decode(target, max_megapixels=1).rgb)
+        except BadImageError as error:
             reasons.append(str(error))
-    assert pictures
-    assert all(rgb.dtype == np.uint8 and rgb.ndim == 3 and rgb.shape[2] == 3 and rgb.size for rgb in pictures)
+    assert images
+    assert all(rgb.dtype == np.uint8 and rgb.ndim == 3 and rgb.shape[2] == 3 and rgb.size for rgb in images)
     assert reasons
     assert all(reason and reason.isprintable() for reason in reasons)
     if flavour != "lzw":  # for these a library in C writes a line of its own, which no setting of Python's stops
@@ -132,7 +132,7 @@ def test_every_sixteen_bit_value_is_rounded_to_the_nearest():
     assert np.array_equal(decode(lambda: Image.fromarray(every)).rgb[:, :, 0], exact)
 
 
-def test_a_dark_sixteen_bit_picture_stays_dark(tmp_path):
+def test_a_dark_sixteen_bit_image_stays_dark(tmp_path):
     assert decode(save(tmp_path / "dark.png", np.full((4, 4), 300, np.uint16))).rgb.max() == 1
 
 
@@ -146,14 +146,14 @@ def test_32_bit_grey_is_scaled_by_the_least_depth_that_holds_it(tmp_path, top, b
 
 
 @pytest.mark.parametrize(("top", "brightest"), [(1.0, 255), (200.0, 200), (1000.0, 255)])
-def test_float_pictures_are_scaled_to_what_they_hold(tmp_path, top, brightest):
+def test_float_images_are_scaled_to_what_they_hold(tmp_path, top, brightest):
     values = np.linspace(-1, top, 64, dtype=np.float32).reshape(8, 8)
     rgb = decode(save(tmp_path / "float.tiff", values)).rgb
     assert (rgb.min(), rgb.max()) == (0, brightest)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_float_pictures_with_values_that_are_not_finite_are_bad(tmp_path, value):
+def test_float_images_with_values_that_are_not_finite_are_bad(tmp_path, value):
     path = save(tmp_path / "odd.tiff", np.full((4, 4), value, dtype=np.float32))
     assert reason_of(path) == "holds values that are not finite"
 
@@ -161,7 +161,7 @@ def test_float_pictures_with_values_that_are_not_finite_are_bad(tmp_path, value)
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "YCbCr"])
 def test_other_opaque_modes_become_rgb(tmp_path, mode):
     image = Image.fromarray(noise()).convert(mode)
-    path = save(tmp_path / f"picture.{'tiff' if mode == 'YCbCr' else 'png'}", image)
+    path = save(tmp_path / f"image.{'tiff' if mode == 'YCbCr' else 'png'}", image)
     with Image.open(path) as opened:
         assert np.array_equal(decode(path).rgb, np.asarray(opened.convert("RGB")))
 
@@ -212,7 +212,7 @@ def test_a_transparent_grey_of_sixteen_bits_is_white(tmp_path):
     assert decode(tmp_path / "clear.png").rgb[0, :, 0].tolist() == [255, round(20_000 / 257)]
 
 
-def test_a_tall_picture_is_composited_in_strips_as_if_it_were_whole(tmp_path):
+def test_a_tall_image_is_composited_in_strips_as_if_it_were_whole(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (1_100, 5, 4)).astype(np.uint8)
     layer = Image.fromarray(pixels)
     white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
@@ -275,15 +275,15 @@ def test_an_orientation_that_does_not_exist_turns_nothing(tmp_path, orientation)
 @pytest.mark.parametrize(
     "exif", [b"Exif\x00\x00broken", b"Exif\x00\x00MM\x00\x2a\x00\x00\x00\x08\xff", b"Exif\x00\x00"]
 )
-def test_broken_exif_data_never_costs_a_good_picture(tmp_path, exif):
-    for name in ("picture.png", "picture.jpg", "picture.webp"):
+def test_broken_exif_data_never_costs_a_good_image(tmp_path, exif):
+    for name in ("image.png", "image.jpg", "image.webp"):
         found = decode(save(tmp_path / name, exif=exif))
         assert found.rgb.shape == (24, 32, 3)
         assert set(found.notes) <= {decode_module.NO_EXIF}
 
 
 def test_exif_data_that_can_not_be_read_is_noted(tmp_path):
-    assert decode(save(tmp_path / "picture.png", exif=b"Exif\x00\x00broken")).notes == (
+    assert decode(save(tmp_path / "image.png", exif=b"Exif\x00\x00broken")).notes == (
         "its EXIF data can't be read, so it is not turned",
     )
 
@@ -299,7 +299,7 @@ def test_of_an_animation_or_of_pages_the_first_is_used_and_said(tmp_path, extens
     assert found.notes == ("animated or of several pages, so the first is used",)
 
 
-def test_a_phones_picture_with_previews_behind_it_is_a_plain_picture(tmp_path):
+def test_a_phones_image_with_previews_behind_it_is_a_plain_image(tmp_path):
     big, preview = Image.fromarray(noise(48, 64)), Image.fromarray(noise(12, 16))
     path = save(tmp_path / "phone.jpg", big, format="MPO", save_all=True, append_images=[preview])
     with Image.open(path) as opened:
@@ -313,7 +313,7 @@ def test_a_phones_picture_with_previews_behind_it_is_a_plain_picture(tmp_path):
 
 
 @pytest.mark.parametrize(("side", "megapixels"), [(13_000, "169.0"), (20_000, "400.0")])
-def test_huge_pictures_are_refused_from_the_header(tmp_path, side, megapixels):
+def test_huge_images_are_refused_from_the_header(tmp_path, side, megapixels):
     (tmp_path / "huge.png").write_bytes(png(side, side))  # not one pixel is in it
     assert reason_of(tmp_path / "huge.png") == f"{megapixels} megapixels, over the limit of 64"
 
@@ -339,7 +339,7 @@ def test_a_jpeg_far_over_the_limit_is_decoded_at_a_quarter_and_then_refused(tmp_
     assert reason_of(path, max_megapixels=0.01) == "0.2 megapixels, over the limit of 0.01"
 
 
-def test_a_phones_picture_over_the_limit_is_decoded_smaller_and_turned(tmp_path):
+def test_a_phones_image_over_the_limit_is_decoded_smaller_and_turned(tmp_path):
     stored, exif = turned(Image.fromarray(noise(400, 600)), 6)
     path = save(tmp_path / "phone.jpg", stored, format="MPO", save_all=True, append_images=[stored], exif=exif)
     assert decode(path, max_megapixels=0.1).rgb.shape == (200, 300, 3)
@@ -352,7 +352,7 @@ def test_a_png_with_a_bomb_of_text_is_bad_and_says_why(tmp_path):
 
 
 def test_extreme_shapes_are_resized_like_others():
-    loaded = load_pictures([lambda: Image.new("L", (1, 60_000)), lambda: Image.new("L", (60_000, 1))], image_px=16)
+    loaded = load_images([lambda: Image.new("L", (1, 60_000)), lambda: Image.new("L", (60_000, 1))], image_px=16)
     assert loaded.images.shape == (2, 3, 16, 16)
     assert loaded.sizes_px.tolist() == [[1, 60_000], [60_000, 1]]
 
@@ -360,7 +360,7 @@ def test_extreme_shapes_are_resized_like_others():
 def test_pillows_limit_and_warnings_are_as_before_after_any_decoding(tmp_path):
     before = (Image.MAX_IMAGE_PIXELS, list(warnings.filters))
     (tmp_path / "bad").write_bytes(b"bad")
-    load_pictures([save(tmp_path / "good.png"), tmp_path / "bad"] * 20, image_px=16)
+    load_images([save(tmp_path / "good.png"), tmp_path / "bad"] * 20, image_px=16)
     assert (Image.MAX_IMAGE_PIXELS, list(warnings.filters)) == before
 
 
@@ -464,53 +464,53 @@ def test_undecodable_names_are_found_and_shown_as_escapes(tmp_path):
     assert names_and_reasons(aside) == [("gone\\udcff", "link to nothing")]
 
 
-# --- many pictures ----------------------------------------------------------------------------------------------------
+# --- many images ----------------------------------------------------------------------------------------------------
 
 
-def test_many_pictures_are_decoded_in_their_order(tmp_path):
+def test_many_images_are_decoded_in_their_order(tmp_path):
     paths = [save(tmp_path / f"{index}.png", np.full((5, 7, 3), index, np.uint8)) for index in range(20)]
     (tmp_path / "bad.png").write_bytes(b"bad")
     seen = []
-    loaded = load_pictures(
+    loaded = load_images(
         [*paths[:10], tmp_path / "bad.png", *paths[10:]], image_px=16, on_progress=lambda *n: seen.append(n)
     )
     assert loaded.images[:, 0, 0, 0].tolist() == list(range(20))
     assert loaded.thumbnails.shape == (20, 12, 12, 3)
     assert loaded.kept.tolist() == [*range(10), *range(11, 21)]
     assert loaded.sizes_px.tolist() == [[7, 5]] * 20
-    assert loaded.bad == ((10, "not a picture of JPEG, PNG, WEBP, BMP, TIFF, GIF"),)
+    assert loaded.bad == ((10, "not an image of JPEG, PNG, WEBP, BMP, TIFF, GIF"),)
     assert seen == [(done, 21) for done in range(1, 22)]
 
 
-def test_no_picture_at_all_is_no_error(tmp_path):
+def test_no_image_at_all_is_no_error(tmp_path):
     for items in ([], [tmp_path / "gone.png"]):
-        loaded = load_pictures(items, image_px=16)
+        loaded = load_images(items, image_px=16)
         assert loaded.images.shape == (0, 3, 16, 16)
         assert loaded.thumbnails.shape == (0, 12, 12, 3)
         assert loaded.sizes_px.shape == (0, 2)
         assert near_duplicate_groups(loaded.hashes, loaded.thumbnails).shape == (0,)
 
 
-def test_a_picture_that_a_library_can_not_open_is_bad(tmp_path):
+def test_a_image_that_a_library_can_not_open_is_bad(tmp_path):
     def fail():
         raise ValueError("no such index\nand more")
 
-    loaded = load_pictures([fail, lambda: Image.new("RGB", (2_000, 1_000))], image_px=16, max_megapixels=1)
+    loaded = load_images([fail, lambda: Image.new("RGB", (2_000, 1_000))], image_px=16, max_megapixels=1)
     assert loaded.bad == ((0, "damaged: no such index"), (1, "2.0 megapixels, over the limit of 1"))
 
 
-def test_an_interrupt_does_not_wait_for_the_pictures_that_are_left():
+def test_an_interrupt_does_not_wait_for_the_images_that_are_left():
     opened = []
 
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    def picture():
+    def image():
         opened.append(1)
         return Image.new("RGB", (400, 400))
 
     with pytest.raises(KeyboardInterrupt):
-        load_pictures([picture] * 2_000, image_px=16, on_progress=interrupt)
+        load_images([image] * 2_000, image_px=16, on_progress=interrupt)
     assert len(opened) < 1_000
 
 
@@ -529,7 +529,7 @@ def photographs(n, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (n, 12, 12, 3)).astype(np.uint8)
 
 
-def test_groups_are_numbered_by_their_first_picture():
+def test_groups_are_numbered_by_their_first_image():
     thumbs = photographs(4)[[0, 1, 0, 2, 1]]
     assert near_duplicate_groups(["a", "b", "c", "d", "e"], thumbs).tolist() == [0, 1, 0, 2, 1]
 
@@ -544,7 +544,7 @@ def test_neighbours_of_neighbours_share_a_group():
     assert near_duplicate_groups(list("abcd"), thumbs).tolist() == [0, 0, 0, 0]
 
 
-def test_flat_pictures_of_other_colours_are_no_duplicates():
+def test_flat_images_of_other_colours_are_no_duplicates():
     thumbs = np.stack([np.full((12, 12, 3), grey, np.uint8) for grey in (100, 101, 104, 200)])
     assert near_duplicate_groups(list("abcd"), thumbs).tolist() == [0, 0, 1, 2]
 
@@ -565,7 +565,7 @@ def test_groups_are_those_of_a_slow_plain_loop():
     assert len(set(zip(found, groups, strict=True))) == len(set(found)) == len(set(groups))
 
 
-def test_pictures_just_at_the_limit_are_near():
+def test_images_just_at_the_limit_are_near():
     rng = np.random.default_rng(0)
     for _ in range(50):
         base = rng.permutation(np.repeat([26, 226], 216)).reshape(12, 12, 3).astype(np.uint8)  # its contrast is 100
@@ -573,7 +573,7 @@ def test_pictures_just_at_the_limit_are_near():
         assert near_duplicate_groups(["a", "b"], np.stack([base, base + 6])).tolist() == [0, 1]
 
 
-def test_thousands_of_pictures_that_are_all_alike_take_little_memory():
+def test_thousands_of_images_that_are_all_alike_take_little_memory():
     n = 2_000
     thumbs = np.repeat(photographs(1), n, axis=0)
     tracemalloc.start()
@@ -586,7 +586,7 @@ def test_thousands_of_pictures_that_are_all_alike_take_little_memory():
     assert peak_bytes < 130e6  # 310 MB where all four million pairs were held at once
 
 
-def test_a_copy_that_was_scaled_or_saved_again_is_found_and_another_picture_is_not(tmp_path):
+def test_a_copy_that_was_scaled_or_saved_again_is_found_and_another_image_is_not(tmp_path):
     photograph = load_sample_image("china.jpg")
     paths = []
     for index in range(12):
@@ -595,7 +595,7 @@ def test_a_copy_that_was_scaled_or_saved_again_is_found_and_another_picture_is_n
         crop.save(paths[-3])
         crop.save(paths[-2], quality=85)
         crop.resize((60, 65)).save(paths[-1], quality=90)
-    loaded = load_pictures(paths, image_px=16)
+    loaded = load_images(paths, image_px=16)
     groups = near_duplicate_groups(loaded.hashes, loaded.thumbnails)
     assert groups.tolist() == np.repeat(np.arange(12), 3).tolist()
 

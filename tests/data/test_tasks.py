@@ -14,8 +14,8 @@ from image_files import NASTY, encoded, make_classes, noise, png, save, write_ma
 from PIL import Image
 
 from scalepred.data import decode as decode_module
-from scalepred.data.layouts import find_tasks, list_pictures
-from scalepred.data.splits import split_pictures
+from scalepred.data.layouts import find_tasks, list_images
+from scalepred.data.splits import split_images
 from scalepred.data.task import inspect, read_task
 from scalepred.errors import DataError, UsageError
 
@@ -34,7 +34,7 @@ def aside(found):
 # --- folders ----------------------------------------------------------------------------------------------------------
 
 
-def test_class_folders_take_their_pictures_from_any_depth(tmp_path):
+def test_class_folders_take_their_images_from_any_depth(tmp_path):
     folder = make_classes(tmp_path / "t")
     (folder / "a" / "deep" / "deeper").mkdir(parents=True)
     (folder / "a" / "0.png").rename(folder / "a" / "deep" / "deeper" / "0.png")
@@ -71,7 +71,7 @@ def test_test_stays_empty_where_only_validation_is_given(tmp_path):
     make_classes(tmp_path / "t" / "val", n=3, seed=1)
     found = inspect(tmp_path / "t")
     assert found.splits == {"train": 20, "val": 6, "test": 0}
-    assert found.warnings == ["your splits have no test pictures, so there is no test accuracy"]
+    assert found.warnings == ["your splits have no test images, so there is no test accuracy"]
 
 
 def test_train_alone_is_split_like_no_split(tmp_path):
@@ -79,7 +79,7 @@ def test_train_alone_is_split_like_no_split(tmp_path):
     assert inspect(tmp_path / "t").splits == {"train": 12, "val": 4, "test": 4}
 
 
-def test_a_split_folder_without_class_folders_is_empty_and_its_pictures_are_set_aside(tmp_path):
+def test_a_split_folder_without_class_folders_is_empty_and_its_images_are_set_aside(tmp_path):
     make_classes(tmp_path / "t" / "train", n=10)
     (tmp_path / "t" / "val").mkdir()
     save(tmp_path / "t" / "test" / "unlabelled.png")
@@ -133,20 +133,20 @@ def test_loose_files_are_set_aside(tmp_path):
 
 def test_an_empty_folder_says_what_is_needed(tmp_path):
     assert refusal(tmp_path) == (
-        f"{tmp_path} holds no pictures in class folders. It has no class folders. "
-        "Make one folder for each class and put its pictures there."
+        f"{tmp_path} holds no images in class folders. It has no class folders. "
+        "Make one folder for each class and put its images there."
     )
 
 
-def test_a_folder_of_loose_pictures_says_what_is_needed(tmp_path):
+def test_a_folder_of_loose_images_says_what_is_needed(tmp_path):
     for index in range(3):
         save(tmp_path / f"{index}.png")
     (tmp_path / "empty").mkdir()
     assert refusal(tmp_path) == (
-        f"{tmp_path} holds no pictures in class folders. Folders without pictures: 1; "
+        f"{tmp_path} holds no images in class folders. Folders without images: 1; "
         f"paths that can't be used: 3, such as {tmp_path / '0.png'} "
         "(lies beside the class folders, so it has no class). "
-        "Make one folder for each class and put its pictures there."
+        "Make one folder for each class and put its images there."
     )
 
 
@@ -164,7 +164,7 @@ def test_nothing_a_pipe_and_impossible_paths_are_refused(tmp_path):
         assert refusal("x" * 5_000, read).endswith("can't be read: File name too long.")
 
 
-def test_a_picture_is_no_data_set(tmp_path):
+def test_a_image_is_no_data_set(tmp_path):
     path = save(tmp_path / "one.png")
     message = refusal(path)
     assert message.startswith(f"{path} can't be read as a CSV manifest of UTF-8 text: 'utf-8' codec can't decode")
@@ -198,7 +198,7 @@ def test_a_class_folder_that_may_not_be_read_costs_that_class_only(tmp_path, mon
     found = inspect(folder)
     assert found.classes == {"a": 6, "b": 6}
     assert aside(found) == [("shut", "folder can't be read: Permission denied")]
-    assert found.warnings == ["the class 'shut' has no pictures and is left out"]
+    assert found.warnings == ["the class 'shut' has no images and is left out"]
     assert find_tasks(folder) == [str(folder)]
 
 
@@ -287,7 +287,7 @@ def test_undecodable_names_of_classes_files_and_tasks_become_escapes(tmp_path):
     )
     assert whole.encode("utf-8")
     (tmp_path / os.fsdecode(b"m\xff.csv")).write_text("path,label\n")
-    assert list_pictures(tmp_path / os.fsdecode(b"m\xff.csv")).name == "m\\udcff"
+    assert list_images(tmp_path / os.fsdecode(b"m\xff.csv")).name == "m\\udcff"
 
 
 # --- too little -------------------------------------------------------------------------------------------------------
@@ -296,12 +296,12 @@ def test_undecodable_names_of_classes_files_and_tasks_become_escapes(tmp_path):
 def test_one_class_is_refused_with_what_is_needed(tmp_path):
     folder = make_classes(tmp_path / "t", names=("only",))
     assert refusal(folder, read_task) == (
-        f"{folder}: found one class, 'only'; at least two classes with pictures are needed."
+        f"{folder}: found one class, 'only'; at least two classes with images are needed."
     )
-    assert inspect(folder).problem == "found one class, 'only'; at least two classes with pictures are needed."
+    assert inspect(folder).problem == "found one class, 'only'; at least two classes with images are needed."
 
 
-def test_empty_classes_and_classes_of_bad_pictures_are_left_out_and_said(tmp_path):
+def test_empty_classes_and_classes_of_bad_images_are_left_out_and_said(tmp_path):
     folder = make_classes(tmp_path / "t")
     (folder / "empty").mkdir()
     (folder / "broken").mkdir()
@@ -309,8 +309,8 @@ def test_empty_classes_and_classes_of_bad_pictures_are_left_out_and_said(tmp_pat
     found = inspect(folder)
     assert found.classes == {"a": 6, "b": 6}
     assert found.warnings == [
-        "the class 'empty' has no pictures and is left out",
-        "the class 'broken' has no usable picture and is left out",
+        "the class 'empty' has no images and is left out",
+        "the class 'broken' has no usable image and is left out",
     ]
 
 
@@ -319,19 +319,19 @@ def test_a_class_that_is_empty_in_one_split_only_is_no_empty_class(tmp_path):
     make_classes(tmp_path / "t" / "test", names=("a",), n=3, seed=1)
     (tmp_path / "t" / "test" / "b").mkdir()
     assert inspect(tmp_path / "t").warnings == [
-        "1 class has no test pictures, so the test accuracy says nothing of it (your splits give none): 'b'"
+        "1 class has no test images, so the test accuracy says nothing of it (your splits give none): 'b'"
     ]
 
 
-def test_bad_pictures_alone_are_no_data(tmp_path):
+def test_bad_images_alone_are_no_data(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "0.png").write_bytes(b"x")
     assert refusal(tmp_path, read_task) == (
-        f"{tmp_path}: found no usable picture; at least two classes with pictures are needed."
+        f"{tmp_path}: found no usable image; at least two classes with images are needed."
     )
 
 
-def test_single_pictures_stay_in_training_and_it_is_said(tmp_path):
+def test_single_images_stay_in_training_and_it_is_said(tmp_path):
     folder = make_classes(tmp_path / "t")
     save(folder / "single" / "0.png", noise(seed=999))
     task = read_task(folder)
@@ -339,20 +339,20 @@ def test_single_pictures_stay_in_training_and_it_is_said(tmp_path):
     assert number in task.train.labels
     assert number not in [*task.val.labels, *task.test.labels]
     assert task.inspection.warnings == [
-        "1 class has one picture, which is kept for training, so no accuracy says anything of it: 'single'"
+        "1 class has one image, which is kept for training, so no accuracy says anything of it: 'single'"
     ]
     for name in "uvwxyz":
         save(folder / name / "0.png", noise(seed=[7, ord(name)]))
     assert inspect(folder).warnings == [
-        "7 classes have one picture, which is kept for training, so no accuracy says anything of them: "
+        "7 classes have one image, which is kept for training, so no accuracy says anything of them: "
         "'single', 'u', 'v', 'w', 'x' … (7 in all)"
     ]
 
 
-def test_two_pictures_in_all_are_too_few(tmp_path):
+def test_two_images_in_all_are_too_few(tmp_path):
     folder = make_classes(tmp_path / "t", n=1)
     assert refusal(folder, read_task) == (
-        f"{folder}: 2 pictures leave none to validate on; at least one class needs two different pictures, "
+        f"{folder}: 2 images leave none to validate on; at least one class needs two different images, "
         "and every class should have five or more."
     )
 
@@ -361,27 +361,26 @@ def test_a_class_of_copies_leaves_none_to_validate_on(tmp_path):
     for name in "ab":
         for index in range(6):
             save(tmp_path / name / f"{index}.png", noise(seed=ord(name)))
-    assert inspect(tmp_path).problem.startswith("12 pictures leave none to validate on; ")
+    assert inspect(tmp_path).problem.startswith("12 images leave none to validate on; ")
 
 
 def test_near_duplicates_that_leave_none_to_validate_on_are_said_and_what_to_do(tmp_path):
-    picture = np.asarray(smooth(0))
+    image = np.asarray(smooth(0))
     for at, name in enumerate(("good", "scratch")):
         for index in range(10):
-            scratched = picture.copy()
+            scratched = image.copy()
             scratched[20 : 20 + 30 * at, 5 + 8 * index] = 0
             scratched[index, 0, at] ^= 1
             save(tmp_path / name / f"{index}.png", scratched)
     hint = "give your own splits (folders train/val/test, or a `split` column)"
     found = inspect(tmp_path)
     assert found.problem == (
-        "20 pictures leave none to validate on; 19 of 20 pictures count as near duplicates of another "
+        "20 images leave none to validate on; 19 of 20 images count as near duplicates of another "
         f"and so share a split; if they are not, {hint}."
     )
     assert found.warnings == [
-        "19 pictures repeat another one exactly or nearly; duplicates share a split; "
-        f"if they are not duplicates, {hint}",
-        f"20 pictures have duplicates under another class, such as {tmp_path / 'good' / '0.png'} (good) "
+        f"19 images repeat another one exactly or nearly; duplicates share a split; if they are not duplicates, {hint}",
+        f"20 images have duplicates under another class, such as {tmp_path / 'good' / '0.png'} (good) "
         f"and {tmp_path / 'scratch' / '9.png'} (scratch)",
     ]
 
@@ -391,23 +390,23 @@ def test_two_near_duplicates_and_another_class_leave_none_to_validate_on(tmp_pat
     save(tmp_path / "a" / "1.jpg", smooth(0))
     save(tmp_path / "b" / "0.png", noise())
     assert inspect(tmp_path).problem.startswith(
-        "3 pictures leave none to validate on; 1 of 3 pictures counts as a near duplicate of another and so shares a "
+        "3 images leave none to validate on; 1 of 3 images counts as a near duplicate of another and so shares a "
     )
 
 
 def test_groups_that_leave_none_to_validate_on_are_said_and_what_to_do(tmp_path):
     make_classes(tmp_path)
-    hint = "and pictures of a group share a split; make smaller groups, or give your own splits"
+    hint = "and images of a group share a split; make smaller groups, or give your own splits"
     for groups, count in (("gg", "1 group"), ("gh", "2 groups")):
         rows = [
             f"{name}/{index}.png,{name},{group}" for name, group in zip("ab", groups, strict=True) for index in range(6)
         ]
         found = inspect(write_manifest(tmp_path / "m.csv", rows, header="path,label,group"))
-        assert found.problem.startswith(f"12 pictures leave none to validate on; they lie in {count}, {hint}")
+        assert found.problem.startswith(f"12 images leave none to validate on; they lie in {count}, {hint}")
 
 
 def group_of(path):
-    """Return the group of a picture: one for the class c, two for d, none for others."""
+    """Return the group of an image: one for the class c, two for d, none for others."""
     return {"c": "c", "d": f"d{int(path.stem, 36) % 2}"}.get(path.parent.name, "")
 
 
@@ -421,13 +420,13 @@ def test_classes_without_an_accuracy_are_listed_by_the_reason(tmp_path):
     ]
     found = inspect(write_manifest(tmp_path / "m.csv", rows, header="path,label,group"))
     assert found.warnings == [
-        "7 pictures repeat another one exactly or nearly; duplicates share a split",
-        "2 classes have no validation or test pictures, so the validation and test accuracies say nothing of them "
-        "(all pictures are one group or near duplicates, which share a split): 'burst', 'c'",
-        "1 class has no test pictures, so the test accuracy says nothing of it "
+        "7 images repeat another one exactly or nearly; duplicates share a split",
+        "2 classes have no validation or test images, so the validation and test accuracies say nothing of them "
+        "(all images are one group or near duplicates, which share a split): 'burst', 'c'",
+        "1 class has no test images, so the test accuracy says nothing of it "
         "(too few groups, with near duplicates counted as one): 'd'",
-        "2 classes have no test pictures, so the test accuracy says nothing of them "
-        "(fewer than 5 pictures to draw from): 'few1', 'few2'",
+        "2 classes have no test images, so the test accuracy says nothing of them "
+        "(fewer than 5 images to draw from): 'few1', 'few2'",
     ]
 
 
@@ -435,33 +434,33 @@ def test_many_classes_without_an_accuracy_are_a_line(tmp_path):
     make_classes(tmp_path, n=10)
     make_classes(tmp_path, names="cdefghi", n=4, seed=1)
     assert inspect(tmp_path).warnings == [
-        "7 classes have no test pictures, so the test accuracy says nothing of them "
-        "(fewer than 5 pictures to draw from): 'c', 'd', 'e', 'f', 'g' … (7 in all)"
+        "7 classes have no test images, so the test accuracy says nothing of them "
+        "(fewer than 5 images to draw from): 'c', 'd', 'e', 'f', 'g' … (7 in all)"
     ]
 
 
-def test_a_class_of_one_training_picture_beside_its_own_test_pictures_has_none_to_validate_on(tmp_path):
+def test_a_class_of_one_training_image_beside_its_own_test_images_has_none_to_validate_on(tmp_path):
     make_classes(tmp_path / "train")
     make_classes(tmp_path / "test", names="abc", n=3, seed=1)
     save(tmp_path / "train" / "c" / "0.png", noise(seed=99))
     assert inspect(tmp_path).warnings == [
-        "1 class has no validation pictures, so the validation accuracy says nothing of it "
-        "(fewer than 2 pictures to draw from): 'c'"
+        "1 class has no validation images, so the validation accuracy says nothing of it "
+        "(fewer than 2 images to draw from): 'c'"
     ]
 
 
-def test_a_class_without_training_pictures_is_refused(tmp_path):
+def test_a_class_without_training_images_is_refused(tmp_path):
     make_classes(tmp_path / "t" / "train")
     make_classes(tmp_path / "t" / "test", names="abc", n=3, seed=1)
     assert refusal(tmp_path / "t", read_task) == (
-        f"{tmp_path / 't'}: no training pictures of 'c'; add some, or remove the class."
+        f"{tmp_path / 't'}: no training images of 'c'; add some, or remove the class."
     )
 
 
-# --- bad pictures and notes -------------------------------------------------------------------------------------------
+# --- bad images and notes -------------------------------------------------------------------------------------------
 
 
-def test_bad_pictures_are_set_aside_by_name_and_the_rest_goes_on(tmp_path):
+def test_bad_images_are_set_aside_by_name_and_the_rest_goes_on(tmp_path):
     folder = make_classes(tmp_path / "t")
     whole = encoded(Image.fromarray(noise(200, 200)), "JPEG")
     (folder / "a" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
@@ -475,15 +474,15 @@ def test_bad_pictures_are_set_aside_by_name_and_the_rest_goes_on(tmp_path):
     assert others == [("empty.jpg", "empty file"), ("huge.png", "169.0 megapixels, over the limit of 64")]
 
 
-def test_on_bad_image_fail_names_every_bad_picture(tmp_path):
+def test_on_bad_image_fail_names_every_bad_image(tmp_path):
     folder = make_classes(tmp_path / "t")
     (folder / "a" / "empty.png").touch()
     (folder / "b" / "text.png").write_text("x")
-    (folder / "loose.txt").write_text("set aside, but no bad picture")
+    (folder / "loose.txt").write_text("set aside, but no bad image")
     assert refusal(folder, read_task, on_bad_image="fail") == (
-        f"{folder} holds bad pictures; remove them, or go on without them by --on-bad-image skip:\n"
+        f"{folder} holds bad images; remove them, or go on without them by --on-bad-image skip:\n"
         f"  - {folder / 'a' / 'empty.png'}: empty file\n"
-        f"  - {folder / 'b' / 'text.png'}: not a picture of JPEG, PNG, WEBP, BMP, TIFF, GIF"
+        f"  - {folder / 'b' / 'text.png'}: not an image of JPEG, PNG, WEBP, BMP, TIFF, GIF"
     )
     with pytest.raises(UsageError, match="on_bad_image is 'skip' or 'fail', not 'ignore'"):
         read_task(folder, on_bad_image="ignore")
@@ -504,13 +503,13 @@ def test_notes_of_a_kind_are_one_warning(tmp_path):
         save(folder / "b" / f"large{index}.jpg", noise(300, 400 + 2 * index, seed=[8, index]))
     save(folder / "b" / "odd.png", noise(seed=77), exif=b"Exif\x00\x00broken")
     assert inspect(folder, max_megapixels=0.1).warnings == [
-        f"{folder / 'a' / 'moving0.gif'}: {decode_module.ANIMATED} (3 pictures like it)",
-        f"{folder / 'b' / 'large0.jpg'}: decoded at 200 x 150 instead of 400 x 300 px (3 pictures like it)",
+        f"{folder / 'a' / 'moving0.gif'}: {decode_module.ANIMATED} (3 images like it)",
+        f"{folder / 'b' / 'large0.jpg'}: decoded at 200 x 150 instead of 400 x 300 px (3 images like it)",
         f"{folder / 'b' / 'odd.png'}: {decode_module.NO_EXIF}",
     ]
 
 
-def test_progress_is_told_of_every_picture(tmp_path):
+def test_progress_is_told_of_every_image(tmp_path):
     seen = []
     inspect(make_classes(tmp_path / "t"), on_progress=lambda *n: seen.append(n))
     assert seen == [(done, 12) for done in range(1, 13)]
@@ -520,7 +519,7 @@ def test_progress_is_told_of_every_picture(tmp_path):
 
 
 def where(task):
-    """Return the splits of every picture, by its class and the beginning of its name."""
+    """Return the splits of every image, by its class and the beginning of its name."""
     found = {}
     for split in ("train", "val", "test"):
         for path in map(Path, getattr(task, split).paths):
@@ -529,7 +528,7 @@ def where(task):
 
 
 def smooth(seed, px=96):
-    """Return a picture whose halves and qualities look alike, as photographs' do."""
+    """Return an image whose halves and qualities look alike, as photographs' do."""
     coarse = Image.fromarray(noise(4, 4, seed))
     return coarse.resize((px, px), Image.Resampling.BICUBIC)
 
@@ -537,14 +536,14 @@ def smooth(seed, px=96):
 def test_exact_and_near_duplicates_share_a_split(tmp_path):
     for at, name in enumerate("ab"):
         for index in range(10):
-            picture = smooth([at, index])
-            save(tmp_path / name / f"{index}.png", picture)
-            save(tmp_path / name / f"{index}.copy.bmp", picture)
-            save(tmp_path / name / f"{index}.small.jpg", picture.resize((48, 48)), quality=85)
+            image = smooth([at, index])
+            save(tmp_path / name / f"{index}.png", image)
+            save(tmp_path / name / f"{index}.copy.bmp", image)
+            save(tmp_path / name / f"{index}.small.jpg", image.resize((48, 48)), quality=85)
     task = read_task(tmp_path)
     assert all(len(splits) == 1 for splits in where(task).values())
     assert (task.inspection.n_exact_duplicates, task.inspection.n_near_duplicates) == (20, 20)
-    assert task.inspection.warnings == ["40 pictures repeat another one exactly or nearly; duplicates share a split"]
+    assert task.inspection.warnings == ["40 images repeat another one exactly or nearly; duplicates share a split"]
 
 
 def test_a_users_own_split_is_kept_and_duplicates_across_it_are_warned_of(tmp_path):
@@ -553,18 +552,18 @@ def test_a_users_own_split_is_kept_and_duplicates_across_it_are_warned_of(tmp_pa
     task = read_task(tmp_path / "t")
     assert task.record.n_test == 12
     assert task.inspection.warnings == [
-        "12 pictures repeat another one exactly or nearly",
-        "24 pictures have duplicates in another split of your own; the splits are kept, "
+        "12 images repeat another one exactly or nearly",
+        "24 images have duplicates in another split of your own; the splits are kept, "
         "and accuracies will look better than they are",
     ]
 
 
-def test_a_picture_under_two_classes_is_warned_of(tmp_path):
+def test_a_image_under_two_classes_is_warned_of(tmp_path):
     folder = make_classes(tmp_path / "t")
     save(folder / "b" / "again.png", noise(seed=[0, 0, 3]))
     assert inspect(folder).warnings == [
-        "1 picture repeats another one exactly or nearly; duplicates share a split",
-        f"2 pictures have duplicates under another class, such as {folder / 'a' / '3.png'} (a) "
+        "1 image repeats another one exactly or nearly; duplicates share a split",
+        f"2 images have duplicates under another class, such as {folder / 'a' / '3.png'} (a) "
         f"and {folder / 'b' / 'again.png'} (b)",
     ]
 
@@ -660,7 +659,7 @@ def test_columns_that_are_unknown_missing_or_doubled_are_named_together(tmp_path
 
 def test_a_manifest_without_rows_is_no_data(tmp_path):
     assert refusal(write_manifest(tmp_path / "m.csv", []), read_task).endswith(
-        "found no usable picture; at least two classes with pictures are needed."
+        "found no usable image; at least two classes with images are needed."
     )
 
 
@@ -699,7 +698,7 @@ def test_a_file_listed_twice_counts_once_however_it_is_spelled(tmp_path):
     (tmp_path / "t" / "link.png").symlink_to(tmp_path / "t" / "a" / "0.png")
     rows = [f"t/{name}/{index}.png,{name}" for name in "ab" for index in range(5)]
     rows += ["t/a/0.png,a", "./t/a/0.png,a", "t/../t/a/0.png,a", "t/link.png,a", f"{tmp_path}/t/a/0.png,a"]
-    listing = list_pictures(write_manifest(tmp_path / "m.csv", rows))
+    listing = list_images(write_manifest(tmp_path / "m.csv", rows))
     assert len(listing.entries) == 10
     assert listing.entries[0].path == str(tmp_path / "t" / "a" / "0.png")
     message = refusal(write_manifest(tmp_path / "m.csv", ["t/a/0.png,a", "t/link.png,b"]))
@@ -717,14 +716,14 @@ def test_groups_of_a_manifest_share_a_split_and_a_file_has_one_group(tmp_path):
     assert message.endswith("line 3: a/0.png is in two groups, 'x' and 'y'")
 
 
-def test_pictures_without_a_split_among_others_with_one_count_as_training(tmp_path):
+def test_images_without_a_split_among_others_with_one_count_as_training(tmp_path):
     make_classes(tmp_path, n=5)
     rows = [
         f"{name}/{index}.png,{name},{['', 'val', 'test', 'train', ''][index]}" for name in "ab" for index in range(5)
     ]
     found = inspect(write_manifest(tmp_path / "m.csv", rows, header="path,label,split"))
     assert found.splits == {"train": 6, "val": 2, "test": 2}
-    assert found.warnings == ["4 pictures are without a split and taken for training"]
+    assert found.warnings == ["4 images are without a split and taken for training"]
 
 
 def test_groups_in_several_of_a_users_own_splits_are_kept_and_warned_of(tmp_path):
@@ -744,7 +743,7 @@ def test_groups_in_several_of_a_users_own_splits_are_kept_and_warned_of(tmp_path
     )
 
 
-def test_a_picture_without_a_split_takes_the_only_one_of_its_group(tmp_path):
+def test_a_image_without_a_split_takes_the_only_one_of_its_group(tmp_path):
     make_classes(tmp_path, n=8)
     given = ["train", "", "test", "", "train", "test", "", ""]  # the third group has two splits, the last has none
     rows = [f"{name}/{at}.png,{name},{split},{name}{at // 2}" for name in "ab" for at, split in enumerate(given)]
@@ -754,7 +753,7 @@ def test_a_picture_without_a_split_takes_the_only_one_of_its_group(tmp_path):
     assert task.inspection.warnings == [
         "2 groups lie in several of your splits; the splits are kept, and accuracies will look better than they are: "
         "'a2', 'b2'",
-        "4 pictures are without a split and taken for training",
+        "4 images are without a split and taken for training",
     ]
     spelt = [row.replace("/3.png,a,,", "/3.png,a,test,").replace("/3.png,b,,", "/3.png,b,test,") for row in rows]
     again = write_manifest(tmp_path / "again.csv", spelt, header="path,label,split,group")
@@ -764,7 +763,7 @@ def test_a_picture_without_a_split_takes_the_only_one_of_its_group(tmp_path):
 def test_a_manifest_in_a_task_folder_takes_the_folders_name_however_it_is_given(tmp_path):
     write_manifest(make_classes(tmp_path / "t") / "manifest.csv", ["a/0.png,a", "b/0.png,b"])
     for data in (tmp_path / "t", tmp_path / "t" / "manifest.csv"):
-        listing = list_pictures(data)
+        listing = list_images(data)
         assert (listing.name, listing.origin, len(listing.entries)) == ("t", "t", 2)
 
 
@@ -775,7 +774,7 @@ def test_task_json_names_task_and_origin(tmp_path):
     folder = make_classes(tmp_path / "t")
 
     def names():
-        return list_pictures(folder).name, list_pictures(folder).origin
+        return list_images(folder).name, list_images(folder).origin
 
     assert names() == ("t", "t")
     (folder / "task.json").write_text(json.dumps({"name": "birds", "origin": "animals"}))
@@ -820,12 +819,12 @@ def test_tasks_are_found_in_a_folder_of_tasks(tmp_path):
 def test_a_folder_with_nothing_of_the_kind_is_no_folder_of_tasks(tmp_path):
     (tmp_path / "empty").mkdir()
     assert refusal(tmp_path, find_tasks) == (
-        f"{tmp_path} is neither a task nor a folder of tasks. A task is a folder of class folders with pictures in "
+        f"{tmp_path} is neither a task nor a folder of tasks. A task is a folder of class folders with images in "
         "them, perhaps under train, val and test, or a folder that holds manifest.csv."
     )
 
 
-def test_a_folder_of_damaged_pictures_is_taken_for_a_task_to_be_told_what_is_wrong(tmp_path):
+def test_a_folder_of_damaged_images_is_taken_for_a_task_to_be_told_what_is_wrong(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()
         (tmp_path / name / "0.jpg").write_bytes(b"x")
@@ -837,7 +836,7 @@ def test_a_folder_of_damaged_pictures_is_taken_for_a_task_to_be_told_what_is_wro
 
 @st.composite
 def labelled(draw):
-    """Draw labels and groups of up to 60 pictures; those of a group may have the same content, others never have."""
+    """Draw labels and groups of up to 60 images; those of a group may have the same content, others never have."""
     n = draw(st.integers(2, 60))
     labels = draw(st.lists(st.sampled_from("abcd"), min_size=n, max_size=n))
     groups = draw(st.lists(st.integers(0, n), min_size=n, max_size=n))
@@ -848,12 +847,12 @@ def labelled(draw):
 
 @settings(max_examples=100, deadline=None)
 @given(labelled(), st.integers(0, 5))
-def test_groups_never_straddle_and_every_class_keeps_a_training_picture(data, seed):
+def test_groups_never_straddle_and_every_class_keeps_a_training_image(data, seed):
     labels, groups, hashes = data
-    codes = split_pictures(labels, groups, hashes, seed=seed)
+    codes = split_images(labels, groups, hashes, seed=seed)
     assert all(len(set(codes[groups == group])) == 1 for group in set(groups))
     assert set(labels[codes == 0]) == set(labels)
-    assert np.array_equal(codes, split_pictures(labels, groups, hashes, seed=seed))
+    assert np.array_equal(codes, split_images(labels, groups, hashes, seed=seed))
 
 
 @settings(max_examples=60, deadline=None)
@@ -863,8 +862,8 @@ def test_the_order_of_files_and_the_numbers_of_groups_decide_nothing(data, rando
     order = list(range(len(labels)))
     random.shuffle(order)
     numbers = np.array(random.sample(range(100), 61))
-    straight = split_pictures(labels, groups, hashes, seed=1)
-    mixed = split_pictures(labels[order], numbers[groups[order]], [hashes[i] for i in order], seed=1)
+    straight = split_images(labels, groups, hashes, seed=1)
+    mixed = split_images(labels[order], numbers[groups[order]], [hashes[i] for i in order], seed=1)
     for content in {(h, label) for h, label in zip(hashes, labels, strict=True)}:
         one = Counter(straight[i] for i in range(len(order)) if (hashes[i], labels[i]) == content)
         other = Counter(mixed[at] for at, i in enumerate(order) if (hashes[i], labels[i]) == content)
@@ -875,7 +874,7 @@ def test_the_order_of_files_and_the_numbers_of_groups_decide_nothing(data, rando
 @given(st.lists(st.integers(20, 80), min_size=2, max_size=4), st.integers(0, 9))
 def test_every_class_is_split_in_a_fifth_and_a_fifth_of_the_rest(counts, seed):
     labels = np.repeat(np.array([*"abcd"], dtype=object)[: len(counts)], counts)
-    codes = split_pictures(labels, np.arange(len(labels)), [f"{i:05d}" for i in range(len(labels))], seed=seed)
+    codes = split_images(labels, np.arange(len(labels)), [f"{i:05d}" for i in range(len(labels))], seed=seed)
     for name, n in Counter(labels).items():
         train, val, test = (int((codes[labels == name] == code).sum()) for code in range(3))
         assert test == round(0.2 * n)
@@ -889,7 +888,7 @@ def test_a_users_own_splits_are_kept(data, drawn):
     labels, groups, hashes = data
     n = len(labels)
     own = drawn.draw(st.lists(st.sampled_from([None, "train", "val", "test"]), min_size=n, max_size=n))
-    codes = split_pictures(labels, groups, hashes, seed=0, given=own)
+    codes = split_images(labels, groups, hashes, seed=0, given=own)
     for code, name in zip(codes, own, strict=True):
         if name in ("val", "test"):
             assert code == ("train", "val", "test").index(name)
@@ -903,11 +902,11 @@ def test_a_users_own_splits_are_kept(data, drawn):
 
 def test_another_seed_splits_otherwise():
     labels, hashes = np.array(["a", "b"] * 20, dtype=object), [f"{i:03d}" for i in range(40)]
-    first, other = (split_pictures(labels, np.arange(40), hashes, seed=seed) for seed in (0, 1))
+    first, other = (split_images(labels, np.arange(40), hashes, seed=seed) for seed in (0, 1))
     assert not np.array_equal(first, other)
 
 
 def test_the_split_is_what_it_was_when_the_first_tasks_were_harvested():
     labels, hashes = np.array(["a", "b"] * 10, dtype=object), [f"{i:03d}" for i in range(20)]
-    codes = split_pictures(labels, np.arange(20), hashes, seed=0)
+    codes = split_images(labels, np.arange(20), hashes, seed=0)
     assert "".join(map(str, codes)) == "00112020000102001002"

@@ -13,7 +13,7 @@ import pytest
 from image_files import noise, save
 
 from scalepred.data import torchvision_sets
-from scalepred.data.layouts import list_pictures
+from scalepred.data.layouts import list_images
 from scalepred.data.task import inspect, read_task
 from scalepred.data.torchvision_sets import BY_SPLIT, BY_TRAIN, WHOLE, data_root, read_torchvision
 from scalepred.errors import DataError
@@ -32,7 +32,7 @@ def root(tmp_path, monkeypatch):
 
 
 def write_idx(root, name="MNIST", n=30):
-    """Write random pictures as MNIST's files: idx format, big-endian."""
+    """Write random images as MNIST's files: idx format, big-endian."""
     folder = root / name / "raw"
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -100,7 +100,7 @@ def test_a_set_with_three_splits_keeps_them(root):
     ("name", "write"),
     [("MNIST", write_idx), ("EuroSAT", write_eurosat), ("DTD", write_dtd), ("RenderedSST2", write_rendered_sst2)],
 )
-def test_labels_are_those_that_the_set_returns_with_each_picture(root, name, write):
+def test_labels_are_those_that_the_set_returns_with_each_image(root, name, write):
     write(root)
     for _, opener, label, _ in read_torchvision(f"torchvision:{name}")[1]:
         dataset, index = opener.args
@@ -109,7 +109,7 @@ def test_labels_are_those_that_the_set_returns_with_each_picture(root, name, wri
         assert label == (names[number] if names else str(number))
 
 
-def test_a_set_that_keeps_its_labels_elsewhere_is_read_picture_by_picture():
+def test_a_set_that_keeps_its_labels_elsewhere_is_read_image_by_image():
     class Strange:
         def __len__(self):
             return 3
@@ -127,14 +127,14 @@ def test_labels_in_columns_are_read_from_the_first():
     assert torchvision_sets._labels(Columns()) == ["3", "4"]
 
 
-def test_listing_decodes_no_picture_and_a_damaged_one_is_set_aside(root):
+def test_listing_decodes_no_image_and_a_damaged_one_is_set_aside(root):
     write_eurosat(root)
     (root / "eurosat" / "2750" / "River" / "River_0.jpg").write_bytes(b"damaged")
-    assert len(list_pictures("torchvision:EuroSAT").entries) == 12
+    assert len(list_images("torchvision:EuroSAT").entries) == 12
     found = inspect("torchvision:EuroSAT")
     assert found.classes == {"Forest": 6, "River": 5}
     assert [each.path for each in found.set_aside] == ["torchvision:EuroSAT/all/6"]
-    assert found.set_aside[0].reason == "not a picture of JPEG, PNG, WEBP, BMP, TIFF, GIF"
+    assert found.set_aside[0].reason == "not an image of JPEG, PNG, WEBP, BMP, TIFF, GIF"
 
 
 def test_the_callers_limit_holds_for_sets_too(root):

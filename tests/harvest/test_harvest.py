@@ -1,4 +1,4 @@
-"""The harvest on real pictures, a real journal and a real DuckDB file; only finetunes and processes are faked."""
+"""The harvest on real images, a real journal and a real DuckDB file; only finetunes and processes are faked."""
 
 import contextlib
 import dataclasses
@@ -117,7 +117,7 @@ def test_a_bad_task_is_refused_with_its_reason_and_the_others_go_on(tasks, wareh
     assert plan.refused == {nowhere: why}
     assert harvest.refused == {
         nowhere: why,
-        alone: f"{alone}: found one class, 'only'; at least two classes with pictures are needed.",
+        alone: f"{alone}: found one class, 'only'; at least two classes with images are needed.",
     }
     assert len(runs) == 24
     assert f"refused: {nowhere}: {why}" in journal_of(warehouse).folder.joinpath("harvest.log").read_text()
@@ -131,7 +131,7 @@ def test_one_task_under_two_names_is_done_once(tasks, warehouse, tmp_path):
     assert (plan.n_runs, plan.n_stored, runs) == (0, 12, [])
 
 
-def test_pictures_that_a_network_cannot_take_are_refused_before_any_task_is_read(tasks, warehouse, monkeypatch):
+def test_images_that_a_network_cannot_take_are_refused_before_any_task_is_read(tasks, warehouse, monkeypatch):
     def refuse(*_, **__):
         raise UsageError("too small")
 
@@ -241,7 +241,7 @@ def test_a_stopped_harvest_is_finished_by_the_same_command(tasks, warehouse, don
     assert len(stored(warehouse)["runs"]) == 24
 
 
-def test_changed_pictures_are_another_task(tasks, warehouse, tmp_path):
+def test_changed_images_are_another_task(tasks, warehouse, tmp_path):
     go(harvest_of(tasks[:1], warehouse))
     Image.new("RGB", (24, 24), (9, 200, 9)).save(tmp_path / "birds" / "dark" / "0.png")
     _, runs = go(harvest_of(tasks[:1], warehouse))
@@ -250,7 +250,7 @@ def test_changed_pictures_are_another_task(tasks, warehouse, tmp_path):
     assert (len({task.task_id for task in found["tasks"]}), len(found["runs"])) == (2, 24)
 
 
-def test_pictures_that_change_while_they_are_harvested_give_no_run_of_another_task(tasks, warehouse, tmp_path):
+def test_images_that_change_while_they_are_harvested_give_no_run_of_another_task(tasks, warehouse, tmp_path):
     go(harvest_of(tasks[:1], warehouse))
     harvest = harvest_of(tasks[:1], warehouse, n_seeds=2)
     with harvest.held():
@@ -262,7 +262,7 @@ def test_pictures_that_change_while_they_are_harvested_give_no_run_of_another_ta
     assert len(found["runs"]) == 36
 
 
-def test_pictures_that_change_between_two_sources_are_read_again(tasks, tmp_path, monkeypatch):
+def test_images_that_change_between_two_sources_are_read_again(tasks, tmp_path, monkeypatch):
     read = []
     monkeypatch.setattr(
         "scalepred.harvest.worker.read_task", lambda *args, **kw: read.append(args) or read_task(*args, **kw)
@@ -296,7 +296,7 @@ def test_features_that_are_there_are_not_asked_for_again(tasks, warehouse):
     assert "features" not in [method for _, method, _ in again.engine.asked]
 
 
-def test_recipes_and_picture_sizes_keep_their_own_runs(tasks, warehouse):
+def test_recipes_and_image_sizes_keep_their_own_runs(tasks, warehouse):
     recipes = {"quick": QUICK, "frozen": FROZEN, "larger": LARGER}
     _, runs = go(harvest_of(tasks[:1], warehouse, recipes=recipes))
     found = stored(warehouse)

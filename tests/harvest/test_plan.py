@@ -120,5 +120,5 @@ def test_the_next_scale_doubles_or_halves_the_best_edge(best, then):
     assert next_scale({scale: (float(scale == best), 0.0) for scale in GRID}) == then
 
 
-def test_a_set_of_features_is_named_by_the_size_of_pictures():
+def test_a_set_of_features_is_named_by_the_size_of_images():
     assert feature_set(64) == "basic-1@64px"

@@ -15,12 +15,12 @@ from fakes import QUICK, named_source, run_record, task_record, write_task
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from scalepred.data.load import load_pictures
+from scalepred.data.load import load_images
 from scalepred.data.scan import SetAside
 from scalepred.errors import DataError, UsageError, VersionError
 from scalepred.files import sha256
 from scalepred.job import folder as folder_module
-from scalepred.job.classify import classify, find_pictures
+from scalepred.job.classify import classify, find_images
 from scalepred.job.folder import check_free, load_model, save_model
 from scalepred.networks.source import new_network
 from scalepred.recipe import STAGES, content_id
@@ -72,8 +72,8 @@ def folder(saved, tmp_path):
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    return find_pictures([write_task(tmp_path / "pictures", n=4)])[0]
+def images(tmp_path):
+    return find_images([write_task(tmp_path / "images", n=4)])[0]
 
 
 # --- saving -----------------------------------------------------------------------------------------------------------
@@ -241,12 +241,12 @@ def test_a_folder_that_cannot_be_written_is_found_before_training(tmp_path, monk
 # --- classifying ------------------------------------------------------------------------------------------------------
 
 
-def test_a_loaded_model_predicts_what_the_network_in_memory_does(folder, source, network, pictures):
-    images = load_pictures(pictures, image_px=QUICK.image_px).images
+def test_a_loaded_model_predicts_what_the_network_in_memory_does(folder, source, network, images):
+    images = load_images(images, image_px=QUICK.image_px).images
     logits = predict_logits(network, source.architecture, images, device=CPU, dtype=torch.float32)
     expected = logits.softmax(dim=1).numpy()
-    results = classify(load_model(folder), pictures, device=CPU, dtype=torch.float32, top=len(NASTY))
-    assert [result.path for result in results] == [str(path) for path in pictures]
+    results = classify(load_model(folder), images, device=CPU, dtype=torch.float32, top=len(NASTY))
+    assert [result.path for result in results] == [str(path) for path in images]
     for result, row in zip(results, expected, strict=True):
         assert dict(result.ranking) == pytest.approx(dict(zip(NASTY, row.tolist(), strict=True)), rel=1e-6)
         values = [p for _, p in result.ranking]
@@ -258,16 +258,16 @@ def test_nasty_class_names_survive(folder):
     assert load_model(folder).classes == NASTY
 
 
-def test_only_the_most_probable_classes_are_ranked(folder, pictures):
-    results = classify(load_model(folder), pictures[:1], device=CPU, dtype=torch.float32, top=2)
+def test_only_the_most_probable_classes_are_ranked(folder, images):
+    results = classify(load_model(folder), images[:1], device=CPU, dtype=torch.float32, top=2)
     assert len(results[0].ranking) == 2
 
 
-def test_a_bad_picture_among_good_ones_is_named_and_the_others_are_classified(folder, pictures, tmp_path):
+def test_a_bad_image_among_good_ones_is_named_and_the_others_are_classified(folder, images, tmp_path):
     bad = tmp_path / "bad.png"
-    bad.write_bytes(pictures[0].read_bytes()[:60])
-    paths = [pictures[0], bad, pictures[1]]
-    alone = classify(load_model(folder), [pictures[0], pictures[1]], device=CPU, dtype=torch.float32)
+    bad.write_bytes(images[0].read_bytes()[:60])
+    paths = [images[0], bad, images[1]]
+    alone = classify(load_model(folder), [images[0], images[1]], device=CPU, dtype=torch.float32)
     first, second, third = classify(load_model(folder), paths, device=CPU, dtype=torch.float32)
     assert [first, third] == alone
     assert second.ranking == ()
@@ -275,20 +275,20 @@ def test_a_bad_picture_among_good_ones_is_named_and_the_others_are_classified(fo
     assert second.problem
 
 
-def test_only_bad_pictures_give_only_problems(folder, tmp_path):
-    (tmp_path / "bad.png").write_text("no picture")
+def test_only_bad_images_give_only_problems(folder, tmp_path):
+    (tmp_path / "bad.png").write_text("no image")
     (result,) = classify(load_model(folder), [tmp_path / "bad.png"], device=CPU, dtype=torch.float32)
     assert (result.ranking, bool(result.problem)) == ((), True)
 
 
-def test_pictures_are_found_in_folders_and_a_named_file_is_taken_even_if_hidden(tmp_path):
+def test_images_are_found_in_folders_and_a_named_file_is_taken_even_if_hidden(tmp_path):
     (tmp_path / "deep").mkdir()
     for name in ("b.png", "deep/a.png", ".hidden.png"):
         Image.new("RGB", (9, 9)).save(tmp_path / name)
-    assert [path.name for path in find_pictures([tmp_path])[0]] == ["b.png", "a.png"]
-    assert find_pictures([tmp_path / ".hidden.png"]) == ([tmp_path / ".hidden.png"], [])
+    assert [path.name for path in find_images([tmp_path])[0]] == ["b.png", "a.png"]
+    assert find_images([tmp_path / ".hidden.png"]) == ([tmp_path / ".hidden.png"], [])
     with pytest.raises(DataError) as caught:
-        find_pictures([tmp_path, tmp_path / "x", tmp_path / "y"])
+        find_images([tmp_path, tmp_path / "x", tmp_path / "y"])
     assert str(caught.value) == f"There is nothing at {tmp_path / 'x'}, {tmp_path / 'y'}."
 
 
@@ -300,13 +300,13 @@ def test_what_is_skipped_in_a_folder_is_told(tmp_path):
     (full / "b.png").hardlink_to(full / "a.png")
     (full / "c.png").symlink_to("a.png")
     (full / "d.png").symlink_to("nowhere")
-    found, skipped = find_pictures([full, tmp_path / "empty"])
+    found, skipped = find_images([full, tmp_path / "empty"])
     assert found == [full / "a.png"]
     assert skipped == [
         SetAside(str(full / "b.png"), f"the same as {full / 'a.png'}"),
         SetAside(str(full / "c.png"), f"the same as {full / 'a.png'}"),
         SetAside(str(full / "d.png"), "link to nothing"),
-        SetAside(str(tmp_path / "empty"), "it has no pictures"),
+        SetAside(str(tmp_path / "empty"), "it has no images"),
     ]
 
 

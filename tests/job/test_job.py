@@ -76,7 +76,7 @@ def met(source_id, **tasks_of):
 
 
 def untrained(source, train, held_out, *, n_classes, recipe, scale, **_):
-    """Take the place of ``finetune``: a new head on the source, and one picture in two right."""
+    """Take the place of ``finetune``: a new head on the source, and one image in two right."""
     network = new_network(source, n_classes=n_classes, generator=torch.Generator().manual_seed(0))
     scores = {
         name: Scores(accuracy=0.5, loss=0.7, correct=split.labels == 0)
@@ -268,7 +268,7 @@ def test_a_recipe_that_was_harvested_at_other_sizes_alone_takes_the_scale_of_the
     choice = choose(predictor, {}, source_id="net", recipe_id=mine.recipe_id, other_sizes=found)
     assert (choice.scale, choice.by) == (4.0, "fallback")
     assert choice.reason == (
-        "this source with this recipe was not harvested with pictures of this size; "
+        "this source with this recipe was not harvested with images of this size; "
         "4, the best fixed scale of 9 tasks at 96 px, is a guess"
     )
     stranger = choose(predictor, {}, source_id="another", recipe_id=mine.recipe_id, other_sizes=found)

@@ -31,14 +31,14 @@ def is_conv1(name):
     return name.startswith("stages.0.")
 
 
-def pictures(n=4, px=32):
+def images(n=4, px=32):
     return torch.randn(n, 3, px, px, generator=torch.Generator().manual_seed(0))
 
 
 def cut_of(network, is_frozen=is_conv1):
     network.train()
     network.stages[0].eval()
-    return cut(network, is_frozen, sample=pictures())
+    return cut(network, is_frozen, sample=images())
 
 
 def test_the_front_ends_where_the_first_trained_stage_begins():
@@ -49,29 +49,29 @@ def test_the_front_ends_where_the_first_trained_stage_begins():
     assert {name for name, _ in rest.named_parameters()} == {
         n for n, _ in network.named_parameters() if not is_conv1(n)
     }
-    torch.testing.assert_close(rest(front(pictures())), network(pictures()))
+    torch.testing.assert_close(rest(front(images())), network(images()))
 
 
 def test_with_all_but_the_head_frozen_the_front_gives_embeddings():
     network = Tiny().eval()
-    found = cut(network, lambda name: not name.startswith("head"), sample=pictures())
-    embedded = found.front_of(network)(pictures())
+    found = cut(network, lambda name: not name.startswith("head"), sample=images())
+    embedded = found.front_of(network)(images())
     assert embedded.shape == (4, 8)
-    torch.testing.assert_close(found.rest_of(network)(embedded), network(pictures()))
+    torch.testing.assert_close(found.rest_of(network)(embedded), network(images()))
 
 
 def test_a_cut_serves_every_copy_of_the_network_and_shares_its_modules():
     found, other = cut_of(Tiny()), Tiny().eval()
     rest = found.rest_of(other)
     assert dict(rest.named_parameters())["head.weight"] is other.head.weight
-    torch.testing.assert_close(rest(found.front_of(other)(pictures())), other(pictures()))
+    torch.testing.assert_close(rest(found.front_of(other)(images())), other(images()))
 
 
 def test_where_nothing_is_frozen_there_is_no_front():
     network = Tiny()
     found = cut_of(network, lambda name: False)
     assert found.front_of(network) is None
-    torch.testing.assert_close(found.rest_of(network.eval())(pictures()), network(pictures()))
+    torch.testing.assert_close(found.rest_of(network.eval())(images()), network(images()))
 
 
 def dropping(network, x):
@@ -106,7 +106,7 @@ def only_in_training(network, x):
         (plain, True, True),
         (dropping, False, True),  # what is drawn anew can't be computed once
         (skipping, False, True),  # two tensors cross the cut
-        (branching, False, False),  # its code depends on the pictures
+        (branching, False, False),  # its code depends on the images
         (only_in_training, False, False),  # tracing sees one of two ways only
     ],
 )
@@ -128,7 +128,7 @@ def test_cutting_changes_nothing_of_the_network():
     network.stages[0].eval()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     modes = [module.training for module in network.modules()]
-    cut(network, is_conv1, sample=pictures())
+    cut(network, is_conv1, sample=images())
     assert [module.training for module in network.modules()] == modes
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 

@@ -32,19 +32,19 @@ def embedded():
 
 @pytest.mark.parametrize(("photograph", "labels"), [("china.jpg", {BELL_COTE, PALACE}), ("flower.jpg", {DAISY})])
 def test_the_embedded_weights_know_two_photographs(embedded, photograph, labels):
-    picture = torch.from_numpy(resize(load_sample_image(photograph), 224))[None]
+    image = torch.from_numpy(resize(load_sample_image(photograph), 224))[None]
     network = embedded.architecture.network.eval()
     with torch.no_grad():
-        best = int(network(normalise(picture, embedded.architecture)).argmax())
+        best = int(network(normalise(image, embedded.architecture)).argmax())
     assert best in labels
 
 
 @pytest.mark.parametrize(("photograph", "labels"), [("china.jpg", {BELL_COTE, PALACE}), ("flower.jpg", {DAISY})])
 def test_the_larger_packaged_network_knows_them_too(photograph, labels):
     larger = load_source("efficientnet_lite1")
-    picture = torch.from_numpy(resize(load_sample_image(photograph), larger.architecture.input_px))[None]
+    image = torch.from_numpy(resize(load_sample_image(photograph), larger.architecture.input_px))[None]
     with torch.no_grad():
-        best = int(larger.architecture.network.eval()(normalise(picture, larger.architecture)).argmax())
+        best = int(larger.architecture.network.eval()(normalise(image, larger.architecture)).argmax())
     assert best in labels
 
 
@@ -164,7 +164,7 @@ def test_weights_that_timm_does_not_have_are_refused_with_those_it_has():
         ("efficientnet_v2_l", (127.5,) * 3, (127.5,) * 3),
     ],
 )
-def test_pictures_are_normalised_as_torchvisions_weights_want_them(name, mean, std):
+def test_images_are_normalised_as_torchvisions_weights_want_them(name, mean, std):
     with META:  # numbers of this size would take seconds
         architecture = build(f"torchvision/{name}")
     assert (architecture.mean, architecture.std) == (mean, std)
@@ -198,7 +198,7 @@ def test_a_head_is_drawn_from_its_generator():
     assert 0.005 < float(first.detach().std()) < 0.015
 
 
-def test_pictures_are_normalised_per_channel():
+def test_images_are_normalised_per_channel():
     source = tiny_source()
     images = torch.from_numpy(separable(2).images)
     expected = (images.double() - 127) / 64
@@ -206,7 +206,7 @@ def test_pictures_are_normalised_per_channel():
 
 
 def test_a_size_that_the_network_can_not_take_is_refused():
-    with pytest.raises(UsageError, match=r"can't take pictures of 64 px .* it was made for 224: give --image-px"):
+    with pytest.raises(UsageError, match=r"can't take images of 64 px .* it was made for 224: give --image-px"):
         check_takes(build("timm/vit_tiny_patch16_224"), image_px=64)
 
 
@@ -315,7 +315,7 @@ def test_timm_without_a_network_names_the_hub_repository(monkeypatch):
         load_source("timm/resnet10t")
 
 
-def test_a_picture_file_is_no_weights(tmp_path):
+def test_a_image_file_is_no_weights(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "w.png")
     with pytest.raises(WeightsError, match="can't be read as weights"):
         read_weights(tmp_path / "w.png")

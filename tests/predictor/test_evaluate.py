@@ -52,7 +52,7 @@ def harvested():
 
 @pytest.fixture(scope="module")
 def score(harvested):
-    """Score a variant of the harvest at the choices that were made for it; they don't depend on test pictures."""
+    """Score a variant of the harvest at the choices that were made for it; they don't depend on test images."""
     controls = [choices(permuted(harvested.table, seed=draw), seed=0) for draw in range(2)]
     real = choices(harvested.table, seed=0)
 
@@ -131,7 +131,7 @@ def test_no_share_is_told_of_a_gap_that_may_be_none(best):
 
 
 def test_the_naive_best_is_that_of_each_seed_alone(score):
-    luck = np.zeros((11, 2, 10))  # a scale of each seed has one picture right that the others have wrong
+    luck = np.zeros((11, 2, 10))  # a scale of each seed has one image right that the others have wrong
     luck[3, 0, 0] = luck[7, 1, 0] = 1
     (found,) = (row for row in rows(score(correct=[luck] * N)).values() if row.method.startswith("naive best"))
     assert found.accuracy == pytest.approx(0.1)
@@ -223,7 +223,7 @@ def test_accuracies_of_a_held_out_origin_change_nothing_that_is_chosen_for_it():
         assert not np.array_equal(poisoned.curves[~own], honest.curves[~own])
 
 
-def test_choices_never_see_which_pictures_are_test_pictures(harvested, score, evaluation):
+def test_choices_never_see_which_images_are_test_images(harvested, score, evaluation):
     found = score(test=np.full_like(harvested.test, 0.5))
     assert found.gain_errors == evaluation.gain_errors
     assert rows(found)["predicted scale"].accuracy == rows(found)["best fixed scale"].accuracy == 0.5
@@ -300,7 +300,7 @@ def test_each_seed_is_a_search_of_its_own(harvested):
     assert found[0] == pytest.approx(0.6)
 
 
-def test_a_task_without_test_pictures_does_not_flatter_the_search(harvested, score):
+def test_a_task_without_test_images_does_not_flatter_the_search(harvested, score):
     has_test = np.arange(N) != 2
     assert math.isnan(searched(dataclasses.replace(harvested, has_test=has_test))[2])
     assert rows(score(has_test=has_test))["search: best of all scales on validation"].n_tasks == N - 1

@@ -8,7 +8,7 @@ from torch import nn
 
 from scalepred.data.task import Split
 from scalepred.networks.source import source_of
-from scalepred.predictor.facts import MAX_PICTURES, as_records, compute_features
+from scalepred.predictor.facts import MAX_IMAGES, as_records, compute_features
 from scalepred.predictor.measures import colourfulness, emd_similarity, knn_accuracy, probe_accuracy, size_features
 from scalepred.training.embed import embeddings
 
@@ -54,7 +54,7 @@ def test_knn_agrees_with_a_slow_plain_loop(apart):
     assert knn_accuracy(embedded, labels) == pytest.approx(slow_knn(embedded, labels))
 
 
-def test_knn_of_one_picture_is_not_known():
+def test_knn_of_one_image_is_not_known():
     assert knn_accuracy(np.ones((1, 4), np.float32), np.zeros(1, np.int64)) is None
 
 
@@ -147,12 +147,12 @@ def test_features_are_the_same_twice():
 
 
 def test_a_large_task_is_looked_at_in_part_and_evenly():
-    split = separable(MAX_PICTURES + 500, n_classes=4, px=16)
+    split = separable(MAX_IMAGES + 500, n_classes=4, px=16)
     seen = []
     source = tiny_source()
     source.architecture.network.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     compute_features(source, split, n_classes=4, device=CPU)
-    assert sum(seen) == MAX_PICTURES
+    assert sum(seen) == MAX_IMAGES
 
 
 def test_features_become_rows_of_their_set():

@@ -139,7 +139,7 @@ def test_the_baseline_is_that_of_the_same_recipe():
     assert math.isnan(harvest(grid(ZOO)).baseline[0])
 
 
-def test_a_task_without_test_pictures_is_scored_on_validation_and_says_so():
+def test_a_task_without_test_images_is_scored_on_validation_and_says_so():
     found = harvest(grid(SEA))
     assert found.has_test.tolist() == [False]
     assert found.test.tolist() == found.table.accuracies.tolist() == [found.val[0][:, 0].tolist()]
@@ -156,7 +156,7 @@ def test_features_that_a_task_lacks_are_nan():
     assert math.isnan(columns["colour"][0])
 
 
-def test_features_of_another_picture_size_are_not_used():
+def test_features_of_another_image_size_are_not_used():
     known = [
         feature(ZOO, "knn_accuracy", 0.5, feature_set="basic-1@16px"),
         feature(ZOO, "knn_accuracy", 0.9, feature_set="basic-1@64px"),

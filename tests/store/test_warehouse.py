@@ -264,7 +264,7 @@ VAL_BITS = f"validation accuracies that differ from their bits: {RUN_ID}"
 TEST_BITS = f"test accuracies that differ from their bits: {RUN_ID}"
 RATES = f"runs whose rates are not one for each stage and epoch: {RUN_ID}"
 LOSSES = f"losses that are not finite: {RUN_ID}"
-COUNTS = f"tasks whose classes and pictures are not those of their label counts: {TASK_ID}"
+COUNTS = f"tasks whose classes and images are not those of their label counts: {TASK_ID}"
 DAMAGE = [
     ("DELETE FROM tasks", [f"runs of unknown tasks: {RUN_ID}", f"features of unknown tasks: {TASK_ID}"]),
     ("DELETE FROM sources", [f"runs of unknown sources: {RUN_ID}", f"features of unknown sources: {SOURCE_ID}"]),
@@ -284,7 +284,7 @@ DAMAGE = [
     ("UPDATE runs SET val_accuracy = NULL", [f"done runs without a validation accuracy: {RUN_ID}"]),
     (
         "UPDATE runs SET test_accuracy = NULL",
-        [f"done runs without a test accuracy, though their task has test pictures: {RUN_ID}"],
+        [f"done runs without a test accuracy, though their task has test images: {RUN_ID}"],
     ),
     ("UPDATE runs SET diverged_step = 3", [f"done runs with a step at which they diverged: {RUN_ID}"]),
     ("UPDATE runs SET status = 'diverged', diverged_step = 3", [DIVERGED]),

@@ -27,7 +27,7 @@ def task(tmp_path_factory):
 
 
 def bundle_of(task, fails=lambda bundle, module, n: False, *, error=ERROR, **settings):
-    """Return a bundle with no memory where ``fails`` says so of a module's mode and its n pictures at once."""
+    """Return a bundle with no memory where ``fails`` says so of a module's mode and its n images at once."""
     source = tiny_source()
     bundle = Bundle(task=task, source=source, device=CPU, **settings)
 
@@ -88,31 +88,31 @@ def test_memory_that_runs_out_in_scoring_cuts_what_is_scored_at_once(task, max_b
     assert found.test_correct == whole.test_correct
 
 
-def test_without_memory_for_one_picture_a_run_says_what_to_do(task):
+def test_without_memory_for_one_image_a_run_says_what_to_do(task):
     with pytest.raises(UsageError) as caught:
         run(bundle_of(task, lambda bundle, module, n: True), FROZEN)
     assert str(caught.value) == (
-        "There is no memory to run tiny on one picture of 24 px at a time: "
-        "use fewer workers, smaller pictures (image_px) or a smaller network."
+        "There is no memory to run tiny on one image of 24 px at a time: "
+        "use fewer workers, smaller images (image_px) or a smaller network."
     )
 
 
-def test_no_statistics_are_taken_of_fewer_pictures_than_three(task):
+def test_no_statistics_are_taken_of_fewer_images_than_three(task):
     bundle = bundle_of(task, lambda bundle, module, n: n > 1)
     assert run(bundle, FROZEN).execution["micro_batch"] == 1
     assert run(bundle, baseline_of(RECIPE)).execution["micro_batch"] == 1
     with pytest.raises(UsageError) as caught:
         run(bundle)
     assert str(caught.value) == (
-        "There is no memory to run tiny on 3 pictures of 24 px at a time, and batch statistics need so many: "
-        "use fewer workers, smaller pictures (image_px) or a smaller network."
+        "There is no memory to run tiny on 3 images of 24 px at a time, and batch statistics need so many: "
+        "use fewer workers, smaller images (image_px) or a smaller network."
     )
 
 
 def test_features_are_computed_in_batches_that_fit_and_stay_the_same(task):
     found, whole = (facts_of(bundle_of(task, lambda b, m, n, most=most: n > most)) for most in (5, 1000))
     assert {row.name: row.value for row in found} == pytest.approx({row.name: row.value for row in whole}, rel=1e-5)
-    with pytest.raises(UsageError, match="There is no memory to run tiny on one picture of 24 px at a time: use fewer"):
+    with pytest.raises(UsageError, match="There is no memory to run tiny on one image of 24 px at a time: use fewer"):
         facts_of(bundle_of(task, lambda bundle, module, n: True))
 
 

@@ -59,7 +59,7 @@ def test_it_learns_what_can_be_learnt():
     assert {name: scores.accuracy for name, scores in found.scores.items()} == {"val": 1.0, "test": 1.0}
 
 
-def test_scores_say_which_pictures_are_right():
+def test_scores_say_which_images_are_right():
     found = run(scale=0.25)
     for scores in found.scores.values():
         assert scores.accuracy == scores.correct.mean()
@@ -139,7 +139,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged():
     assert all(np.isfinite(found.epoch_losses))
 
 
-def test_weights_that_only_fail_on_held_out_pictures_are_diverged_too():
+def test_weights_that_only_fail_on_held_out_images_are_diverged_too():
     source = tiny_source()
     recipe = dataclasses.replace(RECIPE, epochs=1, batch_size=64, base_lr=1e30, batchnorm="frozen")
     found = run(recipe, source=source)
@@ -191,12 +191,12 @@ def test_it_agrees_with_a_plain_loop(schedule, warmup_epochs):
         assert torch.allclose(tensor.float(), found.network.state_dict()[name].float(), atol=1e-5), name
 
 
-def test_held_out_pictures_change_nothing():
+def test_held_out_images_change_nothing():
     first, other = run(), run(held_out={"val": separable(30, seed=9)})
     assert same(tensors(first.network), tensors(other.network))
 
 
-def test_a_split_without_pictures_has_no_score():
+def test_a_split_without_images_has_no_score():
     empty = Split(np.empty((0, 3, 32, 32), np.uint8), np.empty(0, np.int64), ())
     assert set(run(held_out={"val": separable(4), "test": empty}).scores) == {"val"}
 
@@ -208,13 +208,13 @@ def test_every_epoch_is_reported():
 
 
 @pytest.mark.parametrize("n", [2, 9, 17])
-def test_any_number_of_pictures_can_be_trained_on(n):
+def test_any_number_of_images_can_be_trained_on(n):
     found = run(train=separable(n))
     assert found.status == "done"
     assert found.rates == epoch_rates(RECIPE, 1.0, n_train=n)
 
 
-def test_scoring_uses_all_pictures_however_many():
+def test_scoring_uses_all_images_however_many():
     found = run(held_out={"val": separable(300)})
     assert len(found.scores["val"].correct) == 300
 
@@ -270,7 +270,7 @@ def test_micro_batches_give_the_same_as_whole_ones_where_no_statistics_are_taken
 
 
 def at_once(source):
-    """Return two lists that the numbers of pictures in training and in scoring are added to."""
+    """Return two lists that the numbers of images in training and in scoring are added to."""
     training, scoring = [], []
     source.architecture.network.stages[4][0].register_forward_pre_hook(
         lambda module, inputs: (training if module.training else scoring).append(len(inputs[0]))
@@ -279,7 +279,7 @@ def at_once(source):
 
 
 @pytest.mark.parametrize("n", [3, 5, 7, 8, 17])
-def test_micro_batches_are_even_so_that_statistics_are_never_those_of_one_picture(n):
+def test_micro_batches_are_even_so_that_statistics_are_never_those_of_one_image(n):
     source, recipe = tiny_source(), dataclasses.replace(RECIPE, epochs=1, batch_size=32)
     training, _ = at_once(source)
     fewest = fewest_at_once(source, recipe)
@@ -291,12 +291,12 @@ def test_micro_batches_are_even_so_that_statistics_are_never_those_of_one_pictur
     assert fewest == 3
 
 
-def test_a_single_picture_at_once_will_do_where_no_statistics_are_taken_of_a_batch():
+def test_a_single_image_at_once_will_do_where_no_statistics_are_taken_of_a_batch():
     assert fewest_at_once(tiny_source(), dataclasses.replace(RECIPE, batchnorm="frozen")) == 1
     assert fewest_at_once(tiny_source(), baseline_of(RECIPE)) == 1
 
 
-def test_scoring_takes_no_more_pictures_at_once_than_training():
+def test_scoring_takes_no_more_images_at_once_than_training():
     source = tiny_source()
     _, scoring = at_once(source)
     run(source=source, held_out={"val": separable(100)}, micro_batch=6)
@@ -318,20 +318,20 @@ def test_a_trained_network_holds_what_its_parts_have_learnt():
 
 
 def ramp(n=50, px=16):
-    """Return pictures whose pixels tell their own place."""
+    """Return images whose pixels tell their own place."""
     rows, columns = np.mgrid[:px, :px]
-    picture = np.stack([rows * 10, columns * 10, rows + columns]).astype(np.uint8)
-    return torch.from_numpy(np.repeat(picture[None], n, axis=0))
+    image = np.stack([rows * 10, columns * 10, rows + columns]).astype(np.uint8)
+    return torch.from_numpy(np.repeat(image[None], n, axis=0))
 
 
-def test_no_augmentation_gives_the_pictures_back():
+def test_no_augmentation_gives_the_images_back():
     assert torch.equal(augment(ramp(), kind="none", generator=torch.Generator()), ramp())
 
 
-def test_flipping_mirrors_about_half_of_the_pictures_whole():
+def test_flipping_mirrors_about_half_of_the_images_whole():
     found = augment(ramp(400), kind="flip", generator=torch.Generator().manual_seed(0))
-    mirrored = [torch.equal(picture, ramp(1)[0].flip(2)) for picture in found]
-    straight = [torch.equal(picture, ramp(1)[0]) for picture in found]
+    mirrored = [torch.equal(image, ramp(1)[0].flip(2)) for image in found]
+    straight = [torch.equal(image, ramp(1)[0]) for image in found]
     assert all(a != b for a, b in zip(mirrored, straight, strict=True))
     assert 150 < sum(mirrored) < 250
 

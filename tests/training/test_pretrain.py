@@ -36,7 +36,7 @@ RECIPE = recipe_from_scratch(epochs=12, batch_size=8, image_px=32, augmentation=
 
 @pytest.fixture(scope="module")
 def domain(tmp_path_factory):
-    """Twenty dark and twenty light pictures."""
+    """Twenty dark and twenty light images."""
     folder = tmp_path_factory.mktemp("domain")
     for name, level in (("dark", 0), ("light", 150)):
         for index in range(20):
