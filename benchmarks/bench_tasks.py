@@ -82,7 +82,7 @@ def considered(labelled: Iterable[tuple[Path, str]], *, by_size: bool) -> list[t
 
 
 def largest(paths: Sequence[Path]) -> list[Path]:
-    """Return the images of most pixels, largest first, without those that scalepred would set aside."""
+    """Return the images of most pixels, largest first, without those that scalepred would skipped."""
     sizes = {path: n_pixels(path) for path in paths}
     fit = [path for path in paths if sizes[path] <= MAX_MEGAPIXELS * 1e6]
     return sorted(fit, key=lambda path: (-sizes[path], str(path)))[:CONSIDERED]
@@ -119,8 +119,8 @@ def cut_task(labelled: list[tuple[Path, str]], folder: Path, *, per_class: int =
     write_split_folders(splits, folder)
     written = read_task(folder, image_px=16)
     across = [warning for warning in written.inspection.warnings if "another split" in warning]
-    if across or written.inspection.set_aside:
-        raise SystemExit(f"{folder} can't be used: {across or written.inspection.set_aside}.")
+    if across or written.inspection.skipped:
+        raise SystemExit(f"{folder} can't be used: {across or written.inspection.skipped}.")
     return written
 
 

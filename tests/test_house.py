@@ -13,91 +13,136 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "scalepred"
 
-LAYERS = [
-    {"errors", "config", "records", "files"},
-    {"schedule", "targets", "model_text", "plan"},
-    {"images", "torchvision_sets", "digits", "tasks", "resnet27", "sources", "devices", "depthwise", "cut"}
-    | {"migrations", "warehouse", "journal", "predictor"},
-    {"finetune", "features", "bundle", "keeping", "table", "evaluate", "card", "pretrain"},
-    {"calls", "worker", "engines", "ray_engine", "harvest", "modelfolder", "auto"},
-    {"cli"},
-]
-"""Modules may import from lower layers, and within their own; what lies on the left knows nothing of the right."""
+MAY_USE = {
+    "data": set(),
+    "networks": set(),
+    "training": {"data", "networks"},
+    "store": set(),
+    "predictor": {"data", "networks", "training"},
+    "harvest": {"data", "networks", "training", "store", "predictor"},
+    "job": {"data", "networks", "training", "store", "predictor"},
+    "cli": {"data", "networks", "training", "store", "predictor", "harvest", "job"},
+}
+"""Room -> the rooms that it may import from; all may use the modules of ``scalepred/`` itself, which use none of them."""
 
 ONLY_THERE = {
-    "duckdb": {"warehouse"},
+    "duckdb": {"store"},
     "lightgbm": {"predictor"},
-    "filelock": {"journal"},
-    "ray": {"ray_engine"},
-    "PIL": {"images", "digits", "torchvision_sets"},
+    "filelock": {"store"},
+    "ray": {"harvest"},
+    "PIL": {"data"},
+    "typer": {"cli"},
+    "rich": {"cli"},
 }
+LINES = 400
+"""A module of more holds a second idea."""
 
 
-def _modules() -> dict[str, Path]:
-    return {path.stem: path for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")}
+def _modules(room: str) -> dict[str, Path]:
+    """Return name -> file of a room's modules; the room "" is ``scalepred/`` itself."""
+    return {path.stem: path for path in (PACKAGE / room).glob("*.py") if not path.stem.startswith("__")}
 
 
 def _imported(path: Path) -> set[str]:
+    """Return the dotted names that a file imports, wherever in it."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
-def _layer(module: str) -> int:
-    return next(number for number, layer in enumerate(LAYERS) if module in layer)
+def _arrows(room: str) -> set[tuple[str, str, str]]:
+    """Return (module, other room, that room's module) of all imports from rooms into others."""
+    arrows = set()
+    for module, path in _modules(room).items():
+        for name in _imported(path):
+            parts = name.split(".")
+            if parts[0] == "scalepred" and parts[1] in MAY_USE and parts[1] != room:
+                arrows.add((module, parts[1], parts[2]))
+    return arrows
 
 
-def _own(path: Path) -> set[str]:
-    known = {*_modules(), "cli"}
-    return {n.split(".")[1] for n in _imported(path) if n.startswith("scalepred.") and n.split(".")[1] in known}
+def _exported(room: str) -> list[str]:
+    tree = ast.parse((PACKAGE / room / "__init__.py").read_text(encoding="utf-8"))
+    return next(ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign))
 
 
-def test_every_module_has_a_layer():
-    assert set(_modules()) | {"cli"} == set().union(*LAYERS)
+def test_every_folder_of_the_package_is_a_room():
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == set(MAY_USE)
 
 
-@pytest.mark.parametrize("module", sorted(_modules()))
-def test_a_module_imports_from_its_own_layer_and_below(module):
-    above = {other for other in _own(_modules()[module]) if _layer(other) > _layer(module)}
-    assert above == set()
+@pytest.mark.parametrize("room", MAY_USE)
+def test_a_room_imports_from_the_rooms_that_it_may_use(room):
+    assert {other for _, other, _ in _arrows(room)} <= MAY_USE[room]
 
 
-def test_nothing_imports_in_a_circle():
-    graph = {name: _own(path) - {name} for name, path in _modules().items()}
+@pytest.mark.parametrize("room", MAY_USE)
+def test_no_room_reaches_into_what_another_does_not_export(room):
+    assert {(other, module) for _, other, module in _arrows(room) if module not in _exported(other)} == set()
+
+
+@pytest.mark.parametrize("room", sorted(set(MAY_USE) - {"cli"}))
+def test_a_room_exports_modules_that_it_has_and_others_or_benchmarks_use(room):
+    outside = [path for other in MAY_USE if other != room for path in _modules(other).values()]
+    outside += [*(ROOT / "benchmarks").rglob("*.py"), PACKAGE / "__init__.py"]
+    used = {name.split(".")[2] for path in outside for name in _imported(path) if name.startswith(f"scalepred.{room}.")}
+    assert set(_exported(room)) == used
+    assert used <= set(_modules(room))
+
+
+def test_the_modules_of_the_package_itself_use_no_room():
+    for module, path in _modules("").items():
+        libraries = {name.split(".")[0] for name in _imported(path)} - {"scalepred"}
+        assert libraries <= set(sys.stdlib_module_names), module
+    assert _arrows("") == set()
+
+
+@pytest.mark.parametrize("room", ["", *MAY_USE])
+def test_nothing_imports_in_a_circle(room):
+    prefix = ".".join(filter(None, ["scalepred", room]))
+    graph = {
+        name: {
+            other for other in _modules(room) if any(f"{n}.".startswith(f"{prefix}.{other}.") for n in _imported(path))
+        }
+        for name, path in _modules(room).items()
+    }
     done: set[str] = set()
     while ready := {name for name in graph if name not in done and graph[name] <= done}:
         done |= ready
     assert done == set(graph)
 
 
-@pytest.mark.parametrize(("library", "users"), ONLY_THERE.items())
-def test_a_library_is_known_in_one_place(library, users):
-    found = {name for name, path in _modules().items() if any(n.split(".")[0] == library for n in _imported(path))}
-    assert found == users
-
-
-def test_the_core_knows_no_database_and_no_console():
-    for module in ("finetune", "features", "predictor", "evaluate", "targets", "schedule"):
-        libraries = {name.split(".")[0] for name in _imported(_modules()[module])}
-        assert libraries.isdisjoint({"duckdb", "rich", "typer"}), module
-
-
-def test_the_first_layers_need_the_standard_library_and_numpy_only():
-    for module in LAYERS[0] | LAYERS[1]:
-        libraries = {name.split(".")[0] for name in _imported(_modules()[module])} - {"scalepred"}
-        assert libraries - {"numpy"} <= set(sys.stdlib_module_names), module
-
-
-def test_the_readme_lists_every_module_with_its_own_sentence():
-    listed = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", _section("The parts"), flags=re.MULTILINE))
-    real = {name: _sentence(path) for name, path in _modules().items()} | {
-        "cli": _sentence(PACKAGE / "cli/__init__.py")
+@pytest.mark.parametrize(("library", "rooms"), ONLY_THERE.items())
+def test_a_library_is_known_in_one_room(library, rooms):
+    users = {
+        room
+        for room in MAY_USE
+        for path in _modules(room).values()
+        for n in _imported(path)
+        if n.split(".")[0] == library
     }
-    assert listed == real
+    assert users == rooms
+
+
+@pytest.mark.parametrize("room", ["", *MAY_USE])
+def test_a_module_opens_with_a_sentence_and_holds_one_idea(room):
+    for path in [*_modules(room).values(), PACKAGE / room / "__init__.py"]:
+        assert _sentence(path).endswith("."), path
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= LINES, path
+
+
+def test_tests_mirror_the_rooms():
+    folders = {path.name for path in Path(__file__).parent.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == set(MAY_USE) | {"assets"}
+
+
+def test_the_readme_lists_every_room_with_its_own_sentence():
+    listed = dict(re.findall(r"^\| `(\w+)/` \| (.+) \|$", _section("The rooms"), flags=re.MULTILINE))
+    assert listed == {room: _sentence(PACKAGE / room / "__init__.py") for room in MAY_USE}
 
 
 def test_the_readme_lists_every_command():
@@ -153,7 +198,7 @@ def test_the_wheel_carries_the_sql_the_predictor_and_the_typing_marker(tmp_path)
         names = set(archive.namelist())
     assert {
         "scalepred/py.typed",
-        "scalepred/sql/0001_initial.sql",
+        "scalepred/store/sql/0001_initial.sql",
         "scalepred/cli/harvest.py",
         "scalepred/models/default/predictor.json",
         "scalepred/models/default/model.txt",

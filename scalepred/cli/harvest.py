@@ -192,7 +192,7 @@ def _tell(work: "Harvest") -> None:
 
 @contextmanager
 def _told_at_the_end(work: "Harvest") -> Iterator[None]:
-    """Leave nothing untold, such as that the warehouse was set aside, also where an error ends the block."""
+    """Leave nothing untold, such as that the warehouse was moved aside, also where an error ends the block."""
     try:
         yield
     finally:

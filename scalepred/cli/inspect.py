@@ -13,7 +13,7 @@ def inspect(
     max_megapixels: options.MaxMegapixels = 64.0,
     json: options.Json = False,
 ) -> None:
-    """Show layout, classes, counts and splits of DATA, and what was set aside and why.
+    """Show layout, classes, counts and splits of DATA, and what was skipped and why.
 
     Ends with exit code 3 where the data can't be finetuned on.
     """

@@ -69,9 +69,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 LockTimeout = Annotated[
     float, typer.Option("--lock-timeout", help="Seconds to wait while another process holds the warehouse.", min=0)
 ]
-MaxMegapixels = Annotated[float, typer.Option(help="Images above this are set aside.", min=0.001)]
+MaxMegapixels = Annotated[float, typer.Option(help="Images above this are skipped.", min=0.001)]
 SplitSeed = Annotated[int, typer.Option(help="Of the split into train, val and test.", min=0)]
-OnBadImage = Annotated[str, typer.Option("--on-bad-image", help="skip: set bad images aside; fail: stop.")]
+OnBadImage = Annotated[str, typer.Option("--on-bad-image", help="skip: leave bad images out; fail: stop.")]
 
 
 def warehouse_path(given: Path | None) -> Path:

@@ -102,7 +102,7 @@ class _Lines:
 
 
 def show_inspection(console: "Console", found: "Inspection", *, whole: bool = False) -> None:
-    """Show the layout, classes and splits, warnings and what was set aside; all of it if ``whole``."""
+    """Show the layout, classes and splits, warnings and what was skipped; all of it if ``whole``."""
     splits = ", ".join(f"{n} {name}" for name, n in found.splits.items())
     console.print(
         f"{safe(found.layout)}: {sum(found.classes.values())} images of {len(found.classes)} classes ({splits})"
@@ -111,13 +111,13 @@ def show_inspection(console: "Console", found: "Inspection", *, whole: bool = Fa
         console.print(table(("class", "images"), found.classes.items()))
     for warning in found.warnings:
         console.print(f"note: {safe(warning)}", soft_wrap=True)
-    shown = found.set_aside if whole else found.set_aside[:SHOWN]
+    shown = found.skipped if whole else found.skipped[:SHOWN]
     if shown:
-        console.print(f"set aside: {len(found.set_aside)}")
+        console.print(f"skipped: {len(found.skipped)}")
     for each in shown:
         console.print(f"  {safe(each.path)}: {safe(each.reason)}", soft_wrap=True)
-    if len(shown) < len(found.set_aside):
-        console.print(f"  … and {len(found.set_aside) - len(shown)} more; `scalepred inspect` lists them")
+    if len(shown) < len(found.skipped):
+        console.print(f"  … and {len(found.skipped) - len(shown)} more; `scalepred inspect` lists them")
 
 
 def show_choice(console: "Console", choice: "Choice") -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from scalepred.data.listing import ABOUT, Entry, Listing
-from scalepred.data.scan import Place, SetAside, children_or_error, folders_in, readable, status_of, walk
+from scalepred.data.scan import Place, Skipped, children_or_error, folders_in, readable, status_of, walk
 from scalepred.data.splits import SPLIT_NAMES, SPLITS
 from scalepred.errors import DataError
 
@@ -22,7 +22,7 @@ def from_folders(path: Path, name: str, origin: str) -> Listing:
     for folder, split in classes:
         _add_class(listing, folder, split, places)
     for parent in [path, *splits]:
-        listing.set_aside += _beside(parent, places)
+        listing.skipped += _beside(parent, places)
     if not listing.entries:
         raise DataError(_nothing_found(path, listing))
     listing.empty = sorted(set(listing.empty) - {entry.label for entry in listing.entries})
@@ -73,29 +73,29 @@ def _places(path: Path, folders: list[Path]) -> dict[Place, Path]:
 def _add_class(listing: Listing, folder: Path, split: str | None, places: dict[Place, Path]) -> None:
     """Add the images of a class folder; the class is the folder's name, however deep they lie."""
     label = readable(folder.name)
-    files, aside = walk(folder, places=places)
-    listing.set_aside += aside
+    files, skipped = walk(folder, places=places)
+    listing.skipped += skipped
     listing.entries += [Entry(readable(file), file, label, split) for file in files]
     if not files:
         listing.empty.append(label)
 
 
-def _beside(path: Path, places: dict[Place, Path]) -> list[SetAside]:
+def _beside(path: Path, places: dict[Place, Path]) -> list[Skipped]:
     """Return what lies beside the class folders and is no folder itself."""
     folders = set(folders_in(path))
-    aside = []
+    skipped = []
     for child in children_or_error(path):
         if child.name != ABOUT and child not in folders:
             files, odd = walk(child, places=places)
-            aside += odd
-            aside += [SetAside(readable(file), "lies beside the class folders, so it has no class") for file in files]
-    return aside
+            skipped += odd
+            skipped += [Skipped(readable(file), "lies beside the class folders, so it has no class") for file in files]
+    return skipped
 
 
 def _nothing_found(path: Path, listing: Listing) -> str:
     n = len(listing.empty)
     seen = f"Folders without images: {n}" if n else "It has no class folders"
-    if listing.set_aside:
-        first = listing.set_aside[0]
-        seen += f"; paths that can't be used: {len(listing.set_aside)}, such as {first.path} ({first.reason})"
+    if listing.skipped:
+        first = listing.skipped[0]
+        seen += f"; paths that can't be used: {len(listing.skipped)}, such as {first.path} ({first.reason})"
     return f"{path} holds no images in class folders. {seen}. Make one folder for each class and put its images there."

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from scalepred.data.decode import Item
-from scalepred.data.scan import SetAside
+from scalepred.data.scan import Skipped
 
 MANIFEST = "manifest.csv"
 
@@ -30,4 +30,4 @@ class Listing:
     layout: str
     entries: list[Entry] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
-    set_aside: list[SetAside] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)

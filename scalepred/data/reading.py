@@ -10,7 +10,7 @@ from scalepred.data.duplicates import joined, near_duplicate_groups
 from scalepred.data.layouts import list_images
 from scalepred.data.listing import Entry, Listing
 from scalepred.data.load import IN_MEMORY_BYTES, Loaded, load_images
-from scalepred.data.scan import SetAside
+from scalepred.data.scan import Skipped
 from scalepred.data.splits import split_images
 
 
@@ -63,5 +63,5 @@ def read_data(
     )
 
 
-def bad_images(found: Reading) -> list[SetAside]:
-    return [SetAside(found.listing.entries[i].path, reason) for i, reason in found.loaded.bad]
+def bad_images(found: Reading) -> list[Skipped]:
+    return [Skipped(found.listing.entries[i].path, reason) for i, reason in found.loaded.bad]

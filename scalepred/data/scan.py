@@ -15,18 +15,18 @@ Place = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class SetAside:
+class Skipped:
     """A path that is not used, and why."""
 
     path: str
     reason: str
 
 
-def walk(folder: Path, *, places: dict[Place, Path] | None = None) -> tuple[list[Path], list[SetAside]]:
-    """Return the regular files below a folder in the order of their names, and what was set aside.
+def walk(folder: Path, *, places: dict[Place, Path] | None = None) -> tuple[list[Path], list[Skipped]]:
+    """Return the regular files below a folder in the order of their names, and what was skipped.
 
     Links are followed, but every place counts once, so loops end. Hidden names and the leavings of archives and
-    operating systems are skipped without a word. Nothing is raised: what can't be read is set aside and says why.
+    operating systems are skipped without a word. Nothing is raised: what can't be read is skipped and says why.
 
     Args:
         folder: where to start; a file is found itself.
@@ -34,7 +34,7 @@ def walk(folder: Path, *, places: dict[Place, Path] | None = None) -> tuple[list
     """
     places = {} if places is None else places
     files: list[Path] = []
-    aside: list[SetAside] = []
+    skipped: list[Skipped] = []
     ahead = [folder]
     while ahead:
         path = ahead.pop()
@@ -43,16 +43,16 @@ def walk(folder: Path, *, places: dict[Place, Path] | None = None) -> tuple[list
             status = path.stat()
             first = places.setdefault((status.st_dev, status.st_ino), path)
             if first != path:
-                aside.append(SetAside(readable(path), f"the same as {readable(first)}"))
+                skipped.append(Skipped(readable(path), f"the same as {readable(first)}"))
             elif stat.S_ISDIR(status.st_mode):
                 ahead += reversed(children(path))
             elif stat.S_ISREG(status.st_mode):
                 files.append(path)
             else:
-                aside.append(SetAside(readable(path), "not a regular file"))
+                skipped.append(Skipped(readable(path), "not a regular file"))
         except OSError as error:
-            aside.append(SetAside(readable(path), ("folder " if status else "") + _why(error)))
-    return files, aside
+            skipped.append(Skipped(readable(path), ("folder " if status else "") + _why(error)))
+    return files, skipped
 
 
 def children(folder: Path) -> list[Path]:

@@ -22,7 +22,7 @@ from scalepred.data.decode import MAX_MEGAPIXELS
 from scalepred.data.layouts import list_images
 from scalepred.data.load import IN_MEMORY_BYTES, room_for
 from scalepred.data.reading import Reading, bad_images, read_data
-from scalepred.data.scan import SetAside, status_of
+from scalepred.data.scan import Skipped, status_of
 from scalepred.data.splits import SPLITS
 from scalepred.errors import DataError, UsageError, join_problems
 from scalepred.recipe import content_id
@@ -46,7 +46,7 @@ class Inspection:
         layout: how the data is laid out, in words.
         classes: class -> usable images.
         splits: "train", "val", "test" -> images.
-        set_aside: paths that are not used, each with its reason.
+        skipped: paths that are not used, each with its reason.
         warnings: what a user should know, in words.
         n_exact_duplicates, n_near_duplicates: images beyond the first of their kind.
         problem: why the data can't be used, or None.
@@ -55,7 +55,7 @@ class Inspection:
     layout: str
     classes: dict[str, int]
     splits: dict[str, int]
-    set_aside: list[SetAside]
+    skipped: list[Skipped]
     warnings: list[str]
     n_exact_duplicates: int = 0
     n_near_duplicates: int = 0
@@ -67,7 +67,7 @@ class Inspection:
             "layout": self.layout,
             "classes": self.classes,
             "splits": self.splits,
-            "set_aside": [{"path": each.path, "reason": each.reason} for each in self.set_aside],
+            "skipped": [{"path": each.path, "reason": each.reason} for each in self.skipped],
             "warnings": self.warnings,
             "exact_duplicates": self.n_exact_duplicates,
             "near_duplicates": self.n_near_duplicates,
@@ -119,7 +119,7 @@ def read_task(
             ``manifest.csv``; or ``torchvision:<Dataset>``.
         image_px: side of the squares that images become.
         split_seed: of the splits that the user has not made.
-        on_bad_image: "skip" sets bad images aside, "fail" refuses the data.
+        on_bad_image: "skip" leaves bad images out, "fail" refuses the data.
         max_megapixels: what is larger is a bad image.
         max_bytes: decoded images that take more lie in a file that is mapped into memory.
         on_progress: called with images decoded and images in all.
@@ -195,7 +195,7 @@ def _inspection(found: Reading) -> Inspection:
         layout=found.listing.layout,
         classes={str(name): int(n) for name, n in sorted(Counter(found.labels).items())},
         splits={name: int((found.codes == code).sum()) for code, name in enumerate(SPLITS)},
-        set_aside=[*found.listing.set_aside, *bad_images(found)],
+        skipped=[*found.listing.skipped, *bad_images(found)],
         warnings=[words for kind in warnings for words in kind(found)],
         n_exact_duplicates=len(found.loaded.hashes) - n_different,
         n_near_duplicates=n_different - len(set(found.same)),

@@ -55,13 +55,13 @@ class Opened:
     Attributes:
         task: its row.
         fingerprint: of the files that were read.
-        set_aside: path and reason of what is not used.
+        skipped: path and reason of what is not used.
         warnings: what a user should know of the task, in words.
     """
 
     task: TaskRecord
     fingerprint: str | None
-    set_aside: tuple[tuple[str, str], ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
 
 

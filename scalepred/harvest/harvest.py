@@ -504,14 +504,14 @@ class Harvest:
 
     def _tell_of(self, bundle: _Bundle, opened: Opened) -> None:
         """Note once how much of a task is not used or doubtful, and log all of it."""
-        counts = {"paths set aside": len(opened.set_aside), "warnings": len(opened.warnings)}
+        counts = {"paths skipped": len(opened.skipped), "warnings": len(opened.warnings)}
         if not any(counts.values()) or (bundle.data, opened.task.task_id) in self._told:
             return
         self._told.add((bundle.data, opened.task.task_id))
         words = " and ".join(f"{n} {what}" for what, n in counts.items() if n)
         self._note(f"{bundle.data}: {words}; {self.journal.folder / 'harvest.log'} lists them")
-        for path, reason in opened.set_aside:
-            self.journal.log(f"{_now()} set aside: {path}: {reason}")
+        for path, reason in opened.skipped:
+            self.journal.log(f"{_now()} skipped: {path}: {reason}")
         for warning in opened.warnings:
             self.journal.log(f"{_now()} warning: {bundle.data}: {warning}")
 

@@ -76,7 +76,7 @@ class Worker:
         return Opened(
             task=task.record,
             fingerprint=before,
-            set_aside=tuple((each.path, each.reason) for each in task.inspection.set_aside),
+            skipped=tuple((each.path, each.reason) for each in task.inspection.skipped),
             warnings=tuple(task.inspection.warnings),
         )
 

@@ -9,7 +9,7 @@ import torch
 
 from scalepred.data.decode import MAX_MEGAPIXELS
 from scalepred.data.load import load_images
-from scalepred.data.scan import SetAside, readable, walk
+from scalepred.data.scan import Skipped, readable, walk
 from scalepred.errors import DataError
 from scalepred.job.folder import Model
 from scalepred.networks.source import on_device
@@ -25,7 +25,7 @@ class Classified:
     problem: str | None = None
 
 
-def find_images(paths: Sequence[Path]) -> tuple[list[Path], list[SetAside]]:
+def find_images(paths: Sequence[Path]) -> tuple[list[Path], list[Skipped]]:
     """Return the files among these paths and below the folders among them, and what is skipped there, and why.
 
     Hidden files are left out without a word; a folder that holds no file is skipped itself.
@@ -37,11 +37,11 @@ def find_images(paths: Sequence[Path]) -> tuple[list[Path], list[SetAside]]:
     if missing:
         raise DataError(f"There is nothing at {', '.join(missing)}.")
     files: list[Path] = []
-    skipped: list[SetAside] = []
+    skipped: list[Skipped] = []
     for path in paths:
-        found, aside = walk(path) if path.is_dir() else ([path], [])
-        files += found
-        skipped += aside if found or aside else [SetAside(readable(path), "it has no images")]
+        below, unusable = walk(path) if path.is_dir() else ([path], [])
+        files += below
+        skipped += unusable if below or unusable else [Skipped(readable(path), "it has no images")]
     return files, skipped
 
 

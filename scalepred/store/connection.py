@@ -149,7 +149,7 @@ def _connect(
         wait_seconds = min(2 * wait_seconds, 0.5)
 
 
-def set_aside(path: Path) -> Path:
+def move_aside(path: Path) -> Path:
     """Move a database that can't be opened, and its WAL, to names that end in ``.corrupt-<time>``; return the first.
 
     Nothing is overwritten and nothing deleted.

@@ -9,7 +9,7 @@ from pathlib import Path
 from scalepred.errors import DamagedError, UsageError, WarehouseBusyError
 from scalepred.recipe import content_id
 from scalepred.records import KINDS, FeatureRecord, Outcome
-from scalepred.store.connection import set_aside
+from scalepred.store.connection import move_aside
 from scalepred.store.journal import Journal, Record, key_of
 from scalepred.store.warehouse import Warehouse, open_warehouse
 
@@ -89,7 +89,7 @@ class Keeper:
     def flush(self, *, lock_timeout_seconds: float | None = None) -> list[str]:
         """Store what is pending, in one transaction; returns warnings.
 
-        A warehouse that is damaged is set aside, and another is made from the journal, which the caller must hold.
+        A warehouse that is damaged is moved aside, and another is made from the journal, which the caller must hold.
 
         Raises:
             WarehouseBusyError: if another process holds the warehouse for longer than the timeout.
@@ -103,7 +103,7 @@ class Keeper:
     def catch_up(self) -> list[str]:
         """Store what the journal holds and the warehouse lacks, as after a harvest that was killed; returns warnings.
 
-        A warehouse that is damaged is set aside, and another is made from the journal.
+        A warehouse that is damaged is moved aside, and another is made from the journal.
         """
         if not self.warehouse.exists() and not any(map(self.journal.keys, KINDS)):
             return []
@@ -116,13 +116,13 @@ class Keeper:
     def _replace(self, error: DamagedError) -> list[str]:
         if not self.journal.keys("runs"):
             raise error  # it may be anything, and there is nothing to make it again from
-        aside = set_aside(self.warehouse)
+        aside = move_aside(self.warehouse)
         with open_warehouse(self.warehouse, lock_timeout_seconds=self.lock_timeout_seconds) as store:
             warnings = self._add_journal(store)
         self._pending.clear()
         return [
             f"THE WAREHOUSE WAS DAMAGED: {error}",
-            f"It was set aside as {aside} and made again from {self.journal.folder}. "
+            f"It was moved to {aside} and made again from {self.journal.folder}. "
             "Rows that came from a snapshot must be imported again.",
             *warnings,
         ]
@@ -142,11 +142,13 @@ class Keeper:
                     batch = []
             store.add_all(batch)
             if n < len(lacking):
-                warnings.append(f"{len(lacking) - n} damaged files of {kind} in the journal were set aside (.corrupt)")
+                warnings.append(
+                    f"{len(lacking) - n} damaged files of {kind} in the journal were renamed to end in .corrupt"
+                )
         return warnings
 
     def rebuild(self, snapshots: Sequence[Path]) -> tuple[Path | None, list[str]]:
-        """Set the warehouse aside, if there is one, and make another from the journal and from snapshots.
+        """Move the warehouse aside, if there is one, and make another from the journal and from snapshots.
 
         Returns where the old one lies now, and warnings.
 
@@ -165,7 +167,7 @@ class Keeper:
         if self.warehouse.exists():
             with suppress(DamagedError), open_warehouse(self.warehouse, lock_timeout_seconds=self.lock_timeout_seconds):
                 pass  # nobody else has it open, and it is one of ours
-            aside = set_aside(self.warehouse)
+            aside = move_aside(self.warehouse)
         with open_warehouse(self.warehouse, lock_timeout_seconds=self.lock_timeout_seconds) as store:
             warnings = self._add_journal(store)
             for folder in snapshots:

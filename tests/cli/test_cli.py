@@ -103,7 +103,7 @@ def test_one_class_is_refused_before_any_training(run, tmp_path):
     assert not Path("task-model").exists()
 
 
-def test_inspect_lists_classes_splits_and_what_was_set_aside(run, tmp_path):
+def test_inspect_lists_classes_splits_and_what_was_skipped(run, tmp_path):
     task = make_task(tmp_path / "task", classes=("=1+1", "[red]\n🐈"), n=10)
     (task / "=1+1" / "broken.jpg").write_text("no image")
     code, out, _ = run("inspect", task, "--json")
@@ -111,8 +111,8 @@ def test_inspect_lists_classes_splits_and_what_was_set_aside(run, tmp_path):
     assert code == 0
     assert found["classes"] == {"=1+1": 10, "[red]\n🐈": 10}
     assert sum(found["splits"].values()) == 20
-    assert [each["path"] for each in found["set_aside"]] == [str(task / "=1+1" / "broken.jpg")]
-    assert "not an image" in found["set_aside"][0]["reason"]
+    assert [each["path"] for each in found["skipped"]] == [str(task / "=1+1" / "broken.jpg")]
+    assert "not an image" in found["skipped"][0]["reason"]
 
 
 def test_inspect_shows_nasty_names_without_obeying_them(run, tmp_path):

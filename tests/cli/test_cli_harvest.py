@@ -66,7 +66,7 @@ def test_a_plan_says_what_was_mended_and_what_is_refused(harvest, task, refused,
     code, _, said = harvest(task, refused, "--dry-run")
     assert code == 6
     assert said[0].startswith("THE WAREHOUSE WAS DAMAGED: ")
-    assert said[1].startswith("It was set aside as ")
+    assert said[1].startswith("It was moved to ")
     assert said[2] == f"warehouse: {tmp_path / 'w.duckdb'}"
     assert [line.partition(": ")[2].partition(":")[0] for line in said if line.startswith("refused: ")] == [
         str(refused / "one"),
@@ -95,14 +95,14 @@ def test_tasks_that_are_all_refused_are_listed_with_their_reasons(harvest, refus
     assert all("nmae" in line for line in said[1:])
 
 
-def test_what_is_set_aside_is_told_when_its_task_is_read(harvest, task, tmp_path):
+def test_what_is_skipped_is_told_when_its_task_is_read(harvest, task, tmp_path):
     cut = task / "dark" / "0.png"
     cut.write_bytes(cut.read_bytes()[:200])
     code, _, said = harvest(task)
     assert code == 0
     log = tmp_path / "w.journal" / "harvest.log"
-    assert f"{task}: 1 paths set aside; {log} lists them" in said
-    assert f"set aside: {cut}: damaged: image file is truncated" in log.read_text()
+    assert f"{task}: 1 paths skipped; {log} lists them" in said
+    assert f"skipped: {cut}: damaged: image file is truncated" in log.read_text()
 
 
 def test_recipes_that_come_to_the_same_name_at_a_size_are_refused(harvest, task, tmp_path):

@@ -345,7 +345,7 @@ def test_a_warehouse_that_another_process_has_open_is_not_pulled_from_under_it(r
     assert list(journalled.parent.glob("*.corrupt-*")) == []
 
 
-def test_another_programs_database_is_never_set_aside(run, journalled):
+def test_another_programs_database_is_never_move_aside(run, journalled):
     with duckdb.connect(str(journalled)) as database:
         database.execute("CREATE TABLE mine (x INTEGER)")
     before = journalled.read_bytes()

@@ -30,8 +30,8 @@ def reason_of(item, **options):
     return str(caught.value)
 
 
-def names_and_reasons(aside):
-    return [(Path(each.path).name, each.reason) for each in aside]
+def names_and_reasons(skipped):
+    return [(Path(each.path).name, each.reason) for each in skipped]
 
 
 # --- truncated, empty, mislabelled ------------------------------------------------------------------------------------
@@ -375,9 +375,9 @@ def test_links_to_a_folder_that_holds_them_end_and_files_count_once(tmp_path):
     (tmp_path / "c" / "self").symlink_to("self")
     (tmp_path / "c" / "gone").symlink_to("nowhere")
     (tmp_path / "c" / "deep" / "hard.png").hardlink_to(tmp_path / "c" / "deep" / "0.png")
-    files, aside = walk(tmp_path / "c")
+    files, skipped = walk(tmp_path / "c")
     assert [file.name for file in files] == ["0.png", "1.png"]
-    assert sorted(names_and_reasons(aside)) == [
+    assert sorted(names_and_reasons(skipped)) == [
         ("gone", "link to nothing"),
         ("hard.png", f"the same as {tmp_path / 'c' / 'deep' / '0.png'}"),
         ("loop", f"the same as {tmp_path / 'c'}"),
@@ -393,10 +393,10 @@ def test_links_to_folders_outside_are_followed(tmp_path):
     assert walk(tmp_path / "c") == ([tmp_path / "c" / "link" / "0.png"], [])
 
 
-def test_a_fifo_is_set_aside(tmp_path):
+def test_a_fifo_is_skipped(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
-    files, aside = walk(tmp_path)
-    assert (files, names_and_reasons(aside)) == ([], [("pipe.png", "not a regular file")])
+    files, skipped = walk(tmp_path)
+    assert (files, names_and_reasons(skipped)) == ([], [("pipe.png", "not a regular file")])
 
 
 def test_an_unreadable_folder_costs_itself_only(tmp_path, monkeypatch):
@@ -410,9 +410,9 @@ def test_an_unreadable_folder_costs_itself_only(tmp_path, monkeypatch):
         return real(path)
 
     monkeypatch.setattr(Path, "iterdir", iterdir)
-    files, aside = walk(tmp_path)
+    files, skipped = walk(tmp_path)
     assert [file.name for file in files] == ["0.png"]
-    assert names_and_reasons(aside) == [("shut", "folder can't be read: Permission denied")]
+    assert names_and_reasons(skipped) == [("shut", "folder can't be read: Permission denied")]
 
 
 def test_a_file_whose_status_is_refused_costs_itself_only(tmp_path, monkeypatch):
@@ -426,9 +426,9 @@ def test_a_file_whose_status_is_refused_costs_itself_only(tmp_path, monkeypatch)
         return real(path, **options)
 
     monkeypatch.setattr(Path, "stat", stat)
-    files, aside = walk(tmp_path)
+    files, skipped = walk(tmp_path)
     assert [file.name for file in files] == ["0.png"]
-    assert names_and_reasons(aside) == [("odd.png", "can't be read: Input/output error")]
+    assert names_and_reasons(skipped) == [("odd.png", "can't be read: Input/output error")]
 
 
 def test_what_is_hidden_or_left_by_other_systems_is_skipped_without_a_word(tmp_path):
@@ -437,8 +437,8 @@ def test_what_is_hidden_or_left_by_other_systems_is_skipped_without_a_word(tmp_p
         save(tmp_path / junk / "1.png")
     for junk in (".DS_Store", "._0.png", "Thumbs.db", "desktop.ini"):
         (tmp_path / junk).write_bytes(b"x")
-    files, aside = walk(tmp_path)
-    assert ([file.name for file in files], aside) == (["0.png"], [])
+    files, skipped = walk(tmp_path)
+    assert ([file.name for file in files], skipped) == (["0.png"], [])
 
 
 def test_folders_deeper_than_the_recursion_limit_are_walked(tmp_path):
@@ -457,11 +457,11 @@ def test_undecodable_names_are_found_and_shown_as_escapes(tmp_path):
     name = os.fsdecode(b"caf\xe9.png")
     save(tmp_path / "0.png").rename(tmp_path / name)
     (tmp_path / os.fsdecode(b"gone\xff")).symlink_to("nowhere")
-    files, aside = walk(tmp_path)
+    files, skipped = walk(tmp_path)
     assert [file.name for file in files] == [name]
     assert decode(files[0]).rgb.shape == (24, 32, 3)
     assert readable(files[0]).encode("utf-8").endswith(b"caf\\udce9.png")
-    assert names_and_reasons(aside) == [("gone\\udcff", "link to nothing")]
+    assert names_and_reasons(skipped) == [("gone\\udcff", "link to nothing")]
 
 
 # --- many images ----------------------------------------------------------------------------------------------------

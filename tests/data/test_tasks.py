@@ -27,8 +27,8 @@ def refusal(data, read=inspect, **options):
     return str(caught.value)
 
 
-def aside(found):
-    return [(Path(each.path).name, each.reason) for each in found.set_aside]
+def skipped(found):
+    return [(Path(each.path).name, each.reason) for each in found.skipped]
 
 
 # --- folders ----------------------------------------------------------------------------------------------------------
@@ -79,13 +79,13 @@ def test_train_alone_is_split_like_no_split(tmp_path):
     assert inspect(tmp_path / "t").splits == {"train": 12, "val": 4, "test": 4}
 
 
-def test_a_split_folder_without_class_folders_is_empty_and_its_images_are_set_aside(tmp_path):
+def test_a_split_folder_without_class_folders_is_empty_and_its_images_are_skipped(tmp_path):
     make_classes(tmp_path / "t" / "train", n=10)
     (tmp_path / "t" / "val").mkdir()
     save(tmp_path / "t" / "test" / "unlabelled.png")
     found = inspect(tmp_path / "t")
     assert found.splits == {"train": 12, "val": 4, "test": 4}
-    assert aside(found) == [("unlabelled.png", "lies beside the class folders, so it has no class")]
+    assert skipped(found) == [("unlabelled.png", "lies beside the class folders, so it has no class")]
 
 
 @pytest.mark.parametrize("twins", ["val valid", "Test Testing", "train training"])
@@ -122,13 +122,13 @@ def test_classes_may_be_called_train_and_test_but_it_is_said(tmp_path, names):
     assert inspect(make_classes(tmp_path / "vehicles", names=(names[1], "bus"))).warnings == []
 
 
-def test_loose_files_are_set_aside(tmp_path):
+def test_loose_files_are_skipped(tmp_path):
     folder = make_classes(tmp_path / "t")
     save(folder / "loose.png")
     (folder / "gone.png").symlink_to("nowhere")
     (folder / "README.md").write_text("x")
     beside = "lies beside the class folders, so it has no class"
-    assert aside(inspect(folder)) == [("README.md", beside), ("gone.png", "link to nothing"), ("loose.png", beside)]
+    assert skipped(inspect(folder)) == [("README.md", beside), ("gone.png", "link to nothing"), ("loose.png", beside)]
 
 
 def test_an_empty_folder_says_what_is_needed(tmp_path):
@@ -197,7 +197,7 @@ def test_a_class_folder_that_may_not_be_read_costs_that_class_only(tmp_path, mon
     monkeypatch.setattr(Path, "iterdir", iterdir)
     found = inspect(folder)
     assert found.classes == {"a": 6, "b": 6}
-    assert aside(found) == [("shut", "folder can't be read: Permission denied")]
+    assert skipped(found) == [("shut", "folder can't be read: Permission denied")]
     assert found.warnings == ["the class 'shut' has no images and is left out"]
     assert find_tasks(folder) == [str(folder)]
 
@@ -209,7 +209,7 @@ def test_hidden_and_junk_folders_are_no_classes(tmp_path):
         save(folder / "a" / junk / "y.png")
     (folder / ".DS_Store").write_bytes(b"x")
     found = inspect(folder)
-    assert (found.classes, found.set_aside) == ({"a": 6, "b": 6}, [])
+    assert (found.classes, found.skipped) == ({"a": 6, "b": 6}, [])
 
 
 # --- links ------------------------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ def test_class_folders_may_be_links_to_elsewhere(tmp_path):
     (tmp_path / "t" / "a").symlink_to(elsewhere / "x")
     (tmp_path / "t" / "b").symlink_to(elsewhere / "y")
     found = inspect(tmp_path / "t")
-    assert (found.classes, found.set_aside) == ({"a": 6, "b": 6}, [])
+    assert (found.classes, found.skipped) == ({"a": 6, "b": 6}, [])
 
 
 def test_a_link_to_a_class_is_no_second_class_though_its_name_comes_first(tmp_path):
@@ -229,7 +229,7 @@ def test_a_link_to_a_class_is_no_second_class_though_its_name_comes_first(tmp_pa
     (folder / "a").symlink_to(folder / "b")
     found = inspect(folder)
     assert found.classes == {"b": 6, "c": 6}
-    assert aside(found) == [("a", f"the same as {folder / 'b'}")]
+    assert skipped(found) == [("a", f"the same as {folder / 'b'}")]
 
 
 @pytest.mark.parametrize("above", [".", "..", "../..", "/"])
@@ -240,15 +240,15 @@ def test_a_link_to_the_data_or_above_it_leads_nowhere(tmp_path, above):
     (folder / "a" / "inner").symlink_to(Path(os.path.normpath(folder / above)))
     found = inspect(folder)
     assert found.classes == {"a": 6, "b": 6}
-    assert {name for name, reason in aside(found) if reason.startswith("the same as ")} == {"0first", "inner"}
+    assert {name for name, reason in skipped(found) if reason.startswith("the same as ")} == {"0first", "inner"}
 
 
-def test_a_split_that_is_a_link_to_another_split_is_set_aside(tmp_path):
+def test_a_split_that_is_a_link_to_another_split_is_skipped(tmp_path):
     make_classes(tmp_path / "t" / "train", n=10)
     (tmp_path / "t" / "test").symlink_to("train")
     found = inspect(tmp_path / "t")
     assert found.splits == {"train": 12, "val": 4, "test": 4}
-    assert [reason for _, reason in aside(found)] == [
+    assert [reason for _, reason in skipped(found)] == [
         f"the same as {tmp_path / 't' / 'train' / 'a'}",
         f"the same as {tmp_path / 't' / 'train' / 'b'}",
     ]
@@ -460,7 +460,7 @@ def test_a_class_without_training_images_is_refused(tmp_path):
 # --- bad images and notes -------------------------------------------------------------------------------------------
 
 
-def test_bad_images_are_set_aside_by_name_and_the_rest_goes_on(tmp_path):
+def test_bad_images_are_skipped_by_name_and_the_rest_goes_on(tmp_path):
     folder = make_classes(tmp_path / "t")
     whole = encoded(Image.fromarray(noise(200, 200)), "JPEG")
     (folder / "a" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
@@ -468,7 +468,7 @@ def test_bad_images_are_set_aside_by_name_and_the_rest_goes_on(tmp_path):
     (folder / "b" / "huge.png").write_bytes(png(13_000, 13_000))
     task = read_task(folder)
     assert task.record.label_counts == {"a": 6, "b": 6}
-    (cut, reason), *others = aside(task.inspection)
+    (cut, reason), *others = skipped(task.inspection)
     assert cut == "cut.jpg"
     assert reason.startswith("damaged: image file is truncated")
     assert others == [("empty.jpg", "empty file"), ("huge.png", "169.0 megapixels, over the limit of 64")]
@@ -478,7 +478,7 @@ def test_on_bad_image_fail_names_every_bad_image(tmp_path):
     folder = make_classes(tmp_path / "t")
     (folder / "a" / "empty.png").touch()
     (folder / "b" / "text.png").write_text("x")
-    (folder / "loose.txt").write_text("set aside, but no bad image")
+    (folder / "loose.txt").write_text("skipped, but no bad image")
     assert refusal(folder, read_task, on_bad_image="fail") == (
         f"{folder} holds bad images; remove them, or go on without them by --on-bad-image skip:\n"
         f"  - {folder / 'a' / 'empty.png'}: empty file\n"
@@ -783,7 +783,7 @@ def test_task_json_names_task_and_origin(tmp_path):
     assert names() == ("birds", "birds")
     (folder / "task.json").write_text('{"origin": "half \\ud83d a pair"}')
     assert names() == ("t", "half \\ud83d a pair")
-    assert aside(inspect(folder)) == []
+    assert skipped(inspect(folder)) == []
 
 
 @pytest.mark.parametrize("text", ["[", "[]", "7", "", "[" * 100_000, "\udcff"])

@@ -127,19 +127,19 @@ def test_labels_in_columns_are_read_from_the_first():
     assert torchvision_sets._labels(Columns()) == ["3", "4"]
 
 
-def test_listing_decodes_no_image_and_a_damaged_one_is_set_aside(root):
+def test_listing_decodes_no_image_and_a_damaged_one_is_skipped(root):
     write_eurosat(root)
     (root / "eurosat" / "2750" / "River" / "River_0.jpg").write_bytes(b"damaged")
     assert len(list_images("torchvision:EuroSAT").entries) == 12
     found = inspect("torchvision:EuroSAT")
     assert found.classes == {"Forest": 6, "River": 5}
-    assert [each.path for each in found.set_aside] == ["torchvision:EuroSAT/all/6"]
-    assert found.set_aside[0].reason == "not an image of JPEG, PNG, WEBP, BMP, TIFF, GIF"
+    assert [each.path for each in found.skipped] == ["torchvision:EuroSAT/all/6"]
+    assert found.skipped[0].reason == "not an image of JPEG, PNG, WEBP, BMP, TIFF, GIF"
 
 
 def test_the_callers_limit_holds_for_sets_too(root):
     write_eurosat(root)
-    assert {each.reason for each in inspect("torchvision:EuroSAT", max_megapixels=0.0001).set_aside} == {
+    assert {each.reason for each in inspect("torchvision:EuroSAT", max_megapixels=0.0001).skipped} == {
         "0.0 megapixels, over the limit of 0.0001"
     }
 

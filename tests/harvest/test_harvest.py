@@ -587,7 +587,7 @@ def test_no_worker_takes_a_dead_ones_place_once_a_signal_has_come(tasks, warehou
     assert [worker for worker, method, _ in harvest.engine.asked if method == "hello"] == [0, 1, 2, 3]
 
 
-def test_what_is_set_aside_of_a_task_is_noted_once_and_logged_with_its_reasons(tasks, warehouse, tmp_path):
+def test_what_is_skipped_of_a_task_is_noted_once_and_logged_with_its_reasons(tasks, warehouse, tmp_path):
     cut, copy = tmp_path / "birds" / "dark" / "0.png", tmp_path / "birds" / "dark" / "1.png"
     cut.write_bytes(cut.read_bytes()[:200])
     copy.write_bytes((tmp_path / "birds" / "light" / "1.png").read_bytes())
@@ -596,9 +596,9 @@ def test_what_is_set_aside_of_a_task_is_noted_once_and_logged_with_its_reasons(t
         harvest.plan()
         notes = [note for progress in harvest.run() for note in progress.notes]
     file = journal_of(warehouse).folder / "harvest.log"
-    assert notes == [f"{tasks[0]}: 1 paths set aside and 2 warnings; {file} lists them"]
+    assert notes == [f"{tasks[0]}: 1 paths skipped and 2 warnings; {file} lists them"]
     log = file.read_text()
-    assert log.count(f" set aside: {cut}: damaged: image file is truncated\n") == 1
+    assert log.count(f" skipped: {cut}: damaged: image file is truncated\n") == 1
     assert log.count(f" warning: {tasks[0]}: ") == 2
 
 
@@ -743,7 +743,7 @@ def test_a_lost_warehouse_is_made_again_from_the_journal(tasks, warehouse):
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a database at all", None])
-def test_a_damaged_warehouse_is_set_aside_and_made_again_from_the_journal(tasks, warehouse, damage):
+def test_a_damaged_warehouse_is_moved_aside_and_made_again_from_the_journal(tasks, warehouse, damage):
     go(harvest_of(tasks[:1], warehouse))
     before = stored(warehouse)
     whole = warehouse.read_bytes()
@@ -760,7 +760,7 @@ def test_a_damaged_warehouse_is_set_aside_and_made_again_from_the_journal(tasks,
     assert stored(warehouse) == before
 
 
-def test_a_damaged_log_of_the_database_is_set_aside_with_it_and_nothing_is_lost(tasks, warehouse):
+def test_a_damaged_log_of_the_database_is_moved_aside_with_it_and_nothing_is_lost(tasks, warehouse):
     go(harvest_of(tasks[:1], warehouse))
     before = stored(warehouse)
     log = warehouse.with_name(f"{warehouse.name}.wal")
@@ -798,7 +798,7 @@ def test_a_damaged_file_of_the_journal_costs_one_run(tasks, warehouse):
         plan = harvest.plan()
         progress = list(harvest.run())
     assert (plan.n_stored, plan.n_runs) == (11, 1)
-    assert progress[0].notes == ("1 damaged files of runs in the journal were set aside (.corrupt)",)
+    assert progress[0].notes == ("1 damaged files of runs in the journal were renamed to end in .corrupt",)
     assert [run.run_id for run in stored(warehouse)["runs"]] == [run.run_id for run in before]
 
 

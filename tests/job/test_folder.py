@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from scalepred.data.load import load_images
-from scalepred.data.scan import SetAside
+from scalepred.data.scan import Skipped
 from scalepred.errors import DataError, UsageError, VersionError
 from scalepred.files import sha256
 from scalepred.job import folder as folder_module
@@ -303,10 +303,10 @@ def test_what_is_skipped_in_a_folder_is_told(tmp_path):
     found, skipped = find_images([full, tmp_path / "empty"])
     assert found == [full / "a.png"]
     assert skipped == [
-        SetAside(str(full / "b.png"), f"the same as {full / 'a.png'}"),
-        SetAside(str(full / "c.png"), f"the same as {full / 'a.png'}"),
-        SetAside(str(full / "d.png"), "link to nothing"),
-        SetAside(str(tmp_path / "empty"), "it has no images"),
+        Skipped(str(full / "b.png"), f"the same as {full / 'a.png'}"),
+        Skipped(str(full / "c.png"), f"the same as {full / 'a.png'}"),
+        Skipped(str(full / "d.png"), "link to nothing"),
+        Skipped(str(tmp_path / "empty"), "it has no images"),
     ]
 
 

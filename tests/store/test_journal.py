@@ -74,7 +74,7 @@ def test_an_empty_journal_holds_nothing(journal):
 
 
 @pytest.mark.parametrize("record", ALL, ids=lambda record: type(record).__name__)
-def test_every_prefix_of_a_file_is_set_aside_and_nothing_else_is_lost(journal, record):
+def test_every_prefix_of_a_file_is_moved_aside_and_nothing_else_is_lost(journal, record):
     journal.add(record)
     kind = next(kind for kind in KINDS if journal.keys(kind))
     file = file_of(journal, kind)
@@ -88,7 +88,7 @@ def test_every_prefix_of_a_file_is_set_aside_and_nothing_else_is_lost(journal, r
         assert read(journal) == [record]
 
 
-def test_a_file_with_one_changed_character_is_set_aside(journal):
+def test_a_file_with_one_changed_character_is_moved_aside(journal):
     run = make_run()
     for position in range(0, 400, 13):
         journal.add(run)
@@ -98,7 +98,7 @@ def test_a_file_with_one_changed_character_is_set_aside(journal):
         assert read(journal) in ([], [run])  # blanks may change
 
 
-def test_a_record_under_anothers_name_is_set_aside(journal):
+def test_a_record_under_anothers_name_is_moved_aside(journal):
     journal.add(make_run())
     file = file_of(journal)
     file.rename(file.with_name("ab" + "0" * 30 + ".json"))

@@ -30,7 +30,7 @@ from scalepred.store import checks as checks_module
 from scalepred.store import query as query_module
 from scalepred.store import rows as rows_module
 from scalepred.store import warehouse as warehouse_module
-from scalepred.store.connection import set_aside
+from scalepred.store.connection import move_aside
 from scalepred.store.query import query
 from scalepred.store.warehouse import open_warehouse
 
@@ -1040,7 +1040,7 @@ def test_a_query_that_got_through_could_not_unlock_the_settings(path, monkeypatc
         query(path, "SET threads = 2")
 
 
-# --- damage and what is set aside ---
+# --- damage and what is moved aside ---
 
 
 RANDOM_DAMAGE = """
@@ -1109,12 +1109,12 @@ def now_is(monkeypatch, *, hour):
     monkeypatch.setattr(datetime, "datetime", Clock)
 
 
-def test_a_damaged_database_is_set_aside_with_its_log_and_every_byte(tmp_path, monkeypatch):
+def test_a_damaged_database_is_moved_aside_with_its_log_and_every_byte(tmp_path, monkeypatch):
     now_is(monkeypatch, hour=3)
     path = tmp_path / "w.duckdb"
     path.write_bytes(b"damaged")
     path.with_name("w.duckdb.wal").write_bytes(b"log")
-    assert set_aside(path) == tmp_path / "w.duckdb.corrupt-20260102T030405Z"
+    assert move_aside(path) == tmp_path / "w.duckdb.corrupt-20260102T030405Z"
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {
         "w.duckdb.corrupt-20260102T030405Z": b"damaged",
         "w.duckdb.corrupt-20260102T030405Z.wal": b"log",
@@ -1130,22 +1130,22 @@ def test_setting_aside_never_overwrites(tmp_path, monkeypatch):
     second.with_name(f"{second.name}.wal").write_bytes(b"a log")
     for content, aside in ((b"first", first), (b"second", third)):
         path.write_bytes(content)
-        assert set_aside(path) == aside
+        assert move_aside(path) == aside
         assert aside.read_bytes() == content
     assert second.with_name(f"{second.name}.wal").read_bytes() == b"a log"
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_what_is_not_there_cannot_be_set_aside(tmp_path):
+def test_what_is_not_there_cannot_be_moved_aside(tmp_path):
     with pytest.raises(UsageError) as caught:
-        set_aside(tmp_path / "w.duckdb")
+        move_aside(tmp_path / "w.duckdb")
     assert str(caught.value) == refusal(tmp_path / "w.duckdb", "No such file or directory")
 
 
-def test_a_link_to_a_damaged_database_stays_and_the_database_is_set_aside(tmp_path):
+def test_a_link_to_a_damaged_database_stays_and_the_database_is_moved_aside(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "real.duckdb")
     (tmp_path / "real.duckdb").write_bytes(b"damaged")
-    aside = set_aside(tmp_path / "link")
+    aside = move_aside(tmp_path / "link")
     assert aside.name.startswith("real.duckdb.corrupt-")
     assert aside.read_bytes() == b"damaged"
     assert fill(tmp_path / "link").is_symlink()

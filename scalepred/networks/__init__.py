@@ -1,0 +1,10 @@
+"""Pretrained networks: built by name, parted into stages, loaded with their weights."""
+
+__all__ = [
+    "architecture",
+    "cut",
+    "names",
+    "resnet27",
+    "source",
+    "weights",
+]

@@ -1,0 +1,17 @@
+"""Which scale suits which task: facts, the table, the trees, the choice, its evaluation, and the artifact."""
+
+__all__ = [
+    "artifact",
+    "card",
+    "choice",
+    "context",
+    "evaluate",
+    "facts",
+    "harvested",
+    "honest",
+    "model",
+    "scores",
+    "table",
+    "targets",
+    "train",
+]

@@ -1,0 +1,8 @@
+"""What was harvested, kept: the journal, the DuckDB warehouse, and snapshots of it."""
+
+__all__ = [
+    "journal",
+    "keeping",
+    "query",
+    "warehouse",
+]
