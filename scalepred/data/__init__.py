@@ -1,4 +1,4 @@
-"""Labelled images as people have them: found, listed, decoded, compared, split, and what is wrong with them."""
+"""Labelled images as people have them: listed, decoded, compared, split, checked."""
 
 __all__ = [
     "decode",

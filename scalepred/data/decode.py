@@ -1,4 +1,4 @@
-"""Decodes an image file, whatever it is, to one kind of array."""
+"""Decodes one image file of any kind to (h, w, 3) uint8, upright and on white."""
 
 import errno
 import stat
@@ -37,7 +37,7 @@ _OF_THE_FILE = {
     *(errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM),
     errno.EINVAL,  # Pillow seeks to where a damaged file says
 }
-"""Errors of the system that say something of a file, and are the same tomorrow; Pillow's own have no number."""
+"""Errors of the system that say something of a file, and are the same tomorrow; Pillow's errors have no number."""
 
 _ROWS = 512
 
@@ -194,7 +194,7 @@ def _first_line(error: Exception) -> str:
 
 
 class _HeldBack:
-    """While any thread is inside, Pillow's own limit is lifted and nobody is warned.
+    """While any thread is inside, Pillow's limit is lifted and nobody is warned.
 
     Our limit is checked instead, from the header, and what Pillow says of damaged metadata is none of the user's
     business. Both are settings of the whole process, so the first thread in sets them and the last one out restores.

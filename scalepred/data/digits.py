@@ -1,4 +1,4 @@
-"""Writes scikit-learn's 1,797 handwritten digits as folders of PNG files, the data of `scalepred demo`."""
+"""Writes scikit-learn's handwritten digits as folders of PNG files, the data of `scalepred demo`."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from sklearn.datasets import load_digits
 from scalepred.errors import DataError
 
 DEMO_IMAGES = 600
-"""The demo uses the first 600; tasks of the suite that the shipped predictor learnt from have some of them too."""
+"""The demo uses the first 600; some of them are also in tasks that the shipped predictor learnt from."""
 
 
 def write_digits(folder: Path, *, first: int = 0, last: int | None = DEMO_IMAGES) -> list[Path]:
     """Write digits ``first`` up to ``last`` as ``folder/<digit>/<number>.png``, 8 x 8 px, black on white.
 
-    Returns the files in the order of the collection; what is there already is written over with the same pixels.
+    Returns the files in the order of the collection; a file that is there already gets the same pixels again.
 
     Raises:
         DataError: if they can't be written there.

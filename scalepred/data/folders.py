@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from scalepred.data.listing import ABOUT, Entry, Listing
+from scalepred.data.listing import TASK_FILE, Entry, Listing
 from scalepred.data.scan import Place, Skipped, children_or_error, folders_in, readable, status_of, walk
 from scalepred.data.splits import SPLIT_NAMES, SPLITS
 from scalepred.errors import DataError
@@ -24,7 +24,7 @@ def from_folders(path: Path, name: str, origin: str) -> Listing:
     for parent in [path, *splits]:
         listing.skipped += _beside(parent, places)
     if not listing.entries:
-        raise DataError(_nothing_found(path, listing))
+        raise DataError(_no_images(path, listing))
     listing.empty = sorted(set(listing.empty) - {entry.label for entry in listing.entries})
     return listing
 
@@ -56,7 +56,7 @@ def _check_split_folders(path: Path, below: list[Path], splits: list[Path]) -> N
 
 
 def _places(path: Path, folders: list[Path]) -> dict[Place, Path]:
-    """Return the places of the data's own folders and of all above it, so that links back to them lead nowhere.
+    """Return the places of the data's folders and of all above it, so that links back to them lead nowhere.
 
     Real folders come before links to them.
     """
@@ -85,17 +85,19 @@ def _beside(path: Path, places: dict[Place, Path]) -> list[Skipped]:
     folders = set(folders_in(path))
     skipped = []
     for child in children_or_error(path):
-        if child.name != ABOUT and child not in folders:
+        if child.name != TASK_FILE and child not in folders:
             files, odd = walk(child, places=places)
             skipped += odd
             skipped += [Skipped(readable(file), "lies beside the class folders, so it has no class") for file in files]
     return skipped
 
 
-def _nothing_found(path: Path, listing: Listing) -> str:
+def _no_images(path: Path, listing: Listing) -> str:
     n = len(listing.empty)
-    seen = f"Folders without images: {n}" if n else "It has no class folders"
+    contents = f"Folders without images: {n}" if n else "It has no class folders"
     if listing.skipped:
         first = listing.skipped[0]
-        seen += f"; paths that can't be used: {len(listing.skipped)}, such as {first.path} ({first.reason})"
-    return f"{path} holds no images in class folders. {seen}. Make one folder for each class and put its images there."
+        contents += f"; paths that can't be used: {len(listing.skipped)}, such as {first.path} ({first.reason})"
+    return (
+        f"{path} holds no images in class folders. {contents}. Make one folder for each class and put its images there."
+    )

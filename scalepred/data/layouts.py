@@ -1,4 +1,4 @@
-"""Finds which layout the data has: a manifest, class folders, splits, or a torchvision data set."""
+"""Recognises the layout of the data: a manifest, class folders, splits, or a torchvision data set."""
 
 import json
 import stat
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from scalepred.data.decode import is_image
 from scalepred.data.folders import from_folders, split_folders
-from scalepred.data.listing import ABOUT, MANIFEST, Entry, Listing
+from scalepred.data.listing import MANIFEST, TASK_FILE, Entry, Listing
 from scalepred.data.manifests import from_manifest
 from scalepred.data.scan import children, folders_in, is_file, readable, walk
 from scalepred.data.torchvision_sets import PREFIX, read_torchvision
@@ -17,7 +17,7 @@ def list_images(data: str | Path) -> Listing:
     """Find which layout the data has and list its images, without decoding any.
 
     Raises:
-        DataError: if there is nothing there, or no layout fits, with what was seen and what is expected.
+        DataError: if there is nothing at the path, or no layout fits; says what is expected.
     """
     if str(data).startswith(PREFIX):
         name, images = read_torchvision(str(data))
@@ -25,10 +25,10 @@ def list_images(data: str | Path) -> Listing:
         return Listing(name=name, origin=name, layout=f"torchvision data set {name}", entries=entries)
     path = _existing(data)
     if path.is_file():
-        own = readable(path.stem)
-        name, origin = _about(path.parent) if path.name == MANIFEST else (own, own)
+        stem = readable(path.stem)
+        name, origin = _name_and_origin(path.parent) if path.name == MANIFEST else (stem, stem)
         return from_manifest(path, name=name, origin=origin)
-    name, origin = _about(path)
+    name, origin = _name_and_origin(path)
     if is_file(path / MANIFEST):
         return from_manifest(path / MANIFEST, name=name, origin=origin)
     return from_folders(path, name, origin)
@@ -87,7 +87,7 @@ def _is_task(path: Path) -> bool:
 
 
 def _is_marked(path: Path) -> bool:
-    return is_file(path / MANIFEST) or is_file(path / ABOUT)
+    return is_file(path / MANIFEST) or is_file(path / TASK_FILE)
 
 
 def _holds_image(folder: Path) -> bool:
@@ -97,21 +97,21 @@ def _holds_image(folder: Path) -> bool:
         return False
 
 
-def _about(path: Path) -> tuple[str, str]:
-    """Return a task folder's name and origin: its own name, or what its ``task.json`` says."""
-    own = readable(path.resolve().name or "task")
-    if not is_file(path / ABOUT):
-        return own, own
+def _name_and_origin(path: Path) -> tuple[str, str]:
+    """Return the name and origin of a task folder: what its ``task.json`` says, else the folder's name twice."""
+    folder_name = readable(path.resolve().name or "task")
+    if not is_file(path / TASK_FILE):
+        return folder_name, folder_name
     try:
-        about = json.loads((path / ABOUT).read_text(encoding="utf-8-sig"))
-        name = about.get("name", own)
+        about = json.loads((path / TASK_FILE).read_text(encoding="utf-8-sig"))
+        name = about.get("name", folder_name)
         origin = about.get("origin", name)
         unknown = sorted(set(about) - {"name", "origin"})
     except (ValueError, AttributeError, OSError, RecursionError) as error:
-        raise DataError(f'{path / ABOUT} is not of the form {{"name": …, "origin": …}}: {error}.') from error
+        raise DataError(f'{path / TASK_FILE} is not of the form {{"name": …, "origin": …}}: {error}.') from error
     if unknown:
         keys = ", ".join(map(repr, unknown))
-        raise DataError(f"{path / ABOUT} has unknown keys: {keys}. Known: 'name', 'origin'.")
+        raise DataError(f"{path / TASK_FILE} has unknown keys: {keys}. Known: 'name', 'origin'.")
     if not all(isinstance(text, str) and text.strip() and "\0" not in text for text in (name, origin)):
-        raise DataError(f"{path / ABOUT}: name and origin must be text.")
+        raise DataError(f"{path / TASK_FILE}: name and origin must be text.")
     return readable(name), readable(origin)

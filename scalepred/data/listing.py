@@ -1,4 +1,4 @@
-"""What a layout lists before anything is decoded."""
+"""The listing of a data set: every image with its label, before anything is decoded."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,8 @@ from scalepred.data.scan import Skipped
 
 MANIFEST = "manifest.csv"
 
-ABOUT = "task.json"
+TASK_FILE = "task.json"
+"""Names a task and its origin, in the task's folder."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Entry:
 
 @dataclass(kw_only=True)
 class Listing:
-    """What a layout holds before anything is decoded."""
+    """The images of a data set in the order of its layout, the classes without any, and the paths that are not used."""
 
     name: str
     origin: str

@@ -43,49 +43,6 @@ class Loaded:
     notes: tuple[tuple[int, str], ...]
 
 
-def resize(rgb: np.ndarray, px: int) -> np.ndarray:
-    """Return (3, px, px) uint8: the whole (h, w, 3) image squeezed into a square, nothing cropped.
-
-    Source: Kolesnikov et al. 2020 (Big Transfer), section 3.3, which resizes to a square and gives up the aspect ratio.
-    """
-    square = Image.fromarray(rgb).resize((px, px), Image.Resampling.BICUBIC, reducing_gap=3.0)
-    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
-
-
-def content_hash(rgb: np.ndarray) -> str:
-    """Return 32 hex digits over size and pixels of a decoded (h, w, 3) image."""
-    digest = hashlib.blake2b(f"{rgb.shape}".encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(rgb).data)
-    return digest.hexdigest()
-
-
-def thumbnail(rgb: np.ndarray) -> np.ndarray:
-    """Return (12, 12, 3) uint8, by which near duplicates are found."""
-    small = Image.fromarray(rgb).resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BILINEAR)
-    return np.asarray(small)
-
-
-@dataclass(frozen=True)
-class _Small:
-    """What is kept of one image beside its square."""
-
-    thumbnail: np.ndarray
-    hash: str
-    size_px: tuple[int, int]
-    notes: tuple[str, ...]
-
-
-def _small(item: Item, image_px: int, max_megapixels: float) -> tuple[np.ndarray, _Small] | str:
-    """Decode an image and return its square and the rest that is kept of it, or why it can't be used."""
-    try:
-        decoded = decode(item, max_megapixels=max_megapixels)
-    except BadImageError as error:
-        return str(error)
-    rgb = decoded.rgb
-    size_px = (rgb.shape[1], rgb.shape[0])
-    return resize(rgb, image_px), _Small(thumbnail(rgb), content_hash(rgb), size_px, decoded.notes)
-
-
 def load_images(
     items: Sequence[Item],
     *,
@@ -136,3 +93,46 @@ def room_for(shape: tuple[int, ...], *, max_bytes: int) -> np.ndarray:
         return np.empty(shape, np.uint8)
     with tempfile.TemporaryFile(prefix="scalepred-") as file:
         return np.memmap(file, np.uint8, "w+", shape=shape)
+
+
+@dataclass(frozen=True)
+class _Small:
+    """What is kept of one image beside its square."""
+
+    thumbnail: np.ndarray
+    hash: str
+    size_px: tuple[int, int]
+    notes: tuple[str, ...]
+
+
+def _small(item: Item, image_px: int, max_megapixels: float) -> tuple[np.ndarray, _Small] | str:
+    """Decode an image and return its square and the rest that is kept of it, or why it can't be used."""
+    try:
+        decoded = decode(item, max_megapixels=max_megapixels)
+    except BadImageError as error:
+        return str(error)
+    rgb = decoded.rgb
+    size_px = (rgb.shape[1], rgb.shape[0])
+    return resize(rgb, image_px), _Small(thumbnail(rgb), content_hash(rgb), size_px, decoded.notes)
+
+
+def resize(rgb: np.ndarray, px: int) -> np.ndarray:
+    """Return (3, px, px) uint8: the whole (h, w, 3) image squeezed into a square, nothing cropped.
+
+    Source: Kolesnikov et al. 2020 (Big Transfer), section 3.3, which resizes to a square and gives up the aspect ratio.
+    """
+    square = Image.fromarray(rgb).resize((px, px), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+
+
+def content_hash(rgb: np.ndarray) -> str:
+    """Return 32 hex digits over size and pixels of a decoded (h, w, 3) image."""
+    digest = hashlib.blake2b(f"{rgb.shape}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(rgb).data)
+    return digest.hexdigest()
+
+
+def thumbnail(rgb: np.ndarray) -> np.ndarray:
+    """Return (12, 12, 3) uint8, by which near duplicates are found."""
+    small = Image.fromarray(rgb).resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BILINEAR)
+    return np.asarray(small)

@@ -1,4 +1,4 @@
-"""Reads CSV manifests."""
+"""Reads a CSV manifest: its columns, its rows, and all that is wrong with them in one error."""
 
 import csv
 import os
@@ -19,22 +19,22 @@ COLUMNS = ("path", "label", "split", "group")
 def from_manifest(path: Path, *, name: str, origin: str) -> Listing:
     """List the images of a CSV file; one that it names twice, under any spelling of its path, is used once.
 
-    Blanks around labels, splits and groups are dropped; a path is taken as it is, from the manifest's own folder. A
-    image without a split takes that of its group, if the group has a single one.
+    Blanks around labels, splits and groups are dropped; a path is taken as it is, from the manifest's
+    folder. An image without a split takes that of its group, if the group has a single one.
     """
     problems: list[str] = []
     entries: dict[Place, Entry] = {}
     for line, row in _manifest_rows(path):
         file = path.parent / row["path"]
         status = status_of(file)
-        found = _row_problems(row, file, status)
-        if status and not found:
+        row_problems = _row_problems(row, file, status)
+        if status and not row_problems:
             entry = Entry(
                 readable(file), file, row["label"], SPLIT_NAMES.get(row["split"].lower()), row["group"] or None
             )
             first = entries.setdefault((status.st_dev, status.st_ino), entry)
-            found = _contradictions(row["path"], first, entry)
-        problems += [f"line {line}: {problem}" for problem in found]
+            row_problems = _contradictions(row["path"], first, entry)
+        problems += [f"line {line}: {problem}" for problem in row_problems]
     if problems:
         raise DataError(join_problems(f"{path} can't be used as it is:", problems))
     return Listing(name=name, origin=origin, layout="CSV manifest", entries=_split_by_group(list(entries.values())))
@@ -46,12 +46,12 @@ def _split_by_group(entries: list[Entry]) -> list[Entry]:
     for entry in entries:
         if entry.group and entry.split:
             splits[entry.group].add(entry.split)
-    single = {group: found.pop() for group, found in splits.items() if len(found) == 1}
+    single = {group: names.pop() for group, names in splits.items() if len(names) == 1}
     return [replace(entry, split=entry.split or single.get(entry.group or "")) for entry in entries]
 
 
 def _manifest_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield (line number, row) of a CSV file whose columns are known; every row has all of ``COLUMNS``.
+    """Yield (line number, row) of a CSV file; every row has all of ``COLUMNS``.
 
     Fields beyond the last column come under the name "beyond".
 

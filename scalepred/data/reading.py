@@ -16,24 +16,24 @@ from scalepred.data.splits import split_images
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """The usable images of a listing, in its order, and what was found out about each.
+    """The usable images of a listing, in its order, with the splits and groups of each.
 
     Attributes:
-        good: n entries.
-        loaded: their n images, and the reasons of the others.
+        entries: the n entries whose images can be used.
+        loaded: their n images, and the reasons why the others can't be used.
         labels: (n,) class names.
-        given: n splits of the user's own, or None if the user made none.
-        same: (n,) group numbers of near duplicates.
+        given: n splits that the user made, or None if the user made none.
+        near_groups: (n,) group numbers of near duplicates.
         groups: (n,) group numbers of what shares a split: near duplicates and the user's groups, joined.
         codes: (n,) positions in ``SPLITS``.
     """
 
     listing: Listing
-    good: list[Entry]
+    entries: list[Entry]
     loaded: Loaded
     labels: np.ndarray
     given: list[str | None] | None
-    same: np.ndarray
+    near_groups: np.ndarray
     groups: np.ndarray
     codes: np.ndarray
 
@@ -47,21 +47,36 @@ def read_data(
     max_bytes: int = IN_MEMORY_BYTES,
     on_progress: Callable[[int, int], None] | None,
 ) -> Reading:
+    """List the images of the data, decode each once, group what must share a split, and split.
+
+    Raises:
+        DataError: as ``list_images``.
+    """
     listing = list_images(data)
-    items = [entry.item for entry in listing.entries]
     loaded = load_images(
-        items, image_px=image_px, max_megapixels=max_megapixels, max_bytes=max_bytes, on_progress=on_progress
+        [entry.item for entry in listing.entries],
+        image_px=image_px,
+        max_megapixels=max_megapixels,
+        max_bytes=max_bytes,
+        on_progress=on_progress,
     )
-    good = [listing.entries[i] for i in loaded.kept]
-    same = near_duplicate_groups(loaded.hashes, loaded.thumbnails)
-    groups = joined(same, [entry.group for entry in good])
-    labels = np.array([entry.label for entry in good], dtype=object)
-    given = [entry.split for entry in good] if any(entry.split for entry in good) else None
-    codes = split_images(labels, groups, loaded.hashes, seed=split_seed, given=given)
+    entries = [listing.entries[i] for i in loaded.kept]
+    near_groups = near_duplicate_groups(loaded.hashes, loaded.thumbnails)
+    groups = joined(near_groups, [entry.group for entry in entries])
+    labels = np.array([entry.label for entry in entries], dtype=object)
+    given = [entry.split for entry in entries] if any(entry.split for entry in entries) else None
     return Reading(
-        listing=listing, good=good, loaded=loaded, labels=labels, given=given, same=same, groups=groups, codes=codes
+        listing=listing,
+        entries=entries,
+        loaded=loaded,
+        labels=labels,
+        given=given,
+        near_groups=near_groups,
+        groups=groups,
+        codes=split_images(labels, groups, loaded.hashes, seed=split_seed, given=given),
     )
 
 
-def bad_images(found: Reading) -> list[Skipped]:
-    return [Skipped(found.listing.entries[i].path, reason) for i, reason in found.loaded.bad]
+def bad_images(reading: Reading) -> list[Skipped]:
+    """Return the images of the listing that can't be used, each with its reason."""
+    return [Skipped(reading.listing.entries[i].path, reason) for i, reason in reading.loaded.bad]

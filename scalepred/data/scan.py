@@ -11,7 +11,7 @@ from scalepred.errors import DataError
 JUNK = {"__macosx", "@eadir", "thumbs.db", "desktop.ini", "lost+found", "$recycle.bin", "system volume information"}
 
 Place = tuple[int, int]
-"""The device and inode of a file or folder, by which links and other spellings of it are known."""
+"""The device and inode of a file or folder, by which links and other spellings of it are recognised."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def walk(folder: Path, *, places: dict[Place, Path] | None = None) -> tuple[list
     operating systems are skipped without a word. Nothing is raised: what can't be read is skipped and says why.
 
     Args:
-        folder: where to start; a file is found itself.
+        folder: where to start; may be a file.
         places: the path at which each place counts, from other walks; this one adds to it.
     """
     places = {} if places is None else places
@@ -55,6 +55,11 @@ def walk(folder: Path, *, places: dict[Place, Path] | None = None) -> tuple[list
     return files, skipped
 
 
+def _why(error: OSError) -> str:
+    reasons = {errno.ENOENT: "link to nothing", errno.ELOOP: "link to itself"}
+    return reasons.get(error.errno or 0) or f"can't be read: {error.strerror or error}"
+
+
 def children(folder: Path) -> list[Path]:
     """Return what lies in a folder, in the order of the names, without what is hidden.
 
@@ -62,21 +67,6 @@ def children(folder: Path) -> list[Path]:
         OSError: if the folder can't be read.
     """
     return sorted((child for child in folder.iterdir() if not is_hidden(child.name)), key=lambda child: child.name)
-
-
-def is_hidden(name: str) -> bool:
-    """Say whether a file or folder of this name is passed over."""
-    return name.startswith(".") or name.lower() in JUNK
-
-
-def readable(text: str | Path) -> str:
-    """Return text that UTF-8 can hold: the bytes of a file name that it can't are shown as escapes."""
-    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _why(error: OSError) -> str:
-    known = {errno.ENOENT: "link to nothing", errno.ELOOP: "link to itself"}
-    return known.get(error.errno or 0) or f"can't be read: {error.strerror or error}"
 
 
 def children_or_error(path: Path) -> list[Path]:
@@ -95,9 +85,19 @@ def is_file(path: Path) -> bool:
     return status is not None and stat.S_ISREG(status.st_mode)
 
 
+def is_hidden(name: str) -> bool:
+    """Say whether a file or folder of this name is passed over."""
+    return name.startswith(".") or name.lower() in JUNK
+
+
 def status_of(path: Path) -> os.stat_result | None:
     """Return what the system says of a path, links followed, or None if it won't."""
     try:
         return path.stat()
     except (OSError, ValueError):
         return None
+
+
+def readable(text: str | Path) -> str:
+    """Return text that UTF-8 can hold: the bytes of a file name that it can't are shown as escapes."""
+    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""Splits images into train, val and test by class, duplicates and groups kept together."""
+"""Splits images into train, val and test by class, and keeps duplicates and groups together."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ def split_images(
 
     A fifth of every class goes to test, where it has five images or more, and a fifth of the rest, at least one of
     two, to val. Images of a group share a split, so the shares are approximate; every class keeps a training image.
-    A split that the user gave is kept: then val is carved from train where there is none, and test is left empty; a
+    A split that the user gave is kept: then val is carved from train where there is none, and test is left empty; an
     image without a split counts as train.
 
     Args:

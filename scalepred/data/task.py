@@ -1,4 +1,4 @@
-"""The task: images, labels and fixed splits, and what was read of the data."""
+"""The task: images with their labels and fixed splits, and the inspection of the data that it is read from."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from scalepred.data.checks import (
     absence_warnings,
     class_warnings,
     duplicate_warnings,
-    notes_of_images,
+    image_warnings,
     problem_of,
     split_warnings,
 )
@@ -40,7 +40,7 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """What was understood of the data, without any training.
+    """What the data holds and what is wrong with it, without any training.
 
     Attributes:
         layout: how the data is laid out, in words.
@@ -90,7 +90,7 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What is known of a task before its images are read.
+    """A task's origin and fingerprint, taken before its images are read.
 
     Attributes:
         origin: the collection that it was drawn from.
@@ -130,7 +130,7 @@ def read_task(
     """
     if on_bad_image not in ("skip", "fail"):
         raise UsageError(f"on_bad_image is 'skip' or 'fail', not {on_bad_image!r}.")
-    found = read_data(
+    reading = read_data(
         data,
         image_px=image_px,
         split_seed=split_seed,
@@ -138,7 +138,7 @@ def read_task(
         max_bytes=max_bytes,
         on_progress=on_progress,
     )
-    bad = bad_images(found)
+    bad = bad_images(reading)
     if on_bad_image == "fail" and bad:
         raise DataError(
             join_problems(
@@ -146,10 +146,10 @@ def read_task(
                 [f"{each.path}: {each.reason}" for each in bad],
             )
         )
-    inspection = _inspection(found)
+    inspection = _inspection(reading)
     if inspection.problem:
         raise DataError(f"{data}: {inspection.problem}")
-    return _as_task(found, inspection, image_px, max_bytes)
+    return _as_task(reading, inspection, image_px, max_bytes)
 
 
 def survey(data: str | Path, *, split_seed: int = 0) -> Survey:
@@ -167,8 +167,8 @@ def survey(data: str | Path, *, split_seed: int = 0) -> Survey:
         size = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
         files.append([entry.path, entry.label, entry.split, entry.group, *size])
     versions = [__version__, version("pillow")]
-    found = [versions, str(Path(data).resolve()), listing.name, listing.origin, split_seed, files]
-    return Survey(origin=listing.origin, fingerprint=content_id("scan", found))
+    facts = [versions, str(Path(data).resolve()), listing.name, listing.origin, split_seed, files]
+    return Survey(origin=listing.origin, fingerprint=content_id("scan", facts))
 
 
 def inspect(
@@ -178,7 +178,7 @@ def inspect(
     max_megapixels: float = MAX_MEGAPIXELS,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Inspection:
-    """Say what is understood of the data; what keeps it from being learnt is in ``problem``.
+    """Read the data and say what it holds; ``problem`` says why it can't be used.
 
     Raises:
         DataError: if there is no such data, or its layout or manifest can't be read.
@@ -188,39 +188,39 @@ def inspect(
     )
 
 
-def _inspection(found: Reading) -> Inspection:
-    n_different = len(set(found.loaded.hashes))
-    warnings = [class_warnings, notes_of_images, duplicate_warnings, split_warnings, absence_warnings]
+def _inspection(reading: Reading) -> Inspection:
+    n_different = len(set(reading.loaded.hashes))
+    kinds = [class_warnings, image_warnings, duplicate_warnings, split_warnings, absence_warnings]
     return Inspection(
-        layout=found.listing.layout,
-        classes={str(name): int(n) for name, n in sorted(Counter(found.labels).items())},
-        splits={name: int((found.codes == code).sum()) for code, name in enumerate(SPLITS)},
-        skipped=[*found.listing.skipped, *bad_images(found)],
-        warnings=[words for kind in warnings for words in kind(found)],
-        n_exact_duplicates=len(found.loaded.hashes) - n_different,
-        n_near_duplicates=n_different - len(set(found.same)),
-        problem=problem_of(found),
+        layout=reading.listing.layout,
+        classes={str(name): int(n) for name, n in sorted(Counter(reading.labels).items())},
+        splits={name: int((reading.codes == code).sum()) for code, name in enumerate(SPLITS)},
+        skipped=[*reading.listing.skipped, *bad_images(reading)],
+        warnings=[words for warn in kinds for words in warn(reading)],
+        n_exact_duplicates=len(reading.loaded.hashes) - n_different,
+        n_near_duplicates=n_different - len(set(reading.near_groups)),
+        problem=problem_of(reading),
     )
 
 
-def _as_task(found: Reading, inspection: Inspection, image_px: int, max_bytes: int) -> Task:
-    good, loaded, codes = found.good, found.loaded, found.codes
+def _as_task(reading: Reading, inspection: Inspection, image_px: int, max_bytes: int) -> Task:
+    entries, loaded, codes = reading.entries, reading.loaded, reading.codes
     classes = tuple(inspection.classes)
     number = {name: index for index, name in enumerate(classes)}
-    labels = np.array([number[entry.label] for entry in good], dtype=np.int64)
-    order = sorted(range(len(good)), key=lambda i: (loaded.hashes[i], good[i].label, codes[i], good[i].path))
+    labels = np.array([number[entry.label] for entry in entries], dtype=np.int64)
+    order = sorted(range(len(entries)), key=lambda i: (loaded.hashes[i], entries[i].label, codes[i], entries[i].path))
     splits = {}
     for code, name in enumerate(SPLITS):
         rows = np.array([i for i in order if codes[i] == code], dtype=np.int64)
-        images = room_for((len(rows), *loaded.images.shape[1:]), max_bytes=max_bytes * len(rows) // len(good))
+        images = room_for((len(rows), *loaded.images.shape[1:]), max_bytes=max_bytes * len(rows) // len(entries))
         for position, row in enumerate(rows):  # one by one, for they may lie in a file
             images[position] = loaded.images[row]
-        splits[name] = Split(images, labels[rows], tuple(good[i].path for i in rows))
-    contents = sorted([loaded.hashes[i], good[i].label, SPLITS[codes[i]]] for i in order)
+        splits[name] = Split(images, labels[rows], tuple(entries[i].path for i in rows))
+    contents = sorted([loaded.hashes[i], entries[i].label, SPLITS[codes[i]]] for i in order)
     record = TaskRecord(
         task_id=content_id("task", contents),
-        name=found.listing.name,
-        origin=found.listing.origin,
+        name=reading.listing.name,
+        origin=reading.listing.origin,
         n_classes=len(classes),
         n_train=len(splits["train"].labels),
         n_val=len(splits["val"].labels),

@@ -54,12 +54,12 @@ def read_torchvision(data: str) -> tuple[str, list[ListedImage]]:
         DataError: if there is no such set, or it is not there and can't be downloaded.
     """
     name = data.removeprefix(PREFIX)
-    known = sorted([*BY_TRAIN, *BY_SPLIT, *WHOLE])
-    if name not in known:
-        lowered = {each.lower(): each for each in known}
+    names = sorted([*BY_TRAIN, *BY_SPLIT, *WHOLE])
+    if name not in names:
+        lowered = {each.lower(): each for each in names}
         near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
         hint = f" Did you mean {PREFIX}{lowered[near[0]]}?" if near else ""
-        raise DataError(f"There is no torchvision set {name!r} here.{hint} Known: {', '.join(known)}.")
+        raise DataError(f"There is no torchvision set {name!r} here.{hint} Known: {', '.join(names)}.")
     images: list[ListedImage] = []
     for split, options in _parts(name):
         dataset = _open(name, options)
