@@ -1,4 +1,4 @@
-"""What was harvested, kept: the journal, the DuckDB warehouse, and snapshots of it."""
+"""The results of harvests: the journal, the DuckDB warehouse, and snapshots of it."""
 
 __all__ = [
     "journal",

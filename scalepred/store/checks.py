@@ -1,4 +1,4 @@
-"""Checks every row of a warehouse: ids, accuracies against their bits, orphans."""
+"""Checks every row of a warehouse: ids against their parts, accuracies against their bits, references."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ def problems_of(connection: Any) -> list[str]:
 def _wrong_ids(connection: Any) -> list[str]:
     """Recompute the ids of recipes and runs from their parts."""
     recipes = connection.execute("SELECT recipe_id, json FROM recipes ORDER BY 1").fetchall()
-    wrong = [own for own, text in recipes if _recipe_id(text) != own]
+    wrong = [recipe_id for recipe_id, text in recipes if _recipe_id(text) != recipe_id]
     problems = _problem("recipes whose id is not the hash of their JSON", wrong)
     cursor = connection.execute("SELECT run_id, task_id, source_id, recipe_id, scale, seed FROM runs")
     wrong = []
@@ -50,8 +50,8 @@ def _run_id(task_id: str, source_id: str, recipe_id: str, scale: float | None, s
         return None
 
 
-def _orphans(table: str, parent: str, key: str, *, own: str) -> str:
-    return f"SELECT DISTINCT {own} FROM {table} WHERE {key} NOT IN (SELECT {key} FROM {parent})"
+def _orphans(table: str, parent: str, key: str, *, shown: str) -> str:
+    return f"SELECT DISTINCT {shown} FROM {table} WHERE {key} NOT IN (SELECT {key} FROM {parent})"
 
 
 def _miscounted(split: str) -> str:
@@ -65,31 +65,31 @@ def _miscounted(split: str) -> str:
             OR abs(bit_count(TRY_CAST({split}_correct AS BIT)) - n_{split} * {split}_accuracy) > 1e-6)"""
 
 
-def _not_json(table: str, column: str, *, own: str) -> str:
-    return f"SELECT {own} FROM {table} WHERE NOT coalesce(json_type(TRY_CAST({column} AS JSON)) = 'OBJECT', false)"
+def _not_json(table: str, column: str, *, shown: str) -> str:
+    return f"SELECT {shown} FROM {table} WHERE NOT coalesce(json_type(TRY_CAST({column} AS JSON)) = 'OBJECT', false)"
 
 
 _CHECKS = {
-    "runs of unknown tasks": _orphans("runs", "tasks", "task_id", own="run_id"),
-    "runs of unknown sources": _orphans("runs", "sources", "source_id", own="run_id"),
-    "runs of unknown recipes": _orphans("runs", "recipes", "recipe_id", own="run_id"),
-    "features of unknown tasks": _orphans("features", "tasks", "task_id", own="task_id"),
-    "features of unknown sources": _orphans("features", "sources", "source_id", own="source_id"),
+    "runs of unknown tasks": _orphans("runs", "tasks", "task_id", shown="run_id"),
+    "runs of unknown sources": _orphans("runs", "sources", "source_id", shown="run_id"),
+    "runs of unknown recipes": _orphans("runs", "recipes", "recipe_id", shown="run_id"),
+    "features of unknown tasks": _orphans("features", "tasks", "task_id", shown="task_id"),
+    "features of unknown sources": _orphans("features", "sources", "source_id", shown="source_id"),
     "tasks whose classes and images are not those of their label counts": """
         SELECT task_id FROM tasks, LATERAL (
             SELECT TRY_CAST(TRY_CAST(label_counts AS JSON) AS MAP(VARCHAR, BIGINT)) AS counts)
         WHERE counts IS NULL
         OR cardinality(counts) != n_classes
         OR list_sum(map_values(counts)) != n_train + n_val + n_test""",
-    "sources whose facts are no JSON object": _not_json("sources", "facts", own="source_id"),
-    "runs whose versions are no JSON object": _not_json("runs", "versions", own="run_id"),
-    "predictions that are no JSON object": _not_json("predictions", "predicted", own="prediction_id"),
+    "sources whose facts are no JSON object": _not_json("sources", "facts", shown="source_id"),
+    "runs whose versions are no JSON object": _not_json("runs", "versions", shown="run_id"),
+    "predictions that are no JSON object": _not_json("predictions", "predicted", shown="prediction_id"),
     "runs of unknown status": f"SELECT run_id FROM runs WHERE status NOT IN ('{DONE}', '{DIVERGED}')",
     "runs of unknown role": f"SELECT run_id FROM runs WHERE role IS NULL OR role NOT IN {ROLES}",
     "extension runs within the grid": (
         f"SELECT run_id FROM runs WHERE role = '{EXTENSION}' AND coalesce(scale BETWEEN {GRID[0]} AND {GRID[-1]}, true)"
     ),
-    "runs whose execution is no JSON object": _not_json("runs", "execution", own="run_id"),
+    "runs whose execution is no JSON object": _not_json("runs", "execution", shown="run_id"),
     "runs whose scale is no finite number above 0": (
         "SELECT run_id FROM runs WHERE NOT coalesce(isfinite(scale) AND scale > 0, true)"
     ),

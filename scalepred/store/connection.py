@@ -1,4 +1,4 @@
-"""Opens the DuckDB file: creates, locks, waits, and brings it to this version's schema."""
+"""Opens the DuckDB file: creates it, waits for its lock, and brings it to this version's schema."""
 
 import datetime
 import errno
@@ -15,26 +15,27 @@ import duckdb
 
 from scalepred.errors import DataError, UsageError, VersionError, WarehouseBusyError
 from scalepred.store import migrations
-from scalepred.store.faults import HELD, busy, file_of, translated, unusable
+from scalepred.store.faults import busy, is_held, translated, unusable
+from scalepred.store.text import file_of
 
 SETTINGS = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
-    "memory_limit": "1500MB",  # beyond it DuckDB spills to the disk; its own default is 80 % of the machine
+    "memory_limit": "1500MB",  # beyond it DuckDB spills to the disk; DuckDB's default is 80 % of the machine
     "threads": str(min(4, os.cpu_count() or 1)),  # each wants its share of that
 }
 
 
 def connect_warehouse(path: Path, *, read_only: bool, lock_timeout_seconds: float, settings: Mapping[str, str]) -> Any:
     """Return a connection to a warehouse of this version's schema."""
-    known = migrations.packaged()
+    scripts = migrations.packaged()
     file = file_of(path)
     if not file.exists():
         if read_only:
             raise DataError(
                 f"There is no warehouse at {path}: fill one with `scalepred harvest`, or import a snapshot."
             )
-        _create(path, known)
+        _create(path, scripts)
     elif not file.is_file():
         raise UsageError(f"{path} is no file, so it can't be a warehouse: give another path with --warehouse.")
 
@@ -42,14 +43,14 @@ def connect_warehouse(path: Path, *, read_only: bool, lock_timeout_seconds: floa
         return _connect(path, read_only=read_only, lock_timeout_seconds=lock_timeout_seconds, settings=settings)
 
     connection = connect(read_only=read_only, settings=settings)
-    if not _pending(connection, path, known):
+    if not _pending(connection, path, scripts):
         return connection
     connection.close()
-    _bring_forward(path, known, connect)
+    _bring_forward(path, scripts, connect)
     return connect(read_only=read_only, settings=settings)
 
 
-def _create(path: Path, known: Mapping[str, str]) -> None:
+def _create(path: Path, scripts: Mapping[str, str]) -> None:
     """Make an empty warehouse beside the path and then put it there: it exists whole, or not at all."""
     file = file_of(path)
     make_folder(file.parent)
@@ -58,7 +59,7 @@ def _create(path: Path, known: Mapping[str, str]) -> None:
         connection = _connect(temporary, read_only=False, lock_timeout_seconds=0, settings=SETTINGS, shown=path)
         try:
             with translated(path):
-                migrations.migrate(connection, known, list(known))
+                migrations.migrate(connection, scripts, list(scripts))
                 connection.execute("CHECKPOINT")  # at the end DuckDB would do it too, but say nothing if it fails
         finally:
             connection.close()
@@ -69,6 +70,11 @@ def _create(path: Path, known: Mapping[str, str]) -> None:
 
 
 def make_folder(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        OSError: if it can't be made; a file in its place is told as "Not a directory".
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -86,11 +92,11 @@ def _link(temporary: Path, file: Path) -> None:
             temporary.rename(file)
 
 
-def _bring_forward(path: Path, known: Mapping[str, str], connect: Callable[..., Any]) -> None:
+def _bring_forward(path: Path, scripts: Mapping[str, str], connect: Callable[..., Any]) -> None:
     """Back an older warehouse up and migrate it, unless another process has done so by now."""
     connection = connect(read_only=False)
     try:
-        if not _pending(connection, path, known):
+        if not _pending(connection, path, scripts):
             return
         with translated(path):
             last = migrations.applied(connection)[-1]
@@ -101,15 +107,15 @@ def _bring_forward(path: Path, known: Mapping[str, str], connect: Callable[..., 
     connection = connect(read_only=False)
     try:
         with translated(path):
-            migrations.migrate(connection, known, _pending(connection, path, known))
+            migrations.migrate(connection, scripts, _pending(connection, path, scripts))
     finally:
         connection.close()
 
 
-def _pending(connection: Any, path: Path, known: Mapping[str, str]) -> list[str]:
+def _pending(connection: Any, path: Path, scripts: Mapping[str, str]) -> list[str]:
     """Return the migrations that a warehouse needs; close the connection and raise if it is none, or newer."""
     try:
-        return migrations.pending(migrations.applied(connection), known, where=f"The warehouse {path}")
+        return migrations.pending(migrations.applied(connection), scripts, where=f"The warehouse {path}")
     except (duckdb.CatalogException, duckdb.BinderException, migrations.ForeignError) as error:
         connection.close()
         raise VersionError(f"{path} is a DuckDB database, but not a warehouse: give another path.") from error
@@ -140,7 +146,7 @@ def _connect(
                 f"This process has the warehouse {path} open already, in another mode: close it there first."
             ) from error
         except duckdb.Error as error:
-            if not HELD.search(str(error)):
+            if not is_held(error):
                 raise unusable(shown or path, error) from error
             left_seconds = deadline - time.monotonic()
             if left_seconds <= 0:
@@ -149,8 +155,8 @@ def _connect(
         wait_seconds = min(2 * wait_seconds, 0.5)
 
 
-def move_aside(path: Path) -> Path:
-    """Move a database that can't be opened, and its WAL, to names that end in ``.corrupt-<time>``; return the first.
+def rename_corrupt(path: Path) -> Path:
+    """Rename a database and its WAL to end in ``.corrupt-<time>``; return the database's new path.
 
     Nothing is overwritten and nothing deleted.
 
@@ -159,16 +165,16 @@ def move_aside(path: Path) -> Path:
     """
     file = file_of(path)
     now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-    names = itertools.chain([f".corrupt-{now}"], (f".corrupt-{now}-{n}" for n in itertools.count(2)))
-    asides = (file.with_name(file.name + ending) for ending in names)
-    aside = next(each for each in asides if not (each.exists() or _wal(each).exists()))
+    endings = itertools.chain([f".corrupt-{now}"], (f".corrupt-{now}-{n}" for n in itertools.count(2)))
+    candidates = (file.with_name(file.name + ending) for ending in endings)
+    renamed = next(each for each in candidates if not (each.exists() or _wal(each).exists()))
     try:
-        file.rename(aside)  # before its WAL: alone it might open, without the rows that are in there
+        file.rename(renamed)  # before its WAL: alone it might open, without the rows that are in there
         if _wal(file).exists():
-            _wal(file).rename(_wal(aside))
+            _wal(file).rename(_wal(renamed))
     except OSError as error:
         raise unusable(path, error) from error
-    return aside
+    return renamed
 
 
 def _wal(file: Path) -> Path:

@@ -1,4 +1,4 @@
-"""DuckDB's and the system's errors, told as what the user can mend."""
+"""Tells errors of DuckDB and of the system as what the user can mend."""
 
 import errno
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 
 from scalepred.errors import DamagedError, ScalepredError, UsageError, VersionError, WarehouseBusyError
+from scalepred.store.text import file_of
 
 _DAMAGE = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
 
@@ -19,25 +20,7 @@ _OS_REASONS = tuple(
     if hasattr(errno, name)
 )
 
-HELD = re.compile(r"Could not set lock on file|being used by another process")
-
-LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-def file_of(path: Path) -> Path:
-    """Return the file that a path means, so that DuckDB takes it for nothing else (``~``, ``md:``, ``https:``)."""
-    if LONE_SURROGATE.search(str(path)):
-        raise UsageError(f"{storable(str(path))} is not valid UTF-8, so DuckDB can't open it: give another path.")
-    return Path(os.path.realpath(path))
-
-
-def busy(path: Path, error: Exception, waited_seconds: float) -> WarehouseBusyError:
-    found = re.search(r"PID (\d+)", str(error))
-    holder = f"process {found[1]}" if found else "another process"
-    return WarehouseBusyError(
-        f"The warehouse {path} is held by {holder} (waited {waited_seconds:g} s). "
-        "Try again when that is done, or wait longer with --lock-timeout."
-    )
+_HELD = re.compile(r"Could not set lock on file|being used by another process")
 
 
 @contextmanager
@@ -49,17 +32,6 @@ def translated(path: Path) -> Iterator[None]:
         if is_of_the_file(error):
             raise unusable(path, error) from error
         raise
-
-
-def is_of_the_file(error: Exception) -> bool:
-    """Tell errors of the file from errors of the SQL; DuckDB 2 raises a wrong checksum as a plain Error."""
-    return isinstance(error, _DAMAGE) or type(error) is duckdb.Error or is_of_the_system(error)
-
-
-def is_of_the_system(error: Exception) -> bool:
-    """Tell whether the system refused to read or write; a COMMIT that it refused is a TransactionException."""
-    could = isinstance(error, (*_DAMAGE, duckdb.TransactionException))
-    return isinstance(error, OSError) or (could and any(reason in str(error) for reason in _OS_REASONS))
 
 
 def unusable(path: Path, error: Exception) -> ScalepredError:
@@ -79,17 +51,39 @@ def unusable(path: Path, error: Exception) -> ScalepredError:
     )
 
 
+def busy(path: Path, error: Exception, waited_seconds: float) -> WarehouseBusyError:
+    """Return the error for a file that another process has open; names that process."""
+    pid = re.search(r"PID (\d+)", str(error))
+    holder = f"process {pid[1]}" if pid else "another process"
+    return WarehouseBusyError(
+        f"The warehouse {path} is held by {holder} (waited {waited_seconds:g} s). "
+        "Try again when that is done, or wait longer with --lock-timeout."
+    )
+
+
+def is_held(error: Exception) -> bool:
+    """Say whether another process has the file open."""
+    return bool(_HELD.search(str(error)))
+
+
+def is_of_the_file(error: Exception) -> bool:
+    """Say whether an error is of the file and not of the SQL; DuckDB 2 raises a wrong checksum as a plain Error."""
+    return isinstance(error, _DAMAGE) or type(error) is duckdb.Error or is_of_the_system(error)
+
+
+def is_of_the_system(error: Exception) -> bool:
+    """Say whether the system refused to read or write; a COMMIT that it refused is a TransactionException."""
+    could = isinstance(error, (*_DAMAGE, duckdb.TransactionException))
+    return isinstance(error, OSError) or (could and any(reason in str(error) for reason in _OS_REASONS))
+
+
 def reason_of(error: Exception) -> str:
-    """Return the system's own words, such as "No space left on device"."""
+    """Return the system's words, such as "No space left on device"."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return next((reason for reason in _OS_REASONS if reason in str(error)), first_line(error).rstrip("."))
 
 
 def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or the name of its kind where there is none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def storable(text: str) -> str:
-    """Return text that UTF-8 can hold: lone surrogates become visible escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

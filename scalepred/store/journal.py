@@ -1,4 +1,4 @@
-"""The journal: all finished work in small files that are never changed; a warehouse can be made again from them."""
+"""The journal: each finished record in a small file that never changes; the warehouse can be made again from them."""
 
 import base64
 import dataclasses
@@ -50,7 +50,7 @@ class Journal:
             UsageError: if it can't be written; what was written before is whole.
         """
         file = self._file(_kind_of(record), key_of(record))
-        with _understood(self.folder):
+        with _as_usage_errors(self.folder):
             is_there = file.exists()
         if not is_there:
             self._write(file, _to_json(record))
@@ -78,7 +78,7 @@ class Journal:
             file = self._file(kind, key)
             record = _from_json(KINDS[kind], _read(file))
             if record is None or key_of(record) != key:
-                with _understood(self.folder):
+                with _as_usage_errors(self.folder):
                     file.rename(file.with_suffix(".corrupt"))
             else:
                 yield record
@@ -97,7 +97,7 @@ class Journal:
 
     def log(self, line: str) -> None:
         """Add a line to the log file."""
-        with _understood(self.folder):
+        with _as_usage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             with (self.folder / "harvest.log").open("a", encoding="utf-8") as file:
                 file.write(line.encode("utf-8", "backslashreplace").decode() + "\n")
@@ -112,17 +112,18 @@ class Journal:
         """
         holder = self.folder / "holder"
         lock = filelock.FileLock(self.folder / "lock", timeout=lock_timeout_seconds)
-        with _understood(self.folder):
+        with _as_usage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
                 lock.acquire()
             except filelock.Timeout as error:
                 raise WarehouseBusyError(
-                    f"A harvest is filling {self.folder} already: {_who(holder)} (waited {lock_timeout_seconds:g} s). "
+                    f"A harvest is filling {self.folder} already: {_name_of(holder)} "
+                    f"(waited {lock_timeout_seconds:g} s). "
                     "Try again when that is done, or wait longer with --lock-timeout."
                 ) from error
         try:
-            with _understood(self.folder):
+            with _as_usage_errors(self.folder):
                 write_text(holder, str(os.getpid()))
             yield
         finally:
@@ -133,7 +134,7 @@ class Journal:
         return self.folder / kind / key[:2] / f"{key}.json"
 
     def _write(self, file: Path, value: dict[str, Any]) -> None:
-        with _understood(self.folder):
+        with _as_usage_errors(self.folder):
             file.parent.mkdir(parents=True, exist_ok=True)
             write_text(
                 file, json.dumps({"schema": 1, "id": _checksum(value), "value": value}, ensure_ascii=True) + "\n"
@@ -155,30 +156,32 @@ def journal_of(warehouse: Path) -> Journal:
     Raises:
         UsageError: if it may still lie where it was while any suffix was left out, so that warehouses could share it.
     """
-    own = warehouse.with_name(warehouse.name.removesuffix(".duckdb") + ".journal")
-    with _understood(own):
-        before = None if own.exists() else _journal_before(warehouse)
-    if before:
+    folder = warehouse.with_name(warehouse.name.removesuffix(".duckdb") + ".journal")
+    with _as_usage_errors(folder):
+        earlier = None if folder.exists() else _earlier_journal(warehouse)
+    if earlier:
         raise UsageError(
-            f"The journal of {warehouse} is {own} by now, and no longer {before}, which others could share with it. "
-            f"If that holds its runs, rename it, or copy it if others use it too: cp -r {before} {own}; "
-            f"if not, make an empty one: mkdir {own}. Then run the same command again."
+            f"The journal of {warehouse} is {folder} by now, and no longer {earlier}, "
+            "which others could share with it. "
+            f"If that holds its runs, rename it, or copy it if others use it too: cp -r {earlier} {folder}; "
+            f"if not, make an empty one: mkdir {folder}. Then run the same command again."
         )
-    return Journal(own)
+    return Journal(folder)
 
 
-def _journal_before(warehouse: Path) -> Path | None:
+def _earlier_journal(warehouse: Path) -> Path | None:
     """Return the folder that was a warehouse's journal under its earlier name and may hold its runs, or None."""
     if warehouse.suffix in ("", ".duckdb"):
         return None
-    before = warehouse.with_suffix(".journal")
-    owners = (before.with_suffix(""), before.with_suffix(".duckdb"))
+    earlier = warehouse.with_suffix(".journal")
+    owners = (earlier.with_suffix(""), earlier.with_suffix(".duckdb"))
     is_anothers = not warehouse.exists() and any(owner.is_file() for owner in owners)
-    return before if before != warehouse and before.is_dir() and not is_anothers else None
+    return earlier if earlier != warehouse and earlier.is_dir() and not is_anothers else None
 
 
 @contextmanager
-def _understood(folder: Path) -> Iterator[None]:
+def _as_usage_errors(folder: Path) -> Iterator[None]:
+    """Tell errors of the system in the block as what the user can mend."""
     try:
         yield
     except OSError as error:
@@ -188,7 +191,7 @@ def _understood(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _who(holder: Path) -> str:
+def _name_of(holder: Path) -> str:
     try:
         return f"process {holder.read_text(encoding='utf-8')}"
     except OSError:  # it has ended by now, or has just begun

@@ -1,4 +1,4 @@
-"""Keeps what a harvest finds: in the journal at once, and from there, in batches, in the warehouse."""
+"""Keeps the records of a harvest: in the journal at once, and from there, in batches, in the warehouse."""
 
 import time
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from pathlib import Path
 from scalepred.errors import DamagedError, UsageError, WarehouseBusyError
 from scalepred.recipe import content_id
 from scalepred.records import KINDS, FeatureRecord, Outcome
-from scalepred.store.connection import move_aside
+from scalepred.store.connection import rename_corrupt
 from scalepred.store.journal import Journal, Record, key_of
 from scalepred.store.warehouse import Warehouse, open_warehouse
 
@@ -18,7 +18,7 @@ BATCH = 5_000
 
 @dataclass(frozen=True)
 class Stored:
-    """What is done already.
+    """The finished work that a warehouse holds.
 
     Attributes:
         tasks: ids of the tasks that have their row.
@@ -54,7 +54,7 @@ class Keeper:
             self._pending.append(record)
 
     def add_features(self, features: Sequence[FeatureRecord]) -> None:
-        """Journal a set of features; their names are noted first, so that a part of them is known to be one.
+        """Journal a set of features; their names are noted first, so that a part of the set is told from the whole.
 
         Raises:
             UsageError: if the journal can't be written.
@@ -89,7 +89,7 @@ class Keeper:
     def flush(self, *, lock_timeout_seconds: float | None = None) -> list[str]:
         """Store what is pending, in one transaction; returns warnings.
 
-        A warehouse that is damaged is moved aside, and another is made from the journal, which the caller must hold.
+        A warehouse that is damaged is renamed, and another is made from the journal, which the caller must hold.
 
         Raises:
             WarehouseBusyError: if another process holds the warehouse for longer than the timeout.
@@ -103,7 +103,7 @@ class Keeper:
     def catch_up(self) -> list[str]:
         """Store what the journal holds and the warehouse lacks, as after a harvest that was killed; returns warnings.
 
-        A warehouse that is damaged is moved aside, and another is made from the journal.
+        A warehouse that is damaged is renamed, and another is made from the journal.
         """
         if not self.warehouse.exists() and not any(map(self.journal.keys, KINDS)):
             return []
@@ -116,13 +116,13 @@ class Keeper:
     def _replace(self, error: DamagedError) -> list[str]:
         if not self.journal.keys("runs"):
             raise error  # it may be anything, and there is nothing to make it again from
-        aside = move_aside(self.warehouse)
+        renamed = rename_corrupt(self.warehouse)
         with open_warehouse(self.warehouse, lock_timeout_seconds=self.lock_timeout_seconds) as store:
             warnings = self._add_journal(store)
         self._pending.clear()
         return [
             f"THE WAREHOUSE WAS DAMAGED: {error}",
-            f"It was moved to {aside} and made again from {self.journal.folder}. "
+            f"It was moved to {renamed} and made again from {self.journal.folder}. "
             "Rows that came from a snapshot must be imported again.",
             *warnings,
         ]
@@ -148,7 +148,7 @@ class Keeper:
         return warnings
 
     def rebuild(self, snapshots: Sequence[Path]) -> tuple[Path | None, list[str]]:
-        """Move the warehouse aside, if there is one, and make another from the journal and from snapshots.
+        """Rename the warehouse, if there is one, and make another from the journal and from snapshots.
 
         Returns where the old one lies now, and warnings.
 
@@ -163,16 +163,16 @@ class Keeper:
                 f"There is nothing to make {self.warehouse} again from: the journal {self.journal.folder} holds no "
                 "runs. Give a snapshot with --snapshot."
             )
-        aside = None
+        renamed = None
         if self.warehouse.exists():
             with suppress(DamagedError), open_warehouse(self.warehouse, lock_timeout_seconds=self.lock_timeout_seconds):
                 pass  # nobody else has it open, and it is one of ours
-            aside = move_aside(self.warehouse)
+            renamed = rename_corrupt(self.warehouse)
         with open_warehouse(self.warehouse, lock_timeout_seconds=self.lock_timeout_seconds) as store:
             warnings = self._add_journal(store)
             for folder in snapshots:
                 store.import_parquet(folder)
-        return aside, warnings
+        return renamed, warnings
 
     def stored(self, source_ids: Sequence[str]) -> tuple[Stored, list[str]]:
         """Return what the warehouse holds of these sources, and warnings; mends it first as ``catch_up`` does."""
@@ -186,13 +186,13 @@ class Keeper:
 
     def _stored(self, source_ids: Sequence[str]) -> Stored:
         with open_warehouse(self.warehouse, read_only=True, lock_timeout_seconds=self.lock_timeout_seconds) as store:
-            found = store.outcomes(source_ids)
-            outcomes = {run_id: Outcome(status, accuracy, loss) for run_id, status, accuracy, loss in found}
+            rows = store.outcomes(source_ids)
+            outcomes = {run_id: Outcome(status, accuracy, loss) for run_id, status, accuracy, loss in rows}
             names = store.feature_names(source_ids)
             return Stored(store.keys("tasks"), outcomes, {each for each in names if self._is_whole(each, names[each])})
 
     def _is_whole(self, feature_set: tuple[str, str, str], names: set[str]) -> bool:
-        """Tell whether a set has all features that were noted of it; nothing is noted of those of a snapshot."""
+        """Say whether a set has all features that the journal notes of it; it notes none of a snapshot's."""
         noted = self.journal.noted("feature_sets", _set_key(*feature_set))
         return noted is None or names >= set(noted["names"])
 

@@ -29,34 +29,35 @@ def packaged() -> dict[str, str]:
 def applied(connection: Any) -> list[str]:
     """Return the names of the migrations that a warehouse has had, in order.
 
-    A database that is none raises DuckDB's own error: to ask whether the table is there would take longer than all else
-    that opening does.
+    A database without the table raises DuckDB's error: to ask for the table first would take longer than all else that
+    opening does.
     """
     return [row[0] for row in connection.execute("SELECT name FROM schema_migrations ORDER BY name").fetchall()]
 
 
-def check_known(names: Iterable[str], *, where: str, known: Iterable[str]) -> None:
-    """Raise VersionError if a database or snapshot has had migrations that this version does not know."""
-    unknown = sorted(set(names) - set(known))
-    if unknown:
+def check_not_newer(applied_names: Iterable[str], packaged_names: Iterable[str], *, where: str) -> None:
+    """Raise VersionError if a database or snapshot has had migrations that this version does not have."""
+    newer = sorted(set(applied_names) - set(packaged_names))
+    if newer:
         raise VersionError(
-            f"{where} was written by a newer scalepred (schema {unknown[-1]}; this one knows up to {max(known)}). "
+            f"{where} was written by a newer scalepred "
+            f"(schema {newer[-1]}; this one knows up to {max(packaged_names)}). "
             "Upgrade scalepred to open it."
         )
 
 
-def pending(done: Sequence[str], known: Iterable[str], *, where: str) -> list[str]:
-    """Return the known migrations that are not done.
+def pending(applied_names: Sequence[str], packaged_names: Iterable[str], *, where: str) -> list[str]:
+    """Return the migrations of this version that a database has not had.
 
     Raises:
-        VersionError: if others are done, so that the database is newer than this version.
-        ForeignError: if the first of ours is not done, so that they are another program's.
+        VersionError: if it has had others, so that it is newer than this version.
+        ForeignError: if it has not had the first of ours, so that its migrations are another program's.
     """
-    known = list(known)
-    if known[0] not in done:
+    ours = list(packaged_names)
+    if ours[0] not in applied_names:
         raise ForeignError
-    check_known(done, where=where, known=known)
-    return [name for name in known if name not in done]
+    check_not_newer(applied_names, ours, where=where)
+    return [name for name in ours if name not in applied_names]
 
 
 def migrate(connection: Any, migrations: Mapping[str, str], names: Iterable[str]) -> None:

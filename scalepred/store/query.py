@@ -1,4 +1,4 @@
-"""A user's SQL, where it can read the warehouse and touch nothing else."""
+"""Runs a user's SQL where it can read the warehouse and touch nothing else."""
 
 from pathlib import Path
 from typing import Any
@@ -7,10 +7,13 @@ import duckdb
 
 from scalepred.errors import UsageError
 from scalepred.store.connection import SETTINGS
-from scalepred.store.faults import LONE_SURROGATE, is_of_the_file
+from scalepred.store.faults import is_of_the_file
+from scalepred.store.text import LONE_SURROGATE
 from scalepred.store.warehouse import opened
 
 _READS_ONLY_ITSELF = {"enable_external_access": "false", "lock_configuration": "true"}
+
+_ZONED = "times with a zone can't be shown as they are; use CAST(… AS VARCHAR)."
 
 
 def query(path: Path, sql: str, *, lock_timeout_seconds: float = 10.0) -> tuple[list[str], list[tuple[Any, ...]]]:
@@ -31,9 +34,6 @@ def query(path: Path, sql: str, *, lock_timeout_seconds: float = 10.0) -> tuple[
             if is_of_the_file(error):
                 raise
             raise UsageError(f"The query failed: {_query_problem(error)}") from error
-
-
-_ZONED = "times with a zone can't be shown as they are; use CAST(… AS VARCHAR)."
 
 
 def _check_query(connection: Any, sql: str) -> None:

@@ -1,4 +1,4 @@
-"""Snapshots: one Parquet file for each table, exported and imported whole."""
+"""Exports and imports snapshots: one Parquet file for each table, whole or not at all."""
 
 import json
 from pathlib import Path
@@ -11,8 +11,9 @@ from scalepred.files import appearing, sha256
 from scalepred.records import KINDS
 from scalepred.store import migrations
 from scalepred.store.connection import columns_and_types, make_folder, transaction, value_of
-from scalepred.store.faults import LONE_SURROGATE, first_line, is_of_the_system, reason_of, storable, unusable
+from scalepred.store.faults import first_line, is_of_the_system, reason_of, unusable
 from scalepred.store.rows import KEYS, columns_of
+from scalepred.store.text import LONE_SURROGATE, storable
 
 SNAPSHOT = "snapshot.json"
 
@@ -76,13 +77,13 @@ def import_parquet(connection: Any, folder: Path, *, path: Path) -> dict[str, in
 def _import_table(connection: Any, table: str, file: Path) -> int:
     # a folder named like origin=3 would otherwise overrule the column of that name
     rows = f"read_parquet({_quoted(file)}, hive_partitioning = false)"
-    wanted, found = columns_and_types(connection, table), columns_and_types(connection, rows)
-    added = {name: kind for name, kind in wanted.items() if name in _ADDED.get(table, ()) and name not in found}
-    if wanted != found | added:
-        other = sorted(f"{name} {kind}" for name, kind in wanted.items() ^ (found | added).items())
+    wanted, stored = columns_and_types(connection, table), columns_and_types(connection, rows)
+    added = {name: kind for name, kind in wanted.items() if name in _ADDED.get(table, ()) and name not in stored}
+    if wanted != stored | added:
+        other = sorted(f"{name} {kind}" for name, kind in wanted.items() ^ (stored | added).items())
         raise DataError(f"{file} has other columns than this version's {table}: {', '.join(other)}.")
     before = value_of(connection, f"SELECT count(*) FROM {table}")
-    columns = ", ".join(f'"{name}"' for name in found)
+    columns = ", ".join(f'"{name}"' for name in stored)
     # ON CONFLICT DO NOTHING looks up every row by itself, and took five times as long for a million
     connection.execute(
         f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {rows} ANTI JOIN {table} USING ({KEYS[table]})"
@@ -91,14 +92,14 @@ def _import_table(connection: Any, table: str, file: Path) -> int:
 
 
 def _check_snapshot(folder: Path) -> None:
-    """Raise unless the folder holds a snapshot of a known schema whose files are those that were written."""
+    """Raise unless the folder holds a snapshot of a schema of this version, and its files have the hashes in it."""
     try:
         about = json.loads((folder / SNAPSHOT).read_text(encoding="utf-8"))
         names = [str(name) for name in about["migrations"]]
         hashes = dict(about["sha256"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{folder} is no snapshot: {SNAPSHOT} is missing or can't be read ({error}).") from error
-    migrations.check_known(names, where=f"The snapshot at {folder}", known=migrations.packaged())
+    migrations.check_not_newer(names, migrations.packaged(), where=f"The snapshot at {folder}")
     missing = [f"{table}.parquet" for table in KINDS if not (folder / f"{table}.parquet").is_file()]
     if missing:
         raise DataError(f"The snapshot at {folder} lacks {', '.join(missing)}: copy it again as a whole.")

@@ -1,4 +1,4 @@
-"""The DuckDB warehouse: what has been harvested, kept so that it can be trusted and queried."""
+"""The DuckDB warehouse: adds the rows of a harvest in whole transactions and reads them back."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,10 +32,22 @@ from scalepred.store.rows import KEYS, RecordT, as_column, as_row, columns_of, f
 
 _BATCH = 10_000
 
+_GRIDS = """
+    SELECT s.name, r.name, count(*) FILTER (WHERE n_of_grid = len($grid)), count(*), CAST(sum(n_runs) AS BIGINT)
+    FROM (
+        SELECT task_id, source_id, recipe_id, sum(n_runs) AS n_runs,
+               count(*) FILTER (WHERE list_contains($grid, scale)) AS n_of_grid
+        FROM (
+            SELECT task_id, source_id, recipe_id, scale, count(*) AS n_runs
+            FROM runs WHERE scale IS NOT NULL GROUP BY ALL)
+        GROUP BY ALL)
+    JOIN tasks USING (task_id) JOIN sources s USING (source_id) JOIN recipes r USING (recipe_id)
+    GROUP BY ALL ORDER BY ALL"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """What a warehouse holds.
+    """The counts of a warehouse.
 
     Attributes:
         migration: the last one, which names the schema.
@@ -133,15 +145,15 @@ class Warehouse:
             "SELECT task_id, source_id, feature_set, list(name) FROM features "
             "WHERE list_contains(?, source_id) GROUP BY ALL"
         )
-        found = self.connection.execute(query, [list(source_ids)]).fetchall()
-        return {(task_id, source_id, name_of_set): set(names) for task_id, source_id, name_of_set, names in found}
+        rows = self.connection.execute(query, [list(source_ids)]).fetchall()
+        return {(task_id, source_id, name_of_set): set(names) for task_id, source_id, name_of_set, names in rows}
 
     def _all(self, table: str, kind: Callable[..., RecordT]) -> list[RecordT]:
         rows = self.connection.execute(f"SELECT {columns_of(table)} FROM {table} ORDER BY {KEYS[table]}").fetchall()
         return [from_row(kind, names_of(table), row) for row in rows]
 
     def status(self) -> Status:
-        """Count what is there."""
+        """Count the rows of each table, the grids and the bytes."""
         tables = {table: value_of(self.connection, f"SELECT count(*) FROM {table}") for table in KINDS}
         grids = self.connection.execute(_GRIDS, {"grid": list(GRID)}).fetchall()
         return Status(
@@ -193,6 +205,7 @@ def open_warehouse(path: Path, *, read_only: bool = False, lock_timeout_seconds:
 def opened(
     path: Path, *, read_only: bool, lock_timeout_seconds: float, settings: Mapping[str, str]
 ) -> Iterator[Warehouse]:
+    """Open a warehouse as ``open_warehouse`` does, with these settings of DuckDB's."""
     try:
         connection = connect_warehouse(
             path, read_only=read_only, lock_timeout_seconds=lock_timeout_seconds, settings=settings
@@ -204,16 +217,3 @@ def opened(
             yield Warehouse(connection, path)
     finally:
         connection.close()
-
-
-_GRIDS = """
-    SELECT s.name, r.name, count(*) FILTER (WHERE n_of_grid = len($grid)), count(*), CAST(sum(n_runs) AS BIGINT)
-    FROM (
-        SELECT task_id, source_id, recipe_id, sum(n_runs) AS n_runs,
-               count(*) FILTER (WHERE list_contains($grid, scale)) AS n_of_grid
-        FROM (
-            SELECT task_id, source_id, recipe_id, scale, count(*) AS n_runs
-            FROM runs WHERE scale IS NOT NULL GROUP BY ALL)
-        GROUP BY ALL)
-    JOIN tasks USING (task_id) JOIN sources s USING (source_id) JOIN recipes r USING (recipe_id)
-    GROUP BY ALL ORDER BY ALL"""
