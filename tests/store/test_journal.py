@@ -181,17 +181,17 @@ def test_a_journal_lies_beside_its_warehouse_and_has_its_name(tmp_path, warehous
 
 
 def test_a_journal_under_its_earlier_name_is_not_passed_over(tmp_path):
-    before, own = tmp_path / "exp.journal", tmp_path / "exp.1.journal"
-    before.mkdir()
+    earlier, folder = tmp_path / "exp.journal", tmp_path / "exp.1.journal"
+    earlier.mkdir()
     with pytest.raises(UsageError) as caught:
         journal_of(tmp_path / "exp.1")
     assert str(caught.value) == (
-        f"The journal of {tmp_path / 'exp.1'} is {own} by now, and no longer {before}, which others could share with "
-        f"it. If that holds its runs, rename it, or copy it if others use it too: cp -r {before} {own}; "
-        f"if not, make an empty one: mkdir {own}. Then run the same command again."
+        f"The journal of {tmp_path / 'exp.1'} is {folder} by now, and no longer {earlier}, which others could "
+        f"share with it. If that holds its runs, rename it, or copy it if others use it too: cp -r {earlier} {folder}; "
+        f"if not, make an empty one: mkdir {folder}. Then run the same command again."
     )
-    own.mkdir()
-    assert journal_of(tmp_path / "exp.1").folder == own
+    folder.mkdir()
+    assert journal_of(tmp_path / "exp.1").folder == folder
 
 
 def test_the_journal_of_another_warehouse_does_not_keep_a_new_one_from_its_own(tmp_path):

@@ -1,4 +1,4 @@
-"""Keeping what was found: what a warehouse that can't be used costs a harvest, and what it costs a single job."""
+"""Keeping results: what a warehouse that can't be used costs a harvest, and what it costs a single job."""
 
 import re
 from pathlib import Path

@@ -19,17 +19,6 @@ MORE = {"0098_more": "CREATE TABLE more (x INTEGER); ALTER TABLE tasks ADD COLUM
 BAD = {"0098_more": "CREATE TABLE more (x INTEGER)", "0099_bad": "INSERT INTO more SELECT 1; CREATE NONSENSE"}
 
 
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory):
-    return fill(tmp_path_factory.mktemp("filled") / "w.duckdb")
-
-
-@pytest.fixture
-def path(tmp_path, filled):
-    """A warehouse with one task and one run."""
-    return shutil.copy(filled, tmp_path / "w.duckdb")
-
-
 @pytest.fixture
 def newer(monkeypatch):
     """Let this version have more migrations."""
