@@ -1,4 +1,4 @@
-"""The folder that a predictor is kept in: sealed, and checked before anything is believed."""
+"""Saves a predictor to a folder under a seal, and checks everything before loading it."""
 
 import hashlib
 import json
@@ -92,7 +92,7 @@ def load(folder: Path) -> Predictor:
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest once every value is known to be of its kind, and none to have been changed since."""
+    """Return the manifest after checking that every value is of its kind, and that none was changed since."""
     if not (folder / MANIFEST).is_file():
         raise VersionError(f"No predictor at {folder}: train one with `scalepred train-predictor`.")
     try:

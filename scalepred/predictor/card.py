@@ -92,8 +92,8 @@ def card(predictor: Predictor) -> str:
 def _how_it_does(predictor: Predictor) -> list[str]:
     if predictor.booster is None:
         return [f"Nothing is predicted: fewer than {MIN_ORIGINS} origins. The best fixed scale is used for every task."]
-    found = predictor.evaluation
-    if not found["groups"]:
+    evaluation = predictor.evaluation
+    if not evaluation["groups"]:
         return [NONE_PREDICTED]
     lines = [
         "Every origin held out in turn; accuracies on test images that chose nothing. Gains are against the best "
@@ -103,9 +103,9 @@ def _how_it_does(predictor: Predictor) -> list[str]:
         "",
         _line(OVERVIEW),
         "|---" * len(OVERVIEW) + "|",
-        *(_line(overview_cells(predictor, group)) for group in found["groups"]),
+        *(_line(overview_cells(predictor, group)) for group in evaluation["groups"]),
     ]
-    for group in found["groups"]:
+    for group in evaluation["groups"]:
         lines += [
             "",
             f"## {' with recipe '.join(f'`{name}`' for name in names(predictor, group))}",
@@ -117,7 +117,7 @@ def _how_it_does(predictor: Predictor) -> list[str]:
             f"The predictor left the fixed scale for {group['n_moved']} of {group['n_tasks']} held-out tasks, and "
             f"found {group['n_abstained']} unlike all others.",
         ]
-    return [*lines, "", " ".join([_threshold(predictor.threshold), *_coverage(found["interval_coverage"])])]
+    return [*lines, "", " ".join([_threshold(predictor.threshold), *_coverage(evaluation["interval_coverage"])])]
 
 
 def _threshold(threshold: float) -> str:

@@ -1,4 +1,4 @@
-"""The choice of the scale: predicted, or the fixed scale and why."""
+"""Chooses the scale of a new task: the predicted one, or the best fixed scale and why."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,8 @@ import numpy as np
 
 from scalepred.predictor.model import joint_inputs, model_columns, predict_curves
 from scalepred.predictor.nearness import distances_between, standardise
-from scalepred.predictor.train import MIN_ORIGINS, SAME_POINTS, Group, Predictor, choose_columns
+from scalepred.predictor.threshold import SAME_POINTS, choose_columns
+from scalepred.predictor.train import MIN_ORIGINS, Group, Predictor
 
 MIN_ERRORS = 10
 """An interval for the gain needs so many held-out errors."""
@@ -51,11 +52,11 @@ def choose(
     recipe_id: str,
     other_sizes: Mapping[str, int] = MappingProxyType({}),
 ) -> Choice:
-    """Choose the scale of a new task from its features; those that are missing or NaN are taken as not known.
+    """Choose the scale of a new task from its features; those that are missing or NaN count as missing.
 
     The best of the predicted curve is chosen where it promises more than the threshold over the best fixed scale.
-    Falls back to the best fixed scale, and says so, where the predictor knows nothing of the source and recipe, has
-    seen too few collections with them, or has seen no task like this one.
+    Falls back to the best fixed scale, and says so, where the source and recipe were not harvested, too few collections
+    were harvested with them, or no harvested task is like this one.
 
     Args:
         predictor: what was learnt.
@@ -76,15 +77,15 @@ def choose(
             f"{group.fixed_scale:g} is the best fixed scale of those",
         )
     row = np.array([[features.get(name, math.nan) for name in predictor.feature_names]])
-    known = [n for n in predictor.neighbours if (n.source_id, n.recipe_id) == (source_id, recipe_id)]
+    harvested = [n for n in predictor.neighbours if (n.source_id, n.recipe_id) == (source_id, recipe_id)]
     standard = standardise(row, predictor.centre, predictor.spread)
-    distances = distances_between(standard, np.array([neighbour.features for neighbour in known]))[0]
+    distances = distances_between(standard, np.array([neighbour.features for neighbour in harvested]))[0]
     nearest = np.argsort(distances, kind="stable")[:3]
-    names = {known[i].name: known[i].best_scale for i in nearest}
+    names = {harvested[i].name: harvested[i].best_scale for i in nearest}
     if distances[nearest[0]] > predictor.reach:
         return _fallback(
             group.fixed_scale,
-            f"this task is unlike all {len(known)} that were harvested; "
+            f"this task is unlike all {len(harvested)} that were harvested; "
             f"{group.fixed_scale:g} is the best fixed scale of those",
             neighbours=names,
         )
@@ -121,7 +122,7 @@ def error_interval(errors: Sequence[float]) -> tuple[float, float] | None:
     """Return between which values 80 % of further errors lie; None where there are fewer than ``MIN_ERRORS``.
 
     Source: Vovk, Gammerman and Shafer 2005 (conformal prediction): a further error is as likely to fall into any of the
-    gaps between the known ones, so a tenth of these gaps is left on each side.
+    gaps between the given ones, so a tenth of these gaps is left on each side.
     """
     if len(errors) < MIN_ERRORS:
         return None

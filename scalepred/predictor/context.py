@@ -1,4 +1,4 @@
-"""What the predictor sees of source and recipe, and what its sets of facts are called."""
+"""Source and recipe as features of the predictor, and the name of a set of facts."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ def feature_set(image_px: int) -> str:
 
 
 def context_features(source_facts: Mapping[str, object], recipe: Recipe) -> dict[str, float]:
-    """Return what the predictor sees of source and recipe, as numbers: all in which harvested recipes have differed."""
+    """Return source and recipe as features: all in which harvested recipes have differed."""
     stages = source_facts["stages"]
     assert isinstance(stages, Mapping)  # noqa: S101 - sources.source_of writes it so
     return {

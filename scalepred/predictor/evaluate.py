@@ -24,15 +24,8 @@ from scalepred.predictor.scores import (
 )
 from scalepred.predictor.table import TrainingTable, origin_folds, rows_by_group
 from scalepred.predictor.targets import TIE, most_frequent_best, naive_best
-from scalepred.predictor.train import (
-    MIN_ORIGINS,
-    Predictor,
-    choose_columns,
-    columns_by_group,
-    fixed_columns,
-    inner_threshold,
-    train,
-)
+from scalepred.predictor.threshold import choose_columns, columns_by_group, fixed_columns, inner_threshold
+from scalepred.predictor.train import MIN_ORIGINS, Predictor, train
 
 CONTROLS = 5
 """Permutations that the control is the mean of: of few tasks, a single one gains or loses by luck."""
@@ -129,17 +122,17 @@ def choices(table: TrainingTable, *, seed: int) -> Choices:
     abstained = _of_few_origins(table)
     curves = np.zeros(table.accuracies.shape)
     for held, rest in origin_folds(table.origins, seed=seed):
-        own, others = table.rows(held), table.rows(rest)
-        curves[held] = predict_curves(fit(others, seed=seed), own.features, table.scales)
-        frequent[held] = columns_by_group(others, own, lambda known: most_frequent_best(known.accuracies))
-        abstained[held] |= abstains(others, own)
+        held_out, others = table.rows(held), table.rows(rest)
+        curves[held] = predict_curves(fit(others, seed=seed), held_out.features, table.scales)
+        frequent[held] = columns_by_group(others, held_out, lambda group: most_frequent_best(group.accuracies))
+        abstained[held] |= abstains(others, held_out)
         chosen[held] = choose_columns(curves[held], fixed[held], inner_threshold(others, seed=seed))
     chosen = np.where(abstained, fixed, chosen)
     return Choices(chosen=chosen, fixed=fixed, frequent=frequent, abstained=abstained, curves=curves)
 
 
 def fixed_held_out(table: TrainingTable) -> np.ndarray:
-    """Return the column of the best fixed scale for every bundle, (n,), found from the other origins."""
+    """Return the column of the best fixed scale for every bundle, (n,), taken from the other origins."""
     fixed = np.zeros(len(table.names), dtype=np.int64)
     for held, rest in origin_folds(table.origins):
         fixed[held] = fixed_columns(table.rows(rest), table.rows(held))
@@ -165,7 +158,7 @@ def permuted(table: TrainingTable, *, seed: int) -> TrainingTable:
 def searched(harvested: Harvested) -> np.ndarray:
     """Return the test accuracy of the scale that is best on validation, (n,): the mean over seeds, and scales that tie.
 
-    Each seed is a search of its own, of as many jobs as there are scales. NaN for tasks without test images: there
+    Each seed is one search, of as many jobs as there are scales. NaN for tasks without test images: there
     the search would be scored on what it chose by.
     """
     pairs = zip(harvested.val, harvested.correct, strict=True)
@@ -181,7 +174,7 @@ def _searched(val: np.ndarray, test: np.ndarray) -> float:
 def naive_of_seeds(harvested: Harvested) -> np.ndarray:
     """Return the test accuracy of the scale that is best on test, (n,): of each seed alone, and then their mean.
 
-    So it is what eleven jobs would show; the best of means over seeds would be less biased, but that of more jobs.
+    It is what eleven jobs would show; the best of means over seeds would be less biased, but that of more jobs.
     """
     return np.array([naive_best(correct.mean(axis=2).T).mean() for correct in harvested.correct])
 
@@ -189,7 +182,7 @@ def naive_of_seeds(harvested: Harvested) -> np.ndarray:
 def honest_of_repeats(correct: np.ndarray, *, seed: int) -> float:
     """Return a bundle's honest best accuracy from (s, n_seeds, n_images), NaN where it has one seed.
 
-    That seed's luck would be on the half that chooses and on the half that scores.
+    With one seed, its luck would be on the half that chooses and on the half that scores.
     """
     return honest_best(correct, seed=seed) if correct.shape[1] > 1 else math.nan
 
@@ -217,6 +210,6 @@ def _coverage(errors: np.ndarray, origins: np.ndarray) -> float | None:
         interval = error_interval(errors[origins != origin].tolist())
         if interval is None:
             return None
-        own = errors[origins == origin]
-        covered += ((own >= interval[0]) & (own <= interval[1])).tolist()
+        held_out = errors[origins == origin]
+        covered += ((held_out >= interval[0]) & (held_out <= interval[1])).tolist()
     return float(np.mean(covered)) if covered else None

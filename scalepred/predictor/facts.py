@@ -1,4 +1,4 @@
-"""The facts of a task on a source before finetuning, each with its seconds."""
+"""Computes the facts of a task on a source before finetuning, each with its seconds."""
 
 import time
 from collections.abc import Callable
@@ -25,10 +25,31 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
-    """One number known of a task, and the seconds that it cost."""
+    """One fact of a task, and the seconds that it cost."""
 
     value: float
     seconds: float
+
+
+def facts_of(bundle: Bundle) -> list[FeatureRecord]:
+    """Return the facts of a bundle's task on its source, as the warehouse's rows.
+
+    Raises:
+        UsageError: if there is no memory even for one image at a time.
+    """
+    task, source = bundle.task, bundle.source
+    features = bundle.within_memory(
+        lambda micro_batch: compute_features(
+            source,
+            task.train,
+            n_classes=len(task.classes),
+            device=bundle.device,
+            dtype=bundle.dtype,
+            micro_batch=micro_batch,
+        ),
+        most=EVALUATION_BATCH,
+    )
+    return as_records(features, task_id=task.record.task_id, source_id=source.source_id, image_px=task.image_px)
 
 
 def compute_features(
@@ -103,24 +124,3 @@ def _timed(measure: Callable[[], T]) -> tuple[float, T]:
     started = time.perf_counter()
     value = measure()
     return time.perf_counter() - started, value
-
-
-def facts_of(bundle: Bundle) -> list[FeatureRecord]:
-    """Return the facts of a bundle's task on its source, as the warehouse's rows.
-
-    Raises:
-        UsageError: if there is no memory even for one image at a time.
-    """
-    task, source = bundle.task, bundle.source
-    found = bundle.within_memory(
-        lambda micro_batch: compute_features(
-            source,
-            task.train,
-            n_classes=len(task.classes),
-            device=bundle.device,
-            dtype=bundle.dtype,
-            micro_batch=micro_batch,
-        ),
-        most=EVALUATION_BATCH,
-    )
-    return as_records(found, task_id=task.record.task_id, source_id=source.source_id, image_px=task.image_px)

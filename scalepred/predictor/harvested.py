@@ -1,4 +1,4 @@
-"""From the warehouse's rows to arrays: what the predictor learns from, and what it is judged by."""
+"""Turns the warehouse's rows into arrays: the table to learn from, and the test accuracies to judge by."""
 
 import math
 import re
@@ -62,14 +62,14 @@ def build(
     task_of = {task.task_id: task for task in tasks}
     source_of = {source.source_id: source for source in sources}
     recipe_of = {recipe.recipe_id: Recipe.from_json(recipe.json) for recipe in recipes}
-    known = _features_by_task(features)
+    features_of = _features_by_task(features)
     placed = [r for r in runs if r.task_id in task_of and r.source_id in source_of and r.recipe_id in recipe_of]
     grids, baselines = _grids(placed)
     whole = {key: _whole_seeds(cells) for key, cells in grids.items()}
     keys = sorted((key for key, seeds in whole.items() if seeds), key=lambda key: (task_of[key[0]].name, *key))
     bundle_tasks = [task_of[key[0]] for key in keys]
     rows = [
-        known.get((task_id, source_id, recipe_of[recipe_id].image_px), {})
+        features_of.get((task_id, source_id, recipe_of[recipe_id].image_px), {})
         | context_features(source_of[source_id].facts, recipe_of[recipe_id])
         for task_id, source_id, recipe_id in keys
     ]
@@ -148,12 +148,12 @@ def _matrix(rows: Sequence[Sequence[float]], n_columns: int) -> np.ndarray:
 
 def _features_by_task(features: Sequence[FeatureRecord]) -> dict[tuple[str, str, int], dict[str, float]]:
     """Return (task, source, image size) -> name -> value; sets that don't end in "@<size>px" are passed over."""
-    known: dict[tuple[str, str, int], dict[str, float]] = defaultdict(dict)
+    by_task: dict[tuple[str, str, int], dict[str, float]] = defaultdict(dict)
     for feature in features:
         size = re.fullmatch(r".*@([0-9]+)px", feature.feature_set)
         if size:
-            known[feature.task_id, feature.source_id, int(size[1])][feature.name] = feature.value
-    return known
+            by_task[feature.task_id, feature.source_id, int(size[1])][feature.name] = feature.value
+    return by_task
 
 
 def _grids(
@@ -173,5 +173,5 @@ def _grids(
 
 def _baseline(runs: Mapping[int, RunRecord], seeds: Sequence[int], task: TaskRecord) -> float:
     """Return the mean test accuracy of the baseline's runs of these seeds, NaN where there is none."""
-    own = [runs[seed] for seed in seeds if seed in runs]
-    return float(_cell(own, task).correct.mean()) if own else math.nan
+    same_seeds = [runs[seed] for seed in seeds if seed in runs]
+    return float(_cell(same_seeds, task).correct.mean()) if same_seeds else math.nan

@@ -1,4 +1,4 @@
-"""The honest best scale, regret, the gap closed, and intervals over origins."""
+"""The honest best accuracy, regret, the gap closed, and bootstrap intervals over origins."""
 
 import itertools
 import math
@@ -120,8 +120,8 @@ def _half_means(correct: Floats, repeats: Floats, images: Floats) -> Floats:
     there: Bools = ~np.any(np.isnan(correct), axis=2)
     sums = np.where(there[:, :, None], correct, 0) @ images.T
     right: Floats = np.einsum("srh,hr->hs", sums, repeats)
-    seen: Floats = (repeats @ there.T) * images.sum(axis=1)[:, None]
-    return ratio(right, seen)
+    counts: Floats = (repeats @ there.T) * images.sum(axis=1)[:, None]
+    return ratio(right, counts)
 
 
 def regret(best: Floats, chosen: Floats) -> Floats:
@@ -188,8 +188,8 @@ def bootstrap_interval(
         return math.nan, math.nan
     draws = np.random.default_rng(seed).integers(len(members), size=(n_resamples, len(members)))
     rows = (np.concatenate([members[code] for code in draw]) for draw in draws)
-    found = np.array([statistic(values_by_task[row]) for row in rows])
-    if np.isnan(found).mean() > 1 - level:
+    statistics = np.array([statistic(values_by_task[row]) for row in rows])
+    if np.isnan(statistics).mean() > 1 - level:
         return math.nan, math.nan
-    low, high = np.nanquantile(found, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.nanquantile(statistics, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -35,7 +35,7 @@ PARAMETERS: dict[str, object] = {
 
 
 def fit(table: TrainingTable, *, seed: int = 0) -> lightgbm.Booster:
-    """Fit the trees to accuracies relative to each bundle's own mean, weighted by how well they are known."""
+    """Fit the trees to accuracies relative to each bundle's own mean, weighted by how precise they are."""
     relative = relative_accuracy(table.accuracies)
     run_noise = RUN_NOISE / np.sqrt(table.n_seeds[:, None])
     weights = noise_weights(accuracy_noise(table.accuracies, table.n_held_out[:, None]), run_noise=run_noise)

@@ -268,8 +268,8 @@ def _check_tail(tail: str, names: Sequence[str]) -> None:
         raise _unusable(f"what follows its trees begins with {_short(tail[:40])} and ends with {_short(tail[-40:])}")
     importances, mark, parameters = tail[len(_AFTER_TREES) : -len(_END)].partition("\nparameters:\n")
     matches = [_IMPORTANCE.fullmatch(line) for line in _closed_lines(importances, "feature_importances")]
-    found = [match.group(1) if match else "" for match in matches]
-    if len(set(found)) < len(found) or not set(found) <= set(names):
+    listed = [match.group(1) if match else "" for match in matches]
+    if len(set(listed)) < len(listed) or not set(listed) <= set(names):
         raise _unusable(f"its feature_importances are {_short(importances)}")
     if mark:
         _check_parameters(parameters)

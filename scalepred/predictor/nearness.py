@@ -1,4 +1,4 @@
-"""How near a task is to those that were harvested."""
+"""Measures how near a task is to the harvested ones, beyond which distance nothing is predicted."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ MIN_SPREAD = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbour:
-    """A harvested task that a new one can be compared with; ``features`` are standardised, 0 where not known."""
+    """A harvested task that a new one can be compared with; ``features`` are standardised, 0 where missing."""
 
     name: str
     source_id: str
@@ -29,26 +29,28 @@ def abstains(train_table: TrainingTable, table: TrainingTable) -> np.ndarray:
     That is, the nearest one of the same source and recipe is beyond ``reach``, or there is none.
     """
     centre, spread = standardisation(train_table.features)
-    known = standardise(train_table.features, centre, spread)
-    new = standardise(table.features, centre, spread)
-    reach = reach_of(train_table, known)
+    trained_standard = standardise(train_table.features, centre, spread)
+    standard = standardise(table.features, centre, spread)
+    reach = reach_of(train_table, trained_standard)
     trained = rows_by_group(train_table)
     unlike = np.ones(len(table.names), dtype=np.bool_)
     for key, rows in rows_by_group(table).items():
         if key in trained:
-            unlike[rows] = distances_between(new[rows], known[trained[key]]).min(axis=1) > reach
+            unlike[rows] = distances_between(standard[rows], trained_standard[trained[key]]).min(axis=1) > reach
     return unlike
 
 
 def standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    known = np.isfinite(features)
-    count = np.maximum(known.sum(axis=0), 1)
-    centre = np.where(known, features, 0.0).sum(axis=0) / count
-    spread = np.sqrt(np.where(known, (features - centre) ** 2, 0.0).sum(axis=0) / count)
+    """Return the mean and standard deviation of each column of (n, f) features, NaN left out; 1 for constant ones."""
+    present = np.isfinite(features)
+    count = np.maximum(present.sum(axis=0), 1)
+    centre = np.where(present, features, 0.0).sum(axis=0) / count
+    spread = np.sqrt(np.where(present, (features - centre) ** 2, 0.0).sum(axis=0) / count)
     return centre, np.where(spread >= MIN_SPREAD, spread, 1.0)
 
 
 def standardise(features: np.ndarray, centre: Any, spread: Any) -> np.ndarray:
+    """Return (n, f) standardised features, 0 where missing."""
     standard = (features - np.asarray(centre)) / np.asarray(spread)
     return np.where(np.isfinite(standard), standard, 0.0)
 
@@ -66,11 +68,12 @@ def reach_of(table: TrainingTable, standard: np.ndarray) -> float:
 
 def distances_between(standard: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return (n, m) Euclidean distances between (n, f) and (m, f) standardised features."""
-    found: np.ndarray = np.linalg.norm(standard[:, None] - others[None], axis=2)
-    return found
+    distances: np.ndarray = np.linalg.norm(standard[:, None] - others[None], axis=2)
+    return distances
 
 
 def neighbours_of(table: TrainingTable, standard: np.ndarray) -> tuple[Neighbour, ...]:
+    """Return the bundles of the table as neighbours; ``standard`` are their standardised features."""
     best = np.argmax(table.accuracies, axis=1)
     return tuple(
         Neighbour(

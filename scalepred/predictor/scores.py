@@ -1,4 +1,4 @@
-"""How each way of choosing is scored: rows, groups, and the whole evaluation."""
+"""Scores each way of choosing a scale: rows, groups, and the whole evaluation."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -18,6 +18,7 @@ CONTROL = "predicted, features permuted (control)"
 SEARCH = "search: best of all scales on validation"
 
 POINT = 0.01
+"""A point of accuracy, as a fraction."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class Row:
         over_fixed, over_fixed_interval: mean gain over the best fixed scale, and its 95 % interval over origins.
         regret_mean, regret_median, regret_p90: against the honest best, over tasks with repeats; None without any.
         gap_closed: over the same, part of the way from the fixed scale to the honest best; None where no gap is shown,
-            that is, its own 95 % interval over origins is not above 0.
+            that is, the gap's 95 % interval over origins is not above 0.
         worse_share: share of tasks more than a point below the best fixed scale.
     """
 
@@ -72,14 +73,14 @@ class GroupEvaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """How a predictor does on origins that it has not seen, for each source and recipe that it predicts for.
+    """How a predictor does on held-out origins, for each source and recipe that it predicts for.
 
     They are never pooled: the same tasks meet several, and a mean over all would tell of none.
 
     Attributes:
         groups: those of at least ``MIN_ORIGINS`` origins, most tasks first.
         gain_errors: real less predicted gain over the fixed scale, where it was left, of all groups.
-        interval_coverage: share of these that lie in the 80 % interval made without their own origin's; None where
+        interval_coverage: share of these that lie in the 80 % interval made without their origin's; None where
             there are too few.
     """
 
@@ -104,10 +105,11 @@ class Scoring:
     best: np.ndarray
 
     def scores(self, columns: np.ndarray) -> np.ndarray:
+        """Return the test accuracy of each task at these columns, (n,)."""
         return np.asarray(self.test[np.arange(len(columns)), columns])
 
     def row(self, method: str, jobs: int, scores: np.ndarray, group: np.ndarray) -> Row | None:
-        """Score the tasks of a group whose score is known; None where there are none."""
+        """Score the tasks of a group that have a score; None where none has."""
         rows = group[np.isfinite(scores[group])]
         if not len(rows):
             return None
@@ -134,6 +136,6 @@ class Scoring:
     def _has_gap(self, rows: np.ndarray) -> bool:
         """Say whether the honest best is shown to be above the fixed scale; else a share of the gap is noise."""
         gap = self.best[rows] - self.scores(self.fixed)[rows]
-        known = np.isfinite(gap)
-        origins = [self.origins[row] for row in rows[known]]
-        return bool(known.any()) and bootstrap_interval(gap[known], origins, np.mean, seed=0)[0] > 0
+        finite = np.isfinite(gap)
+        origins = [self.origins[row] for row in rows[finite]]
+        return bool(finite.any()) and bootstrap_interval(gap[finite], origins, np.mean, seed=0)[0] > 0

@@ -1,4 +1,4 @@
-"""What is learnt from as arrays: a row for each bundle, a column for each scale."""
+"""The training table: a row for each bundle (task, source, recipe), a column for each scale."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingTable:
-    """What a warehouse knows, as arrays: a row per bundle (task, source, recipe), a column per scale.
+    """The bundles of a warehouse as arrays: a row per bundle, a column per scale.
 
     Attributes:
         names, origins, source_ids, recipe_ids: of the bundles, n strings each.
         feature_names: f names, in the order of the columns.
-        features: (n, f) float64, NaN where a feature is not known.
+        features: (n, f) float64, NaN where a feature is missing.
         scales: (s,) the grid.
         accuracies: (n, s) float64, mean over seeds of the accuracy on all held-out images, validation and test, which
             no run has seen; a diverged run counts as chance, and none is missing.

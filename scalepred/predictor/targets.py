@@ -1,4 +1,4 @@
-"""From accuracies to targets: relative accuracy and its noise, and the best scale."""
+"""Turns accuracies into targets: relative accuracy and its noise, and the best scale."""
 
 import math
 from collections.abc import Sequence
