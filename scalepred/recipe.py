@@ -23,11 +23,20 @@ HEAD_ONLY = (0.0, 0.0, 0.0, 0.0, 0.0, 10.0)
 
 SCHEDULES = ("step", "cosine")
 
-AUGMENTATIONS = ("none", "flip", "crop", "crop-flip")
+AUGMENTATIONS = ("none", "flip", "crop", "crop-flip", "trivial")
 
 BATCHNORM_MODES = ("batch", "frozen")
+OPTIMIZERS = ("sgd", "adamw")
+HEAD_STARTS = ("noise", "fitted")
+CLASS_WEIGHTS = ("none", "balanced")
 
-_NEUTRAL = {"warmup_epochs": 0}
+_NEUTRAL = {
+    "warmup_epochs": 0,
+    "optimizer": "sgd",
+    "head_start": "noise",
+    "label_smoothing": 0.0,
+    "class_weights": "none",
+}
 """Fields that recipes did not always have, with the values at which a recipe is what it was without them."""
 
 
@@ -43,13 +52,17 @@ class Recipe:
         multipliers: one factor for each of ``STAGES``; 0 freezes the stage and its batch normalisation.
         epochs: passes over the training images.
         batch_size: images in a step, at most.
-        momentum: of SGD, in [0, 1).
-        weight_decay: of SGD.
+        momentum: of SGD, in [0, 1); with AdamW the decay of its mean of gradients (beta 1).
+        weight_decay: with SGD added to the gradient, with AdamW decoupled from it (times the rate).
         schedule: "step" (tenfold lower after each third of the steps) or "cosine" (to 0).
         image_px: side of the square that images are resized to.
-        augmentation: "none", "flip", "crop" or "crop-flip".
+        augmentation: "none", "flip", "crop", "crop-flip" or "trivial" (TrivialAugmentWide).
         batchnorm: "batch" or "frozen" statistics in the stages that learn.
         warmup_epochs: the rates rise evenly to the schedule's over the steps of so many epochs, fewer than ``epochs``.
+        optimizer: "sgd" or "adamw"; multipliers and scale mean the same with both.
+        head_start: "noise" (a new head, drawn small) or "fitted" (the linear probe's solution).
+        label_smoothing: share of every target that is spread over all classes, in [0, 1).
+        class_weights: "none", or "balanced" (a class's images weigh by the inverse of their number).
 
     Raises:
         UsageError: naming every field that is out of range.
@@ -66,6 +79,10 @@ class Recipe:
     augmentation: str = "none"
     batchnorm: str = "batch"
     warmup_epochs: int = 0
+    optimizer: str = "sgd"
+    head_start: str = "noise"
+    label_smoothing: float = 0.0
+    class_weights: str = "none"
 
     def __post_init__(self) -> None:
         problems = _problems(self)
@@ -73,7 +90,7 @@ class Recipe:
             raise UsageError("This recipe can't be used: " + "; ".join(problems) + ".")
         # 1 and 1.0 are the same setting, so they must be the same recipe_id
         object.__setattr__(self, "multipliers", tuple(float(m) for m in self.multipliers))
-        for name in ("base_lr", "momentum", "weight_decay"):
+        for name in ("base_lr", "momentum", "weight_decay", "label_smoothing"):
             object.__setattr__(self, name, float(getattr(self, name)))
 
     @property
@@ -132,6 +149,14 @@ def _problems(recipe: Recipe) -> list[str]:
             "warmup_epochs must be a whole number of 0 or more, less than epochs",
             r.warmup_epochs,
         ),
+        (r.optimizer in OPTIMIZERS, f"optimizer must be one of {', '.join(OPTIMIZERS)}", r.optimizer),
+        (r.head_start in HEAD_STARTS, f"head_start must be one of {', '.join(HEAD_STARTS)}", r.head_start),
+        (
+            _is_number(r.label_smoothing) and 0 <= r.label_smoothing < 1,
+            "label_smoothing must lie in [0, 1)",
+            r.label_smoothing,
+        ),
+        (r.class_weights in CLASS_WEIGHTS, f"class_weights must be one of {', '.join(CLASS_WEIGHTS)}", r.class_weights),
     ]
     return [f"{rule}, not {value!r}" for fine, rule, value in checks if not fine]
 

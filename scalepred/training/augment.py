@@ -2,12 +2,18 @@
 
 import torch
 from torch import Tensor
+from torchvision.transforms import InterpolationMode, v2
+
+_TRIVIAL = v2.TrivialAugmentWide(interpolation=InterpolationMode.BILINEAR)
 
 
 def augment(images: Tensor, *, kind: str, generator: torch.Generator) -> Tensor:
     """Return (n, 3, h, w) uint8 images, each shifted by up to an eighth ("crop") and mirrored at random ("flip").
 
-    What a shift uncovers repeats the image's edge.
+    What a shift uncovers repeats the image's edge. "trivial" changes each image in one way of fourteen, at a random
+    strength.
+
+    Source: "trivial" is Müller and Hutter 2021 (TrivialAugment), the wide space, as torchvision has it.
     """
     n, _, height, width = images.shape
     if kind in ("crop", "crop-flip"):
@@ -22,6 +28,10 @@ def augment(images: Tensor, *, kind: str, generator: torch.Generator) -> Tensor:
     if kind in ("flip", "crop-flip"):
         mirrored = draw_mirrored(n, generator).to(images.device)
         images = torch.where(mirrored.view(n, 1, 1, 1), images.flip(3), images)
+    if kind == "trivial":
+        with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's own generator
+            torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+            images = torch.stack([_TRIVIAL(image) for image in images])
     return images
 
 

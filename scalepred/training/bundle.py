@@ -21,6 +21,7 @@ from scalepred.training.front import Prepared, prepare
 from scalepred.training.loop import Finetuned, finetune
 from scalepred.training.optimizer import fewest_at_once
 from scalepred.training.planned import PlannedRun, planned_run
+from scalepred.training.start import Start, fitted_start
 
 T = TypeVar("T")
 
@@ -60,6 +61,7 @@ class Bundle:
     max_bytes: int = ACTIVATION_BYTES
     micro_batch: int | None = None
     _prepared: dict[tuple[object, ...], Prepared] = field(default_factory=dict)
+    _starts: dict[tuple[object, ...], Start] = field(default_factory=dict)
     _is_short: bool = False
 
     def run(
@@ -99,6 +101,7 @@ class Bundle:
                 dtype=self.dtype,
                 micro_batch=micro_batch,
                 prepared=prepared,
+                start=self.start_of(planned.recipe, micro_batch) if planned.recipe.head_start == "fitted" else None,
                 on_epoch=on_epoch,
             )
             seconds = time.perf_counter() - started
@@ -110,6 +113,23 @@ class Bundle:
             most=min(planned.recipe.batch_size, len(self.task.train.labels)),
             fewest=fewest_at_once(self.source, planned.recipe),
         )
+
+    def start_of(self, recipe: Recipe, micro_batch: int | None = None) -> Start:
+        """Return the linear probe in the mode of a recipe; computed once for all recipes with the same mode."""
+        key: tuple[object, ...] = ()
+        if recipe.batchnorm == "batch":
+            key = (tuple(m == 0 for m in recipe.multipliers), min(recipe.batch_size, micro_batch or recipe.batch_size))
+        if key not in self._starts:
+            self._starts[key] = fitted_start(
+                self.source,
+                self.task.train,
+                recipe,
+                n_classes=len(self.task.classes),
+                device=self.device,
+                dtype=self.dtype,
+                micro_batch=micro_batch,
+            )
+        return self._starts[key]
 
     def _prepare(self, recipe: Recipe, micro_batch: int | None) -> Prepared:
         key = (tuple(m == 0 for m in recipe.multipliers), recipe.augmentation, recipe.batchnorm)

@@ -9,16 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from scalepred.data.task import Split
-from scalepred.networks.source import Source, new_network, on_device
+from scalepred.networks.source import Source, on_device
 from scalepred.recipe import Recipe
 from scalepred.records import DIVERGED, DONE
 from scalepred.training.front import Prepared, batches
+from scalepred.training.loss import Loss, make_loss
 from scalepred.training.optimizer import make_optimizer, set_mode
 from scalepred.training.rates import epoch_rates, schedule_factor, stage_rates, steps_per_epoch
 from scalepred.training.scoring import Scores, score
+from scalepred.training.start import Start, fitted_start, start_network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,7 @@ def finetune(
     dtype: torch.dtype = torch.float32,
     micro_batch: int | None = None,
     prepared: Prepared | None = None,
+    start: Start | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> Finetuned:
     """Finetune a copy of the source on ``train`` and score it once, at the end, on every held-out split.
@@ -82,15 +84,24 @@ def finetune(
             so give it no less than ``fewest_at_once`` says.
         prepared: what ``prepare`` has computed for this source, recipe and all these splits; without it the numbers
             are the same but for rounding.
+        start: what ``fitted_start`` has computed for this source, recipe and ``train``, where the recipe's head starts
+            fitted; without it, it is computed here.
         on_epoch: called after every epoch with the number of epochs done and the epoch's mean loss.
 
-    Source: Dube et al. 2018, sections 3 and 4.3.
+    Source: Dube et al. 2018, sections 3 and 4.3. Departs: where the recipe says so, AdamW, a fitted head, smoothed
+    labels.
     """
     started = time.perf_counter()
     generator = torch.Generator().manual_seed(seed)
     architecture = source.architecture
     prepared = prepared or Prepared()
-    network = on_device(new_network(source, n_classes=n_classes, generator=generator), device)
+    if recipe.head_start == "fitted" and start is None:
+        start = fitted_start(
+            source, train, recipe, n_classes=n_classes, device=device, dtype=dtype, micro_batch=micro_batch
+        )
+    network = start_network(source, n_classes=n_classes, generator=generator, start=start)
+    network = on_device(network, device)
+    loss = make_loss(recipe, train.labels, n_classes=n_classes, device=device)
     stage_lr = stage_rates(recipe, scale)
     optimizer = make_optimizer(network, architecture, recipe, stage_lr)
     forward = prepared.cut.rest_of(network)
@@ -113,7 +124,7 @@ def finetune(
                 for group in optimizer.param_groups:
                     group["lr"] = stage_lr[group["stage"]] * factor
                 inputs, targets = batch_of(rows), labels[rows]
-                losses.append(_step(forward, optimizer, inputs, targets, dtype=dtype, micro_batch=micro_batch))
+                losses.append(_step(forward, optimizer, loss, inputs, targets, dtype=dtype, micro_batch=micro_batch))
             finite = torch.stack(losses).isfinite()
             if not finite.all():
                 diverged_step = epoch * per_epoch + int(finite.logical_not().nonzero()[0])
@@ -150,6 +161,7 @@ def finetune(
 def _step(
     forward: nn.Module,
     optimizer: torch.optim.Optimizer,
+    loss_of: Loss,
     inputs: Tensor,
     targets: Tensor,
     *,
@@ -163,7 +175,7 @@ def _step(
     for part in torch.arange(len(inputs), device=inputs.device).tensor_split(n_parts):
         with torch.autocast(inputs.device.type, dtype=dtype, enabled=dtype != torch.float32):
             logits = forward(inputs[part])
-            loss = functional.cross_entropy(logits, targets[part], reduction="sum") / len(inputs)
+            loss = loss_of(logits, targets[part]) / len(inputs)
         loss.backward()  # type: ignore[no-untyped-call]  # torch has left it untyped
         step_loss += loss.detach()
     optimizer.step()

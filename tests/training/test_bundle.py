@@ -14,6 +14,7 @@ from scalepred.recipe import Recipe, baseline_of
 from scalepred.training.bundle import Bundle
 from scalepred.training.front import Prepared
 from scalepred.training.planned import planned_run
+from scalepred.training.start import fitted_start
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=1, batch_size=16, image_px=24)
@@ -180,3 +181,19 @@ def test_the_peak_of_memory_on_cuda_is_that_of_the_run(task, monkeypatch):
     monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda device: peak)
     bundle = dataclasses.replace(bundle_of(task), device=torch.device("cuda"))
     assert run(bundle).execution["peak_bytes"] == 70
+
+
+def test_the_probe_is_fitted_once_for_all_scales_and_seeds_of_a_mode(task, monkeypatch):
+    fitted = []
+
+    def counting(*arguments, **settings):
+        fitted.append(settings)
+        return fitted_start(*arguments, **settings)
+
+    monkeypatch.setattr("scalepred.training.bundle.fitted_start", counting)
+    bundle = bundle_of(task)
+    for recipe, n in ((FROZEN, 1), (RECIPE, 2), (dataclasses.replace(RECIPE, batch_size=8), 3)):
+        warm = dataclasses.replace(recipe, head_start="fitted", epochs=2)
+        for changes in ({}, {"schedule": "cosine"}, {"optimizer": "adamw"}):
+            run(bundle, dataclasses.replace(warm, **changes))
+        assert len(fitted) == n

@@ -1,0 +1,173 @@
+"""The linear probe: logistic regression on frozen features, its strength chosen by cross-validation."""
+
+import math
+import time
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+STRENGTHS = (0.1, 0.4, 1.6, 6.4, 25.6, 102.4)
+"""Inverse strengths of the penalty to choose from, for features of unit mean square."""
+
+USUAL_STRENGTH = 1.6
+"""Where nothing can be cross-validated."""
+
+FOLDS = 5
+MAX_ITERATIONS = 200
+MIN_SPREAD = 1e-6
+"""A feature whose standard deviation is a smaller share of the largest value counts as constant and gets no weight."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """A linear classifier on a source's penultimate features.
+
+    Attributes:
+        weight: (n_classes, d) float32, of features as the network gives them.
+        bias: (n_classes,) float32.
+        strength: the inverse strength of the penalty that was chosen.
+        accuracy: cross-validated, a fraction; None where nothing could be cross-validated.
+        log_loss: cross-validated mean cross-entropy; None likewise.
+        n_scored: images that were held out once each.
+        seconds: wall time.
+        note: what a user should know, such as that there was nothing to learn from; "" for nothing.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    strength: float
+    accuracy: float | None
+    log_loss: float | None
+    n_scored: int
+    seconds: float
+    note: str = ""
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Return (n, n_classes) float64 for (n, d) features."""
+        weight, bias = self.weight.double().numpy(), self.bias.double().numpy()
+        return np.asarray(features.astype(np.float64) @ weight.T + bias)
+
+
+def fit_probe(features: np.ndarray, labels: np.ndarray, *, n_classes: int) -> Probe:
+    """Fit multinomial logistic regression with a quadratic penalty; its strength has the least held-out log loss.
+
+    A probe of features that are not finite, or all the same, knows how frequent classes are and nothing else.
+
+    Args:
+        features: (n, d) float32, of training images alone.
+        labels: (n,) int64.
+        n_classes: of the task; classes without an image get the bias of half an image.
+
+    Source: Kornblith, Shlens and Le 2019 (Do better ImageNet models transfer better?), section 3, which fits it by
+    L-BFGS and chooses its strength on held-out images.
+    """
+    started = time.perf_counter()
+    spread = (
+        features.std(axis=0, dtype=np.float64) if np.isfinite(features).all() else np.full(features.shape[1], np.nan)
+    )
+    varies = spread > MIN_SPREAD * float(np.abs(features).max(initial=0.0))
+    if not varies.any() or len(np.unique(labels)) < 2:
+        why = "its features are not finite" if np.isnan(spread).any() else "its features are all the same"
+        note = "only one class has images" if varies.any() else why
+        return _prior(
+            labels, features.shape[1], n_classes, f"the linear probe knows class counts alone: {note}", started
+        )
+    mean = features.mean(axis=0, dtype=np.float64)
+    unit = np.where(varies, 1 / np.where(varies, spread, 1), 0.0) / math.sqrt(varies.sum())
+    inputs, axes = _principal((features - mean) * unit)
+    losses, hits, scored = _cross_validate(inputs, labels)
+    best = int(np.argmin(losses)) if scored else STRENGTHS.index(USUAL_STRENGTH)
+    weight, bias = _fit(inputs, labels, STRENGTHS[best], n_classes=n_classes)
+    weight = (weight @ axes) * unit
+    return Probe(
+        weight=torch.from_numpy(weight).float(),
+        bias=torch.from_numpy(bias - weight @ mean).float(),
+        strength=STRENGTHS[best],
+        accuracy=hits[best] / scored if scored else None,
+        log_loss=losses[best] / scored if scored else None,
+        n_scored=scored,
+        seconds=time.perf_counter() - started,
+        note="" if scored else "no class has two images, so the linear probe could not be cross-validated",
+    )
+
+
+def _prior(labels: np.ndarray, d: int, n_classes: int, note: str, started: float) -> Probe:
+    shares = np.log(_counts(labels, n_classes) / max(1, len(labels)))
+    return Probe(
+        weight=torch.zeros(n_classes, d),
+        bias=torch.from_numpy(shares).float(),
+        strength=0.0,
+        accuracy=None,
+        log_loss=None,
+        n_scored=0,
+        seconds=time.perf_counter() - started,
+        note=note,
+    )
+
+
+def _counts(labels: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return (n_classes,) images of each class, half an image where there is none."""
+    counts = np.bincount(labels, minlength=n_classes).astype(np.float64)
+    return np.asarray(np.maximum(counts, 0.5))
+
+
+def _principal(standard: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return coordinates (n, r) and axes (r, d): n rows span at most n dimensions, so that fitting stays cheap.
+
+    The penalty does not change, for it is the same in any orthonormal axes.
+    """
+    u, s, axes = np.linalg.svd(standard, full_matrices=False)
+    r = max(1, int((s > s[0] * 1e-7).sum()))
+    return u[:, :r] * s[:r], axes[:r]
+
+
+def _cross_validate(inputs: np.ndarray, labels: np.ndarray) -> tuple[list[float], list[int], int]:
+    """Return, for each strength, summed log loss and hits on held-out images, and how many were held out.
+
+    Classes of one image are learnt in every fold and held out in none.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    counts = np.bincount(labels)
+    several = np.flatnonzero(counts[labels] >= 2)
+    if not len(several):
+        return [], [], 0
+    losses, hits = [0.0] * len(STRENGTHS), [0] * len(STRENGTHS)
+    folds = StratifiedKFold(min(FOLDS, int(counts.max())), shuffle=True, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that a class has fewer images than there are folds
+        parts = [several[held] for _, held in folds.split(inputs[several], labels[several])]
+    for held in parts:
+        fit = np.setdiff1d(np.arange(len(labels)), held)
+        for at, strength in enumerate(STRENGTHS):
+            weight, bias = _fit(inputs[fit], labels[fit], strength, n_classes=len(counts))
+            logits = inputs[held] @ weight.T + bias
+            logits -= logits.max(axis=1, keepdims=True)
+            chosen = logits[np.arange(len(held)), labels[held]]
+            losses[at] += float((np.log(np.exp(logits).sum(axis=1)) - chosen).sum())
+            hits[at] += int((logits.argmax(axis=1) == labels[held]).sum())
+    return losses, hits, len(several)
+
+
+def _fit(inputs: np.ndarray, labels: np.ndarray, strength: float, *, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights (n_classes, r) and biases (n_classes,) of logits; classes without an image get a low bias."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    classes = np.unique(labels)
+    weight, bias = np.zeros((n_classes, inputs.shape[1])), np.zeros(n_classes)
+    if len(classes) > 1:
+        model = LogisticRegression(C=strength, max_iter=MAX_ITERATIONS)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a nearly converged probe serves as well
+            model.fit(inputs, labels)
+        rows, offsets = model.coef_, model.intercept_
+        if len(classes) == 2:  # scikit-learn keeps the difference of the two
+            rows, offsets = np.concatenate([-rows / 2, rows / 2]), np.concatenate([-offsets / 2, offsets / 2])
+        weight[classes], bias[classes] = rows, offsets
+    absent = np.setdiff1d(np.arange(n_classes), classes)
+    bias[absent] = bias[classes].mean() + math.log(0.5 * len(classes) / len(labels))
+    return weight, bias

@@ -1,0 +1,96 @@
+"""The linear probe: parity with scikit-learn, what it tells of itself, and data that nothing can be learnt from."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from scalepred.training.probe import STRENGTHS, fit_probe
+
+
+def blobs(n=60, n_classes=3, d=20, *, distance=2.0, seed=0):
+    """Return features whose classes lie around different centres, on axes of very different lengths."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % n_classes
+    centres = distance * rng.normal(size=(n_classes, d)) / math.sqrt(d)
+    features = (centres[labels] + rng.normal(size=(n, d))) * np.exp(rng.normal(size=d)) + 5
+    return features.astype(np.float32), labels
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_it_is_the_solution_that_scikit_learn_finds_for_standardised_features(n_classes):
+    features, labels = blobs(n_classes=n_classes)
+    probe = fit_probe(features, labels, n_classes=n_classes)
+    standard = (features - features.mean(0)) / features.std(0) / math.sqrt(features.shape[1])
+    trusted = LogisticRegression(C=probe.strength, tol=1e-8, max_iter=5000).fit(standard, labels)
+    expected = trusted.predict_log_proba(standard)
+    logits = probe.logits(features)
+    found = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(found, expected, atol=2e-2)
+
+
+def test_the_strength_is_chosen_by_held_out_images_and_noise_is_held_back():
+    clear, noisy = (fit_probe(*blobs(n=90, distance=distance), n_classes=3) for distance in (40.0, 0.0))
+    assert clear.accuracy == 1.0
+    assert noisy.strength == STRENGTHS[0]
+    assert noisy.accuracy < 0.5
+    assert noisy.log_loss == pytest.approx(math.log(3), abs=0.15)
+    assert (clear.n_scored, clear.note) == (90, "")
+
+
+def test_its_cross_validated_accuracy_is_that_of_new_images():
+    features, labels = blobs(n=3000, distance=3.0)
+    probe = fit_probe(features[:300], labels[:300], n_classes=3)
+    new = (probe.logits(features[300:]).argmax(1) == labels[300:]).mean()
+    assert probe.accuracy == pytest.approx(new, abs=0.06)
+
+
+def test_classes_of_one_image_are_learnt_and_not_scored():
+    features, labels = blobs(n=30, n_classes=2, distance=20.0)
+    labels = np.append(labels, 2)
+    features = np.concatenate([features, features.mean(0, keepdims=True) + 100]).astype(np.float32)
+    probe = fit_probe(features, labels, n_classes=3)
+    assert probe.n_scored == 30
+    assert probe.logits(features)[-1].argmax() == 2
+
+
+def test_without_two_images_of_a_class_nothing_is_cross_validated_and_it_says_so():
+    features, _ = blobs(n=4)
+    probe = fit_probe(features, np.arange(4), n_classes=4)
+    assert (probe.accuracy, probe.log_loss, probe.n_scored) == (None, None, 0)
+    assert probe.note == "no class has two images, so the linear probe could not be cross-validated"
+    assert probe.logits(features).argmax(1).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda features, labels: (features * np.nan, labels), "its features are not finite"),
+        (lambda features, labels: (np.ones_like(features), labels), "its features are all the same"),
+        (lambda features, labels: (features, labels * 0), "only one class has images"),
+    ],
+)
+def test_where_there_is_nothing_to_learn_from_it_knows_how_frequent_classes_are(change, why):
+    features, labels = change(*blobs(n=31))
+    probe = fit_probe(features, labels, n_classes=3)
+    assert probe.note == f"the linear probe knows class counts alone: {why}"
+    assert not probe.weight.any()
+    counts = np.maximum(np.bincount(labels, minlength=3), 0.5)
+    np.testing.assert_allclose(probe.bias.exp().numpy(), counts / 31, rtol=1e-5)
+
+
+def test_more_classes_than_images_and_a_constant_feature_do_no_harm():
+    features, labels = blobs(n=6)
+    features[:, 3] = 7
+    probe = fit_probe(features, labels, n_classes=10)
+    assert not probe.weight[:, 3].any()
+    logits = probe.logits(features)
+    assert np.isfinite(logits).all()
+    assert (logits.argmax(1) == labels).all()
+
+
+def test_the_same_images_give_the_same_probe():
+    first, again = (fit_probe(*blobs(), n_classes=3) for _ in range(2))
+    assert first.weight.equal(again.weight)
+    assert first.log_loss == again.log_loss
