@@ -1,15 +1,19 @@
 """Stand-ins with known answers: harvests whose optimum follows a feature, a tiny network, a finetune of six lines."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 import torch
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from scalepred.data.task import Split
 from scalepred.harvest.calls import Event, answer
 from scalepred.networks.architecture import build
 from scalepred.networks.source import Source, source_of
+from scalepred.predictor.choice import choose
 from scalepred.predictor.harvested import Harvested
 from scalepred.predictor.table import TrainingTable
 from scalepred.recipe import GRID, Recipe, run_id
@@ -213,3 +217,15 @@ def _scores(split: Split, share: float, seed: int) -> Scores:
     n = len(split.labels)
     correct = np.random.default_rng(seed).permutation(n) < int(share * n)
     return Scores(accuracy=float(correct.mean()), loss=1 - share, correct=correct)
+
+
+def ask(predictor, hint=0.0, *, source_id=SOURCE, recipe_id=RECIPE, **features):
+    """Return the choice for a task of ``curve_table`` with this hint."""
+    values = {"hint": hint, "nothing": 0.0, "size": 8.0} | features
+    return choose(predictor, values, source_id=source_id, recipe_id=recipe_id)
+
+
+def fractions(shape, *, missing=True):
+    """Return a strategy of accuracies of 50 images, NaN among them if some may be missing."""
+    elements = st.integers(0, 50).map(lambda right: right / 50)
+    return arrays(np.float64, shape, elements=st.one_of(elements, st.just(math.nan)) if missing else elements)

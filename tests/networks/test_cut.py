@@ -43,8 +43,8 @@ def cut_of(network, is_frozen=is_conv1):
 
 def test_the_front_ends_where_the_first_trained_stage_begins():
     network = Tiny()
-    found = cut_of(network)
-    front, rest = found.front_of(network), found.rest_of(network)
+    parts = cut_of(network)
+    front, rest = parts.front_of(network), parts.rest_of(network)
     assert {name for name, _ in front.named_parameters()} == {n for n, _ in network.named_parameters() if is_conv1(n)}
     assert {name for name, _ in rest.named_parameters()} == {
         n for n, _ in network.named_parameters() if not is_conv1(n)
@@ -54,24 +54,24 @@ def test_the_front_ends_where_the_first_trained_stage_begins():
 
 def test_with_all_but_the_head_frozen_the_front_gives_embeddings():
     network = Tiny().eval()
-    found = cut(network, lambda name: not name.startswith("head"), sample=images())
-    embedded = found.front_of(network)(images())
+    parts = cut(network, lambda name: not name.startswith("head"), sample=images())
+    embedded = parts.front_of(network)(images())
     assert embedded.shape == (4, 8)
-    torch.testing.assert_close(found.rest_of(network)(embedded), network(images()))
+    torch.testing.assert_close(parts.rest_of(network)(embedded), network(images()))
 
 
 def test_a_cut_serves_every_copy_of_the_network_and_shares_its_modules():
-    found, other = cut_of(Tiny()), Tiny().eval()
-    rest = found.rest_of(other)
+    parts, other = cut_of(Tiny()), Tiny().eval()
+    rest = parts.rest_of(other)
     assert dict(rest.named_parameters())["head.weight"] is other.head.weight
-    torch.testing.assert_close(rest(found.front_of(other)(images())), other(images()))
+    torch.testing.assert_close(rest(parts.front_of(other)(images())), other(images()))
 
 
 def test_where_nothing_is_frozen_there_is_no_front():
     network = Tiny()
-    found = cut_of(network, lambda name: False)
-    assert found.front_of(network) is None
-    torch.testing.assert_close(found.rest_of(network.eval())(images()), network(images()))
+    parts = cut_of(network, lambda name: False)
+    assert parts.front_of(network) is None
+    torch.testing.assert_close(parts.rest_of(network.eval())(images()), network(images()))
 
 
 def dropping(network, x):
@@ -111,15 +111,15 @@ def only_in_training(network, x):
     ],
 )
 def test_what_cannot_be_cut_is_left_whole(what, has_front, has_rest):
-    found = cut_of(Wrapped(what))
-    assert (found.front is not None, found.rest is not None) == (has_front, has_rest)
+    parts = cut_of(Wrapped(what))
+    assert (parts.front is not None, parts.rest is not None) == (has_front, has_rest)
 
 
 def test_dropout_in_a_frozen_stage_is_not_computed_once():
     network = Tiny()
     network.stages[0].append(nn.Dropout(0.5))
-    found = cut_of(network)
-    assert "stages.0.3" not in dict(found.front_of(network).named_modules())
+    parts = cut_of(network)
+    assert "stages.0.3" not in dict(parts.front_of(network).named_modules())
 
 
 def test_cutting_changes_nothing_of_the_network():
@@ -135,14 +135,14 @@ def test_cutting_changes_nothing_of_the_network():
 
 def test_parts_that_are_gone_leave_nothing_behind():
     network = Tiny()
-    found = cut_of(network)
+    halves = cut_of(network)
 
     def sources():
         gc.collect()
         return set(fx.graph_module._loader.eval_cache), {name for name in linecache.cache if "eval_with_key" in name}
 
     before = sources()
-    parts = [part for _ in range(5) for part in (found.front_of(network), found.rest_of(network))]
+    parts = [part for _ in range(5) for part in (halves.front_of(network), halves.rest_of(network))]
     assert [len(now) - len(then) for now, then in zip(sources(), before, strict=True)] == [10, 10]
     parts.clear()
     assert sources() == before
@@ -165,11 +165,11 @@ def test_real_networks_are_cut_and_give_the_same_logits(name):
     set_mode(network, architecture, recipe)
     images = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
     sample = normalise(images, architecture)
-    found = cut(network, lambda n: recipe.multipliers[architecture.stages[n]] == 0, sample=sample)
-    assert found.rest is not None
-    assert found.front is not None
+    parts = cut(network, lambda n: recipe.multipliers[architecture.stages[n]] == 0, sample=sample)
+    assert parts.rest is not None
+    assert parts.front is not None
     network.eval()
-    front, rest = found.front_of(network), found.rest_of(network)
+    front, rest = parts.front_of(network), parts.rest_of(network)
     torch.testing.assert_close(rest(front(sample)), network(sample), rtol=1e-3, atol=1e-4)
 
 

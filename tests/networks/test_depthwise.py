@@ -33,8 +33,8 @@ def test_gradients_are_the_librarys(kernel, padding, size, memory):
     inputs = maps.clone().requires_grad_()
     output = _TapByTap.apply(inputs, conv.weight, conv.padding)
     weights = torch.linspace(-1, 1, output.numel()).reshape(output.shape)
-    found = (output, *torch.autograd.grad((output * weights).sum(), (inputs, conv.weight)))
-    for one, other in zip(found, expected, strict=True):
+    actual = (output, *torch.autograd.grad((output * weights).sum(), (inputs, conv.weight)))
+    for one, other in zip(actual, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 

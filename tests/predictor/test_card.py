@@ -100,11 +100,11 @@ def test_the_card_of_few_origins_claims_nothing():
 def test_where_every_source_has_met_few_origins_card_and_command_say_so():
     table = curve_table(10, per_origin=1)
     harvested = as_harvested(dataclasses.replace(table, source_ids=("source-a",) * 5 + ("source-b",) * 5))
-    predictor, found = evaluate_module.train_and_evaluate(harvested)
-    assert found.groups == ()
+    predictor, evaluation = evaluate_module.train_and_evaluate(harvested)
+    assert evaluation.groups == ()
     told = facts(predictor, harvested, [], [], label="")
     shown = Console(record=True, file=io.StringIO(), width=200)
-    show_evaluation(shown, told, found)
+    show_evaluation(shown, told, evaluation)
     for text in (card(told), shown.export_text()):
         assert "Nothing is predicted: no source has met 8 origins with one recipe." in text
         assert "|" not in text

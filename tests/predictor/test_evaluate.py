@@ -76,10 +76,10 @@ def rows(evaluation):
 
 
 def test_there_is_a_row_for_every_method_and_the_counts_are_right(evaluation):
-    found = rows(evaluation)
-    assert list(found) == METHODS
-    assert [row.jobs for row in found.values()] == [1, 1, 1, 1, 1, 11, 11, 11]
-    assert {row.n_tasks for row in found.values()} == {N}
+    by_method = rows(evaluation)
+    assert list(by_method) == METHODS
+    assert [row.jobs for row in by_method.values()] == [1, 1, 1, 1, 1, 11, 11, 11]
+    assert {row.n_tasks for row in by_method.values()} == {N}
     (group,) = evaluation.groups
     assert (group.source_id, group.recipe_id) == ("source-a", "recipe-a")
     assert (group.n_tasks, group.n_origins) == (N, N_ORIGINS)
@@ -87,16 +87,16 @@ def test_there_is_a_row_for_every_method_and_the_counts_are_right(evaluation):
 
 
 def test_the_predictor_closes_much_of_the_gap_and_the_control_about_none(evaluation):
-    found = rows(evaluation)
-    assert found["predicted scale"].gap_closed > 0.6
-    assert found["predicted, features permuted (control)"].gap_closed < 0.15
-    assert found["best fixed scale"].gap_closed == found["best fixed scale"].over_fixed == 0
+    by_method = rows(evaluation)
+    assert by_method["predicted scale"].gap_closed > 0.6
+    assert by_method["predicted, features permuted (control)"].gap_closed < 0.15
+    assert by_method["best fixed scale"].gap_closed == by_method["best fixed scale"].over_fixed == 0
 
 
 def test_the_honest_best_is_below_the_naive_one_in_the_mean(evaluation):
-    found = rows(evaluation)
-    assert found["honest best"].accuracy < found["naive best, chosen on test (biased)"].accuracy
-    assert found["honest best"].regret_mean == 0
+    by_method = rows(evaluation)
+    assert by_method["honest best"].accuracy < by_method["naive best, chosen on test (biased)"].accuracy
+    assert by_method["honest best"].regret_mean == 0
 
 
 def test_intervals_hold_the_mean_and_gains_fit_accuracies(evaluation):
@@ -133,8 +133,8 @@ def test_no_share_is_told_of_a_gap_that_may_be_none(best):
 def test_the_naive_best_is_that_of_each_seed_alone(score):
     luck = np.zeros((11, 2, 10))  # a scale of each seed has one image right that the others have wrong
     luck[3, 0, 0] = luck[7, 1, 0] = 1
-    (found,) = (row for row in rows(score(correct=[luck] * N)).values() if row.method.startswith("naive best"))
-    assert found.accuracy == pytest.approx(0.1)
+    (naive,) = (row for row in rows(score(correct=[luck] * N)).values() if row.method.startswith("naive best"))
+    assert naive.accuracy == pytest.approx(0.1)
 
 
 def test_regret_is_of_the_tasks_whose_honest_best_is_known():
@@ -152,18 +152,18 @@ def test_a_method_that_some_tasks_lack_is_scored_on_the_others(score):
 
 
 def test_a_method_that_no_task_has_gets_no_row(score):
-    found = score(baseline=np.full(N, np.nan))
-    assert list(rows(found)) == [*METHODS[:3], *METHODS[4:]]
-    assert json.dumps(found.to_json(), allow_nan=False)
+    evaluation = score(baseline=np.full(N, np.nan))
+    assert list(rows(evaluation)) == [*METHODS[:3], *METHODS[4:]]
+    assert json.dumps(evaluation.to_json(), allow_nan=False)
 
 
 def test_with_one_seed_there_is_no_honest_best_and_no_regret(harvested, score):
-    found = rows(
+    by_method = rows(
         score(correct=[correct[:, :1] for correct in harvested.correct], val=[v[:, :1] for v in harvested.val])
     )
-    assert "honest best" not in found
-    assert {(row.regret_mean, row.gap_closed) for row in found.values()} == {(None, None)}
-    assert found["predicted scale"].over_fixed > 0
+    assert "honest best" not in by_method
+    assert {(row.regret_mean, row.gap_closed) for row in by_method.values()} == {(None, None)}
+    assert by_method["predicted scale"].over_fixed > 0
 
 
 def test_sources_are_scored_apart_and_those_of_few_origins_are_not(monkeypatch):
@@ -172,13 +172,13 @@ def test_sources_are_scored_apart_and_those_of_few_origins_are_not(monkeypatch):
     sources = ("source-a",) * 8 + ("source-b",) * 9 + ("source-c",) * 3
     harvested = as_harvested(dataclasses.replace(table, source_ids=sources))
     harvested.test[8:17] += 1  # marks source-b
-    found = leave_one_origin_out(harvested).groups
-    assert [(group.source_id, group.n_tasks, group.n_origins) for group in found] == [
+    groups = leave_one_origin_out(harvested).groups
+    assert [(group.source_id, group.n_tasks, group.n_origins) for group in groups] == [
         ("source-b", 9, 9),
         ("source-a", 8, 8),
     ]
-    assert all(row.accuracy > 1 for row in found[0].rows if row.method == "best fixed scale")
-    assert all(row.accuracy < 1 for row in found[1].rows)
+    assert all(row.accuracy > 1 for row in groups[0].rows if row.method == "best fixed scale")
+    assert all(row.accuracy < 1 for row in groups[1].rows)
 
 
 def test_the_json_has_numbers_only(evaluation):
@@ -195,15 +195,15 @@ def test_too_few_origins_are_refused():
 
 def test_training_attaches_the_evaluation_and_its_errors(monkeypatch):
     monkeypatch.setattr(evaluate_module, "CONTROLS", 1)
-    predictor, found = train_and_evaluate(as_harvested(curve_table(8, per_origin=1)))
-    assert found.groups[0].n_origins == 8
-    assert predictor.gain_errors == found.gain_errors
-    assert predictor.evaluation == found.to_json()
+    predictor, evaluation = train_and_evaluate(as_harvested(curve_table(8, per_origin=1)))
+    assert evaluation.groups[0].n_origins == 8
+    assert predictor.gain_errors == evaluation.gain_errors
+    assert predictor.evaluation == evaluation.to_json()
 
 
 def test_with_few_origins_there_is_a_predictor_and_no_evaluation():
-    predictor, found = train_and_evaluate(as_harvested(curve_table(MIN_ORIGINS - 1)))
-    assert found is None
+    predictor, evaluation = train_and_evaluate(as_harvested(curve_table(MIN_ORIGINS - 1)))
+    assert evaluation is None
     assert (predictor.booster, predictor.evaluation) == (None, {})
 
 
@@ -224,26 +224,26 @@ def test_accuracies_of_a_held_out_origin_change_nothing_that_is_chosen_for_it():
 
 
 def test_choices_never_see_which_images_are_test_images(harvested, score, evaluation):
-    found = score(test=np.full_like(harvested.test, 0.5))
-    assert found.gain_errors == evaluation.gain_errors
-    assert rows(found)["predicted scale"].accuracy == rows(found)["best fixed scale"].accuracy == 0.5
+    rescored = score(test=np.full_like(harvested.test, 0.5))
+    assert rescored.gain_errors == evaluation.gain_errors
+    assert rows(rescored)["predicted scale"].accuracy == rows(rescored)["best fixed scale"].accuracy == 0.5
 
 
 def test_a_held_out_origin_that_is_unlike_the_others_gets_the_fixed_scale():
     table = curve_table(10)
     own = np.array([name == "origin-004" for name in table.origins])
     table.features[own] += 100
-    found = choices(table, seed=0)
-    assert found.abstained.tolist() == own.tolist()
-    assert found.chosen[own].tolist() == found.fixed[own].tolist()
+    picks = choices(table, seed=0)
+    assert picks.abstained.tolist() == own.tolist()
+    assert picks.chosen[own].tolist() == picks.fixed[own].tolist()
 
 
 def test_a_source_with_few_origins_is_scored_at_its_fixed_scale():
     table = curve_table(12, per_origin=1)
     sources = ("source-a",) * 9 + ("source-b",) * 3
-    found = choices(dataclasses.replace(table, source_ids=sources), seed=0)
-    assert found.abstained.tolist() == [False] * 9 + [True] * 3
-    assert found.chosen[9:].tolist() == found.fixed[9:].tolist()
+    picks = choices(dataclasses.replace(table, source_ids=sources), seed=0)
+    assert picks.abstained.tolist() == [False] * 9 + [True] * 3
+    assert picks.chosen[9:].tolist() == picks.fixed[9:].tolist()
 
 
 def test_fixed_and_most_frequent_scales_are_those_of_the_same_source():
@@ -251,10 +251,10 @@ def test_fixed_and_most_frequent_scales_are_those_of_the_same_source():
     sources = ("source-a",) * 5 + ("source-b",) * 5
     accuracies = table.accuracies.copy()
     accuracies[5:] = accuracies[5:, ::-1]
-    found = choices(dataclasses.replace(table, source_ids=sources, accuracies=accuracies), seed=0)
-    assert found.frequent.tolist() == [4] * 5 + [6] * 5
+    picks = choices(dataclasses.replace(table, source_ids=sources, accuracies=accuracies), seed=0)
+    assert picks.frequent.tolist() == [4] * 5 + [6] * 5
     columns = [best_fixed_scale(rows, table.scales) for rows in (accuracies[:5], accuracies[5:])]
-    assert found.fixed.tolist() == np.repeat(columns, 5).tolist()
+    assert picks.fixed.tolist() == np.repeat(columns, 5).tolist()
 
 
 # --- the control ------------------------------------------------------------------------------------------------------
@@ -286,9 +286,9 @@ def test_the_search_is_scored_on_test_where_validation_is_best_and_ties_are_aver
     correct = np.tile(np.arange(11.0)[:, None, None] / 10, (N, 1, 1, 4))
     val[:, 3] = 0.9
     val[1, 7] = 0.9
-    found = searched(dataclasses.replace(harvested, val=list(val), correct=list(correct)))
-    assert found[0] == pytest.approx(0.3)
-    assert found[1] == pytest.approx(0.5)
+    searches = searched(dataclasses.replace(harvested, val=list(val), correct=list(correct)))
+    assert searches[0] == pytest.approx(0.3)
+    assert searches[1] == pytest.approx(0.5)
 
 
 def test_each_seed_is_a_search_of_its_own(harvested):
@@ -296,8 +296,8 @@ def test_each_seed_is_a_search_of_its_own(harvested):
     val[2, 0] = val[5, 1] = 0.9
     correct[2, 0], correct[5, 1] = 0.4, 0.8
     correct[2, 1] = correct[5, 0] = 0.1
-    found = searched(dataclasses.replace(harvested, val=[val] * N, correct=[correct] * N))
-    assert found[0] == pytest.approx(0.6)
+    searches = searched(dataclasses.replace(harvested, val=[val] * N, correct=[correct] * N))
+    assert searches[0] == pytest.approx(0.6)
 
 
 def test_a_task_without_test_images_does_not_flatter_the_search(harvested, score):

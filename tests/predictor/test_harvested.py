@@ -49,8 +49,8 @@ def harvest(runs, *, tasks=(ZOO, SEA), features=(), recipes=(QUICK,), sources=(S
 
 def test_a_small_harvest_by_hand():
     best = run_record(ZOO, 2.0, val=[1, 1], test=[1, 1, 1, 1])
-    found = harvest([*grid(ZOO, without=(2.0,)), best], features=[feature(ZOO, "knn_accuracy", 0.25)])
-    table = found.table
+    harvested = harvest([*grid(ZOO, without=(2.0,)), best], features=[feature(ZOO, "knn_accuracy", 0.25)])
+    table = harvested.table
     assert (table.names, table.origins) == (("birds",), ("zoo",))
     assert (table.source_ids, table.recipe_ids) == ((SOURCE,), (QUICK.recipe_id,))
     assert {name: float(table.features[0, at]) for at, name in enumerate(table.feature_names)} == {
@@ -61,31 +61,31 @@ def test_a_small_harvest_by_hand():
     assert table.scales.tolist() == list(GRID)
     at = GRID.index(2.0)
     others = [i for i in range(len(GRID)) if i != at]
-    assert (found.val[0][at], found.test[0, at], table.accuracies[0, at]) == ([1], 1, 1)
-    assert set(found.val[0][others, 0]) == {0.5}
-    assert set(found.test[0, others]) == {0.75}
+    assert (harvested.val[0][at], harvested.test[0, at], table.accuracies[0, at]) == ([1], 1, 1)
+    assert set(harvested.val[0][others, 0]) == {0.5}
+    assert set(harvested.test[0, others]) == {0.75}
     np.testing.assert_allclose(table.accuracies[0, others], 4 / 6)
     assert (table.n_held_out.tolist(), table.n_seeds.tolist()) == ([6], [1])
-    assert found.has_test.tolist() == [True]
-    assert found.correct[0].shape == (11, 1, 4)
-    assert found.correct[0][0, 0].tolist() == RIGHT
-    assert found.n_incomplete == 0
+    assert harvested.has_test.tolist() == [True]
+    assert harvested.correct[0].shape == (11, 1, 4)
+    assert harvested.correct[0][0, 0].tolist() == RIGHT
+    assert harvested.n_incomplete == 0
 
 
 @pytest.mark.parametrize("missing", [GRID[0], GRID[5], GRID[-1]])
 def test_a_grid_with_a_gap_is_left_out_and_counted(missing):
-    found = harvest([*grid(ZOO, without=(missing,)), *grid(SEA)])
-    assert found.table.names == ("fish",)
-    assert found.n_incomplete == 1
+    harvested = harvest([*grid(ZOO, without=(missing,)), *grid(SEA)])
+    assert harvested.table.names == ("fish",)
+    assert harvested.n_incomplete == 1
 
 
 def test_a_harvest_without_a_whole_grid_gives_empty_arrays():
-    found = harvest(grid(ZOO, without=(1.0,)))
-    assert found.table.names == ()
-    assert found.table.features.shape == (0, 0)
-    assert found.table.accuracies.shape == found.test.shape == (0, 11)
-    assert found.val == found.correct == []
-    assert found.n_incomplete == 1
+    harvested = harvest(grid(ZOO, without=(1.0,)))
+    assert harvested.table.names == ()
+    assert harvested.table.features.shape == (0, 0)
+    assert harvested.table.accuracies.shape == harvested.test.shape == (0, 11)
+    assert harvested.val == harvested.correct == []
+    assert harvested.n_incomplete == 1
     assert harvest([]).n_incomplete == 0
 
 
@@ -95,18 +95,18 @@ def test_scales_beyond_the_grid_are_passed_over():
 
 
 def test_a_diverged_run_counts_as_chance():
-    found = harvest([*grid(ZOO, without=(10.0,)), run_record(ZOO, 10.0, val=None)])
-    assert found.val[0][-1] == found.test[0, -1] == found.table.accuracies[0, -1] == 0.5
-    assert found.correct[0][-1, 0].tolist() == [0.5] * 4
+    harvested = harvest([*grid(ZOO, without=(10.0,)), run_record(ZOO, 10.0, val=None)])
+    assert harvested.val[0][-1] == harvested.test[0, -1] == harvested.table.accuracies[0, -1] == 0.5
+    assert harvested.correct[0][-1, 0].tolist() == [0.5] * 4
 
 
 def test_seeds_are_averaged_and_kept_apart():
-    found = harvest([*grid(ZOO), *grid(ZOO, val=(1, 1), test=[0, 0, 0, 1], seed=1)])
-    assert found.val[0][0].tolist() == [0.5, 1]
-    assert found.test[0, 0] == 0.5
-    assert found.table.accuracies[0, 0] == pytest.approx((3 + 1 + 2 + 1) / 12)
-    assert found.correct[0][0].tolist() == [RIGHT, [0, 0, 0, 1]]
-    assert found.table.n_seeds.tolist() == [2]
+    harvested = harvest([*grid(ZOO), *grid(ZOO, val=(1, 1), test=[0, 0, 0, 1], seed=1)])
+    assert harvested.val[0][0].tolist() == [0.5, 1]
+    assert harvested.test[0, 0] == 0.5
+    assert harvested.table.accuracies[0, 0] == pytest.approx((3 + 1 + 2 + 1) / 12)
+    assert harvested.correct[0][0].tolist() == [RIGHT, [0, 0, 0, 1]]
+    assert harvested.table.n_seeds.tolist() == [2]
 
 
 @pytest.mark.parametrize("n_scales", [1, 10])
@@ -115,10 +115,10 @@ def test_a_seed_that_only_some_scales_have_changes_nothing(n_scales):
         *grid(ZOO, val=(1, 1), test=[1] * 4, seed=1, without=GRID[n_scales:]),
         run_record(ZOO, 1.0, seed=7, val=None),
     ]
-    found, before = harvest([*grid(ZOO), *begun]), harvest(grid(ZOO))
-    assert found.table.accuracies.tolist() == before.table.accuracies.tolist()
-    assert found.test.tolist() == before.test.tolist()
-    assert found.correct[0].shape == (11, 1, 4)
+    after, before = harvest([*grid(ZOO), *begun]), harvest(grid(ZOO))
+    assert after.table.accuracies.tolist() == before.table.accuracies.tolist()
+    assert after.test.tolist() == before.test.tolist()
+    assert after.correct[0].shape == (11, 1, 4)
     assert harvest(begun).n_incomplete == 1
 
 
@@ -131,8 +131,8 @@ def test_the_baseline_is_that_of_the_same_recipe():
         run_record(ZOO, None, val=[1, 1], test=[1, 1, 0, 0], recipe=baseline_of(frozen), seed=0),
         run_record(ZOO, None, val=[1, 1], test=[0, 0, 0, 0], recipe=baseline_of(frozen), seed=1),
     ]
-    found = harvest(runs, recipes=(QUICK, frozen, baseline_of(QUICK), baseline_of(frozen)))
-    of = dict(zip(found.table.recipe_ids, found.baseline, strict=True))
+    harvested = harvest(runs, recipes=(QUICK, frozen, baseline_of(QUICK), baseline_of(frozen)))
+    of = dict(zip(harvested.table.recipe_ids, harvested.baseline, strict=True))
     assert of == {QUICK.recipe_id: 0.25, frozen.recipe_id: 0.5}  # a seed without a whole grid is passed over
     both = harvest([*runs, *grid(ZOO, recipe=frozen, seed=1)], recipes=(QUICK, frozen, baseline_of(frozen)))
     assert dict(zip(both.table.recipe_ids, both.baseline, strict=True))[frozen.recipe_id] == 0.25
@@ -140,11 +140,11 @@ def test_the_baseline_is_that_of_the_same_recipe():
 
 
 def test_a_task_without_test_images_is_scored_on_validation_and_says_so():
-    found = harvest(grid(SEA))
-    assert found.has_test.tolist() == [False]
-    assert found.test.tolist() == found.table.accuracies.tolist() == [found.val[0][:, 0].tolist()]
-    assert found.correct[0].shape == (11, 1, 2)
-    assert found.table.n_held_out.tolist() == [2]
+    harvested = harvest(grid(SEA))
+    assert harvested.has_test.tolist() == [False]
+    assert harvested.test.tolist() == harvested.table.accuracies.tolist() == [harvested.val[0][:, 0].tolist()]
+    assert harvested.correct[0].shape == (11, 1, 2)
+    assert harvested.table.n_held_out.tolist() == [2]
 
 
 def test_features_that_a_task_lacks_are_nan():
@@ -191,10 +191,10 @@ def test_runs_of_unknown_tasks_sources_and_recipes_are_passed_over():
     lost = task_record("lost")
     other = dataclasses.replace(QUICK, epochs=9)
     runs = [*grid(ZOO), *grid(lost), *grid(ZOO, source_id="lost"), *grid(ZOO, recipe=other)]
-    found = harvest(runs)
-    assert found.table.names == ("birds",)
-    assert found.table.recipe_ids != (RECIPE,)
-    assert found.n_incomplete == 0
+    harvested = harvest(runs)
+    assert harvested.table.names == ("birds",)
+    assert harvested.table.recipe_ids != (RECIPE,)
+    assert harvested.n_incomplete == 0
 
 
 def test_a_finished_run_without_its_bits_is_refused_and_never_turned_into_a_number():
@@ -206,12 +206,12 @@ def test_a_finished_run_without_its_bits_is_refused_and_never_turned_into_a_numb
 
 def test_what_is_seen_of_source_and_recipe_are_numbers():
     facts = {"stages": {"conv1": 40, "head": 60}}
-    found = context_features(facts, QUICK)
-    assert (found["source_log10_parameters"], found["recipe_image_px"]) == (2.0, 16.0)
+    features = context_features(facts, QUICK)
+    assert (features["source_log10_parameters"], features["recipe_image_px"]) == (2.0, 16.0)
     changes = {"batchnorm": "frozen", "augmentation": "crop-flip", "schedule": "cosine", "warmup_epochs": 1}
     changes["multipliers"] = tuple(multiplier / 8 for multiplier in QUICK.multipliers)
     changed = context_features(facts, dataclasses.replace(QUICK, epochs=3, **changes))
-    assert {name: changed[name] - found[name] for name in found if changed[name] != found[name]} == {
+    assert {name: changed[name] - features[name] for name in features if changed[name] != features[name]} == {
         "recipe_log2_rate": -3.0,
         "recipe_frozen_batchnorm": 1.0,
         "recipe_crops": 1.0,

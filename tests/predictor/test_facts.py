@@ -88,16 +88,16 @@ def test_the_similarity_moves_the_least_earth():
 def test_the_similarity_to_a_classifier_of_zeros_is_not_known():
     source = tiny_source()
     nn.init.zeros_(source.architecture.network.head.weight)
-    found = compute_features(source_of(source.architecture), separable(24), n_classes=2, device=CPU)
-    assert set(found) == NAMES - {"emd_similarity"}
+    features = compute_features(source_of(source.architecture), separable(24), n_classes=2, device=CPU)
+    assert set(features) == NAMES - {"emd_similarity"}
 
 
 def test_what_embeddings_that_are_not_finite_would_tell_is_not_known():
     source = tiny_source()
     nn.init.constant_(source.architecture.network.stages[4][1].weight, torch.inf)
-    found = compute_features(source, separable(24), n_classes=2, device=CPU)
-    assert set(found) == NAMES - {"knn_accuracy", "knn_above_chance", "probe_accuracy", "emd_similarity"}
-    assert all(np.isfinite(feature.value) for feature in found.values())
+    features = compute_features(source, separable(24), n_classes=2, device=CPU)
+    assert set(features) == NAMES - {"knn_accuracy", "knn_above_chance", "probe_accuracy", "emd_similarity"}
+    assert all(np.isfinite(feature.value) for feature in features.values())
 
 
 def test_sizes_are_counted():
@@ -129,16 +129,16 @@ def test_embeddings_are_what_the_head_sees():
 
 
 def test_a_task_has_every_feature_and_each_says_what_it_cost():
-    found = compute_features(tiny_source(), separable(24), n_classes=2, device=CPU)
-    assert set(found) == NAMES
-    assert all(np.isfinite(feature.value) and feature.seconds >= 0 for feature in found.values())
-    assert found["knn_above_chance"].value == pytest.approx(2 * found["knn_accuracy"].value - 1)
-    assert found["knn_accuracy"].seconds > 0
+    features = compute_features(tiny_source(), separable(24), n_classes=2, device=CPU)
+    assert set(features) == NAMES
+    assert all(np.isfinite(feature.value) and feature.seconds >= 0 for feature in features.values())
+    assert features["knn_above_chance"].value == pytest.approx(2 * features["knn_accuracy"].value - 1)
+    assert features["knn_accuracy"].seconds > 0
 
 
 def test_what_singletons_do_not_allow_is_left_out():
-    found = compute_features(tiny_source(), separable(3, n_classes=3), n_classes=3, device=CPU)
-    assert set(found) == NAMES - {"probe_accuracy"}
+    features = compute_features(tiny_source(), separable(3, n_classes=3), n_classes=3, device=CPU)
+    assert set(features) == NAMES - {"probe_accuracy"}
 
 
 def test_features_are_the_same_twice():
@@ -156,8 +156,8 @@ def test_a_large_task_is_looked_at_in_part_and_evenly():
 
 
 def test_features_become_rows_of_their_set():
-    found = compute_features(tiny_source(), separable(24), n_classes=2, device=CPU)
-    rows = as_records(found, task_id="t", source_id="s", image_px=32)
+    features = compute_features(tiny_source(), separable(24), n_classes=2, device=CPU)
+    rows = as_records(features, task_id="t", source_id="s", image_px=32)
     assert {row.name for row in rows} == NAMES
     assert {(row.task_id, row.source_id, row.feature_set) for row in rows} == {("t", "s", "basic-1@32px")}
 
@@ -165,5 +165,5 @@ def test_features_become_rows_of_their_set():
 def test_nothing_but_the_training_split_is_asked_for():
     train = separable(24)
     only = Split(train.images.copy(), train.labels.copy(), ())
-    found = compute_features(tiny_source(), only, n_classes=2, device=CPU)
-    assert found["log2_n_train"].value == np.log2(24)
+    features = compute_features(tiny_source(), only, n_classes=2, device=CPU)
+    assert features["log2_n_train"].value == np.log2(24)
