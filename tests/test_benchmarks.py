@@ -43,9 +43,11 @@ def numbers_of(bundle, roofs=()):
 
 
 def test_a_bundle_is_the_baseline_and_the_eleven_scales_for_every_seed():
-    found = points(Recipe(), n_seeds=2)
-    assert [(point.seed, point.scale) for point in found] == [(seed, s) for seed in (0, 1) for s in (None, *GRID)]
-    assert {point.recipe.multipliers for point in found if point.scale is None} == {HEAD_ONLY}
+    bundle_points = points(Recipe(), n_seeds=2)
+    assert [(point.seed, point.scale) for point in bundle_points] == [
+        (seed, s) for seed in (0, 1) for s in (None, *GRID)
+    ]
+    assert {point.recipe.multipliers for point in bundle_points if point.scale is None} == {HEAD_ONLY}
 
 
 def test_the_peers_rates_are_the_recipes_at_every_step():
@@ -105,19 +107,19 @@ def test_ratios_are_those_of_neighbouring_repeats():
 
 def test_accuracies_are_compared_run_by_run():
     diverged = measured(1, tests=(0.25, None))
-    found = numbers_of(bundle_of([measured(1)], [diverged], [measured(1, tests=(0.75, 0.5))]))
-    assert found["mean_absolute_differences"] == {"plain-peer": 0.25, "plain-scalepred": 0.25, "peer-scalepred": 0.5}
-    assert found["contenders"]["peer"]["n_diverged"] == 1
-    assert found["contenders"]["peer"]["mean_test_accuracy"] == 0.25
+    numbers = numbers_of(bundle_of([measured(1)], [diverged], [measured(1, tests=(0.75, 0.5))]))
+    assert numbers["mean_absolute_differences"] == {"plain-peer": 0.25, "plain-scalepred": 0.25, "peer-scalepred": 0.5}
+    assert numbers["contenders"]["peer"]["n_diverged"] == 1
+    assert numbers["contenders"]["peer"]["mean_test_accuracy"] == 0.25
 
 
 def test_a_rival_may_be_left_out():
     whole = bundle_of([measured(4)], [measured(1)], [measured(2)])
     repeats = {name: whole.repeats[name] for name in ("plain", "scalepred")}
-    found = numbers_of(dataclasses.replace(whole, repeats=repeats))
-    assert {name: ratio["median"] for name, ratio in found["ratios"].items()} == {"plain/scalepred": 2.0}
-    assert set(found["mean_absolute_differences"]) == {"plain-scalepred"}
-    assert report.geometric_means([found])["all"] == pytest.approx({"plain/scalepred": 2.0})
+    numbers = numbers_of(dataclasses.replace(whole, repeats=repeats))
+    assert {name: ratio["median"] for name, ratio in numbers["ratios"].items()} == {"plain/scalepred": 2.0}
+    assert set(numbers["mean_absolute_differences"]) == {"plain-scalepred"}
+    assert report.geometric_means([numbers])["all"] == pytest.approx({"plain/scalepred": 2.0})
 
 
 def test_seed_noise_needs_a_second_seed():
@@ -150,8 +152,8 @@ def test_a_command_that_fails_stops_the_benchmark_with_its_error():
 def test_geometric_means_are_told_for_each_source_and_for_all():
     four = numbers_of(bundle_of([measured(4)], [measured(1)], [measured(1)]))
     nine = numbers_of(bundle_of([measured(9)], [measured(1)], [measured(1)], source="other"))
-    found = report.geometric_means([four, nine])
-    assert {name: ratios["plain/scalepred"] for name, ratios in found.items()} == pytest.approx(
+    means = report.geometric_means([four, nine])
+    assert {name: ratios["plain/scalepred"] for name, ratios in means.items()} == pytest.approx(
         {"s": 4.0, "other": 9.0, "all": 6.0}
     )
 
@@ -161,10 +163,10 @@ def test_the_benchmark_of_the_harvest_runs_all_contenders(tmp_path):
     output = tmp_path / "report.json"
     command = [sys.executable, "-m", "benchmarks.bench_harvest", "--smoke", "--no-memory", "--output", output]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    found = json.loads(shown.stdout.splitlines()[-1])
-    assert json.loads(output.read_text(encoding="utf-8")) == found
-    assert [bundle["task"] for bundle in found["bundles"]] == ["tiny"]
-    for bundle in found["bundles"]:
+    report = json.loads(shown.stdout.splitlines()[-1])
+    assert json.loads(output.read_text(encoding="utf-8")) == report
+    assert [bundle["task"] for bundle in report["bundles"]] == ["tiny"]
+    for bundle in report["bundles"]:
         assert {name: each["n_runs"] for name, each in bundle["contenders"].items()} == dict.fromkeys(
             ("plain", "peer", "scalepred"), 12
         )
@@ -172,32 +174,32 @@ def test_the_benchmark_of_the_harvest_runs_all_contenders(tmp_path):
         assert set(bundle["ratios"]) == {"plain/scalepred", "peer/scalepred"}
         assert bundle["roof"]["median_share_of_roof"] > 0
         assert bundle["roof"]["dtypes"] in (["float32"], ["bfloat16"])
-    assert set(found["geometric_means"]) == {"timm/test_efficientnet", "all"}
-    assert all(ratio > 0 for ratios in found["geometric_means"].values() for ratio in ratios.values())
+    assert set(report["geometric_means"]) == {"timm/test_efficientnet", "all"}
+    assert all(ratio > 0 for ratios in report["geometric_means"].values() for ratio in ratios.values())
 
 
 @pytest.mark.slow
 def test_the_benchmark_of_the_store_runs_all_steps():
     command = [sys.executable, "-m", "benchmarks.bench_store", "--smoke"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    found = json.loads(shown.stdout.splitlines()[-1])
-    assert (found["benchmark"], found["runs"]) == ("store", 2_000)
-    assert set(found["steps"]) == {"export", "import", "status", "verify", "keys", "add"}
+    report = json.loads(shown.stdout.splitlines()[-1])
+    assert (report["benchmark"], report["runs"]) == ("store", 2_000)
+    assert set(report["steps"]) == {"export", "import", "status", "verify", "keys", "add"}
 
 
 @pytest.mark.slow
 def test_the_benchmark_of_a_resumed_harvest_waits_for_a_new_run():
     command = [sys.executable, "-m", "benchmarks.bench_resume", "--smoke"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    found = json.loads(shown.stdout.splitlines()[-1])
-    assert found["runs_done"] >= 100
-    assert all(len(seconds) == 1 and seconds[0] > 0 for seconds in found["seconds"].values())
+    report = json.loads(shown.stdout.splitlines()[-1])
+    assert report["runs_done"] >= 100
+    assert all(len(seconds) == 1 and seconds[0] > 0 for seconds in report["seconds"].values())
 
 
 @pytest.mark.slow
 def test_the_benchmark_of_a_worker_tells_memory():
     command = [sys.executable, "-m", "benchmarks.bench_worker", "--smoke"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    found = json.loads(shown.stdout.splitlines()[-1])
-    (bytes_of,) = found["largest_bytes"].values()
+    report = json.loads(shown.stdout.splitlines()[-1])
+    (bytes_of,) = report["largest_bytes"].values()
     assert set(bytes_of) == {"plain", "scalepred"}

@@ -55,18 +55,18 @@ def report(monkeypatch, warehouse, out):
 
 
 def test_the_report_tells_what_was_put_in(warehouse, tmp_path, monkeypatch):
-    found = report(monkeypatch, warehouse, tmp_path / "out")
-    assert "48 runs; 4 tasks of 4 origins have a whole grid, 0 more are left out because" in found
-    assert "## efficientnet_lite0, graduated" in found
+    text = report(monkeypatch, warehouse, tmp_path / "out")
+    assert "48 runs; 4 tasks of 4 origins have a whole grid, 0 more are left out because" in text
+    assert "## efficientnet_lite0, graduated" in text
     right, best = 100 * 6 / 11, 100 * 10 / 11
     share = dict(zip(GRID, ("25 %" if scale in BEST else "0 %" for scale in GRID), strict=True))
     for scale in GRID:
-        (line,) = (line for line in found.splitlines() if line.startswith(f"| {scale:g} |"))
+        (line,) = (line for line in text.splitlines() if line.startswith(f"| {scale:g} |"))
         assert f"| {(3 * right + best) / 4 if scale in BEST else right:.1f} (" in line
         assert line.endswith(f"| {share[scale]} |  |")
-    assert f"| naive best, chosen on test | 4 | {best:.1f} ({best:.1f} to {best:.1f})" in found
-    assert "| images_per_label | +1.00 (" in found
-    assert "| emd_similarity | none: one of the two never changes |" in found
+    assert f"| naive best, chosen on test | 4 | {best:.1f} ({best:.1f} to {best:.1f})" in text
+    assert "| images_per_label | +1.00 (" in text
+    assert "| emd_similarity | none: one of the two never changes |" in text
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"README.md", "tasks.png", "source-0.png"}
 
 
@@ -82,11 +82,11 @@ def test_how_far_seeds_lie_apart_is_told_of_the_tasks_that_have_several(tmp_path
             rows.append(make_run(scale, n_right=right if scale < 7 else 10, seed=seed, run_id=named, **parts))
     with open_warehouse(tmp_path / "w.duckdb") as store:
         store.add_all(rows)
-    found = report(monkeypatch, tmp_path / "w.duckdb", tmp_path / "out")
+    text = report(monkeypatch, tmp_path / "w.duckdb", tmp_path / "out")
     variances = [np.var([4 / 11, 8 / 11], ddof=1), np.var([5 / 11, 5 / 11, 8 / 11], ddof=1)]
     apart = dict.fromkeys(GRID, f"{100 * np.sqrt(np.mean(variances)):.1f}") | {7.0: "0.0", 10.0: "0.0"}
     for scale in GRID:
-        (line,) = (line for line in found.splitlines() if line.startswith(f"| {scale:g} |"))
+        (line,) = (line for line in text.splitlines() if line.startswith(f"| {scale:g} |"))
         assert line.endswith(f" % | {apart[scale]} |")
 
 
@@ -128,8 +128,8 @@ def test_scales_that_tie_share_a_task():
 
 
 def test_a_feature_that_never_changes_has_no_correlation():
-    found, low, high = snapshot.rank_correlation(np.ones(4), np.arange(4.0), ["a", "b", "c", "d"])
-    assert all(map(math.isnan, (found, low, high)))
+    correlation, low, high = snapshot.rank_correlation(np.ones(4), np.arange(4.0), ["a", "b", "c", "d"])
+    assert all(map(math.isnan, (correlation, low, high)))
 
 
 def test_bundles_without_a_value_are_left_out_of_a_mean():

@@ -64,8 +64,8 @@ def test_every_origin_has_its_own_name_and_a_finder():
 
 
 def test_two_fifths_are_test_and_a_group_is_never_on_both_sides():
-    found = images({"a": 100, "b": 50}, group_of=lambda _, index: f"g{index // 4}")
-    sides = split_sides(found)
+    suite = images({"a": 100, "b": 50}, group_of=lambda _, index: f"g{index // 4}")
+    sides = split_sides(suite)
     for label, n in (("a", 100), ("b", 50)):
         assert len(sides.learn[label]) + len(sides.test[label]) == n
     assert 40 <= len(sides.test["a"]) <= 48
@@ -74,8 +74,8 @@ def test_two_fifths_are_test_and_a_group_is_never_on_both_sides():
 
 
 def test_the_split_depends_on_names_alone():
-    found = images({"a": 30, "b": 30})
-    assert split_sides(found) == split_sides(found[::-1])
+    suite = images({"a": 30, "b": 30})
+    assert split_sides(suite) == split_sides(suite[::-1])
 
 
 def test_a_label_that_is_too_small_is_left_out():
@@ -119,8 +119,8 @@ def test_too_few_test_images_give_no_task():
 
 
 def test_no_two_tasks_of_an_origin_learn_from_the_same_images():
-    found = plans("o", sides_of(10, 20))
-    learned = [(plan.classes, min(plan.per_label, 10)) for plan in found]
+    cuts = plans("o", sides_of(10, 20))
+    learned = [(plan.classes, min(plan.per_label, 10)) for plan in cuts]
     assert len(learned) == len(set(learned))
 
 
@@ -139,13 +139,13 @@ def test_folders_give_each_file_once_and_few_frames_of_an_animation(tmp_path):
     save(tmp_path / "images" / "other.jpg")
     classes = {"tux": ("tux",), "all": ("*",)}
     origin = Origin("o", ("some-data",), "images", classes, is_animated=True)
-    found = found_by(origin, tmp_path)
-    assert [(label, name) for label, name, _ in found] == [
+    files = found_by(origin, tmp_path)
+    assert [(label, name) for label, name, _ in files] == [
         ("all", "other.jpg"),
         ("tux", "tux/jump.png"),
         *(("tux", f"tux/walk-{index}.png") for index in range(gather.MAX_FRAMES)),
     ]
-    assert {group for _, name, group in found if "walk" in name} == {"tux/walk"}
+    assert {group for _, name, group in files if "walk" in name} == {"tux/walk"}
 
 
 def test_an_icon_is_found_once_in_its_largest_size_up_to_256(tmp_path):
@@ -154,8 +154,8 @@ def test_an_icon_is_found_once_in_its_largest_size_up_to_256(tmp_path):
     for size in ("22", "96"):
         save(tmp_path / "apps" / size / "clock.png")
     origin = Origin("o", ("some-data",), "", {"apps": ("apps",)}, "icons")
-    found = list(gather.FINDERS["icons"](origin, [package(tmp_path)]))
-    assert sorted(f.item.relative_to(tmp_path).as_posix() for f in found) == [
+    icons = list(gather.FINDERS["icons"](origin, [package(tmp_path)]))
+    assert sorted(f.item.relative_to(tmp_path).as_posix() for f in icons) == [
         "64x64/apps/mail.png",
         "apps/96/clock.png",
     ]
@@ -184,10 +184,10 @@ def test_frames_are_cut_from_the_largest_sheet(tmp_path):
         "hotspot = { 1, 2 } }, idle = { frames = 5, hotspot = { 3, 4 } } } }"
     )
     origin = Origin("o", ("some-data",), "", {"miner": ("miner",)}, "workers")
-    found = list(gather.FINDERS["workers"](origin, [package(tmp_path)]))
-    assert [int(f.name.split()[-1]) for f in found] == [0, 1, 3, 4]
-    assert [np.asarray(f.item().convert("RGB"))[0, 0, 0] for f in found] == [0, 20, 60, 80]
-    assert {np.asarray(f.item()).shape for f in found} == {(5, 4, 4)}
+    sheets = list(gather.FINDERS["workers"](origin, [package(tmp_path)]))
+    assert [int(f.name.split()[-1]) for f in sheets] == [0, 1, 3, 4]
+    assert [np.asarray(f.item().convert("RGB"))[0, 0, 0] for f in sheets] == [0, 20, 60, 80]
+    assert {np.asarray(f.item()).shape for f in sheets} == {(5, 4, 4)}
 
 
 def test_emoji_are_found_by_subcategory_and_by_tone(tmp_path):
@@ -219,9 +219,9 @@ def test_gathered_images_are_small_and_what_is_none_is_counted(tmp_path):
     save(tmp_path / "a" / "wide.png", noise(300, 600))
     (tmp_path / "a" / "broken.png").write_bytes(b"no image")
     origin = Origin("some", ("some-data",), "", {"a": ("a",)})
-    found = gather.gather(origin, [package(tmp_path)], tmp_path / "out")
-    assert (len(found.images), found.n_unreadable) == (1, 1)
-    with Image.open(tmp_path / "out" / found.images[0].path) as image:
+    gathered = gather.gather(origin, [package(tmp_path)], tmp_path / "out")
+    assert (len(gathered.images), gathered.n_unreadable) == (1, 1)
+    with Image.open(tmp_path / "out" / gathered.images[0].path) as image:
         assert image.size == (256, 128)
 
 
@@ -303,13 +303,13 @@ def test_a_package_in_the_cache_is_unpacked_without_a_network(tmp_path):
     (tmp_path / "debs").mkdir()
     archive = tmp_path / "debs" / "some-data_2%3a1.5-1_all.deb"
     subprocess.run(["dpkg-deb", "-b", str(content), str(archive)], check=True, capture_output=True)
-    found = unpacked("some-data", tmp_path)
-    assert (found.version, found.licence) == ("2:1.5-1", "CC0-1.0; GPL-2+")
-    assert (found.root / "usr/share/some/a.png").is_file()
-    wild.keep_licences([found], tmp_path / "suite")
+    unpacked_package = unpacked("some-data", tmp_path)
+    assert (unpacked_package.version, unpacked_package.licence) == ("2:1.5-1", "CC0-1.0; GPL-2+")
+    assert (unpacked_package.root / "usr/share/some/a.png").is_file()
+    wild.keep_licences([unpacked_package], tmp_path / "suite")
     assert "CC0-1.0" in (tmp_path / "suite" / "licences" / "some-data").read_text()
     archive.rename(archive.with_name("some-data_1.6-1_all.deb"))
-    assert unpacked("some-data", tmp_path).root != found.root
+    assert unpacked("some-data", tmp_path).root != unpacked_package.root
 
 
 def test_a_package_that_cannot_be_had_is_named_with_the_next_step(tmp_path, monkeypatch):
@@ -416,14 +416,14 @@ def manifest_of(sizes):
 def test_a_stage_takes_every_origins_first_task_before_any_second():
     manifest = manifest_of({"a": [10, 20, 30, 4000], "b": [10, 20], "c": [10]})
     stage = Stage(what="", sources=(), recipes={}, max_train=100)
-    found = chosen(stage, manifest)
-    assert [sorted(name[0] for name in turn) for turn in (found[:3], found[3:5], found[5:])] == [
+    names = chosen(stage, manifest)
+    assert [sorted(name[0] for name in turn) for turn in (names[:3], names[3:5], names[5:])] == [
         ["a", "b", "c"],
         ["a", "b"],
         ["a"],
     ]
-    assert "a-4000" not in found
-    assert chosen(replace(stage, n_tasks=2), manifest) == found[:2]
+    assert "a-4000" not in names
+    assert chosen(replace(stage, n_tasks=2), manifest) == names[:2]
 
 
 def test_a_stages_command_holds_its_tasks_sources_and_recipes(tmp_path):
@@ -464,12 +464,12 @@ def test_the_schedules_are_compared_over_all_domains_a_task_once():
     icons, glyphs = (replace(SOURCE, name=name, source_id=name[0] * 32) for name in ("icons", "glyphs"))
     rows = snapshot.Rows(tasks=[], sources=[icons, glyphs], recipes=[], runs=[], harvested=None)
     for source, best in ((icons, 70), (glyphs, 80)):
-        found = pilot_rows(best={"cosine": best})
-        rows.tasks[:], rows.recipes[:] = found.tasks, found.recipes
+        by_schedule = pilot_rows(best={"cosine": best})
+        rows.tasks[:], rows.recipes[:] = by_schedule.tasks, by_schedule.recipes
         rows.runs.extend(
             replace(run, source_id=source.source_id, run_id=f"{source.name}{at}")
-            for at, run in enumerate(found.runs)
-            if source is icons or run.task_id != found.tasks[2].task_id
+            for at, run in enumerate(by_schedule.runs)
+            if source is icons or run.task_id != by_schedule.tasks[2].task_id
         )
     harvested = harvested_module.build(
         tasks=rows.tasks, sources=rows.sources, recipes=rows.recipes, features=[], runs=rows.runs
