@@ -15,9 +15,9 @@ from scalepred.errors import DataError
 def test_the_demos_digits_are_a_task_of_ten_classes(tmp_path):
     written = write_digits(tmp_path)
     assert len(written) == len(set(written)) == DEMO_IMAGES
-    found = inspect(tmp_path)
-    assert (list(found.classes), sum(found.classes.values())) == ([*"0123456789"], DEMO_IMAGES)
-    assert found.problem is None
+    inspection = inspect(tmp_path)
+    assert (list(inspection.classes), sum(inspection.classes.values())) == ([*"0123456789"], DEMO_IMAGES)
+    assert inspection.problem is None
 
 
 def test_digits_are_black_on_white_and_lie_under_their_class(tmp_path):

@@ -76,7 +76,7 @@ def test_a_library_whose_image_cannot_be_read_now_is_told_without_a_path():
 
 
 @pytest.mark.parametrize("error", [error_of("EIO"), MemoryError()])
-def test_a_task_is_never_read_without_a_image_that_only_could_not_be_read(tmp_path, monkeypatch, error):
+def test_a_task_is_never_read_without_an_image_that_only_could_not_be_read(tmp_path, monkeypatch, error):
     folder = write_task(tmp_path / "birds")
     real, n_asked = Image.open, []
 
