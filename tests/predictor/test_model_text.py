@@ -376,7 +376,7 @@ def _lightgbm_predictions(texts: list[tuple[str, bool]], rows: np.ndarray) -> li
     lines = [json.dumps(rows.tolist()), *map(json.dumps, texts)]
     command = [sys.executable, "-c", _WORKER]
     done = subprocess.run(
-        command, input="\n".join(lines), capture_output=True, text=True, timeout=60 + len(texts) / 20, check=False
+        command, input="\n".join(lines), capture_output=True, text=True, timeout=600 + len(texts), check=False
     )
     said = [line[2:] for line in done.stdout.splitlines() if line.startswith("= ")]  # LightGBM warns on stdout
     assert done.returncode == 0, f"{done.returncode} after {len(said)} of {len(texts)}: {done.stderr[-2000:]}"

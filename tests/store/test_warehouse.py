@@ -6,7 +6,7 @@ import math
 import duckdb
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import FEATURE, NASTY, PREDICTION, RECIPE, SOURCE, TASK, fill, make_run
 from warehouses import diverged_run, everything
@@ -42,7 +42,7 @@ in_lists = finite.map(lambda x: x + 0.0)  # DuckDB 2.0 may give 0.0 for a -0.0 i
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(
     st.fixed_dictionaries(
         {
