@@ -62,7 +62,7 @@ def build(name: str, *, n_classes: int | None = None) -> Architecture:
     """Build a network of this name with random weights and find its stages.
 
     Raises:
-        UsageError: if no such network is known, or it has no five stages and linear head.
+        UsageError: if there is no such network, or it has no five stages and linear head.
     """
     library, _, model_name = name.rpartition("/")
     if name in PACKAGED:
@@ -77,6 +77,30 @@ def build(name: str, *, n_classes: int | None = None) -> Architecture:
         f"No source {name!r}: give {', '.join(PACKAGED)}, timm/<name>, torchvision/<name>, "
         "or a folder that `scalepred pretrain` has written."
     )
+
+
+def build_pretrained(name: str) -> Architecture:
+    """Build a network of timm or torchvision with its pretrained weights, which are downloaded if need be.
+
+    Raises:
+        UsageError: as ``build``.
+        WeightsError: if the weights can't be fetched.
+    """
+    library, _, model_name = name.rpartition("/")
+    build(name)  # unknown names and stages are refused before anything is fetched
+    try:
+        if library == "timm":
+            return _timm_architecture(name, model_name, None, pretrained=True)
+        return _torchvision_architecture(name, model_name, None, pretrained=True)
+    except UsageError:
+        raise
+    except Exception as error:  # hub clients fail in many ways
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(
+            f"The pretrained weights of {name} could not be fetched: {reason}\n"
+            f"Wanted: {_wanted(library, model_name)}.\n"
+            "Fetch that file where there is a network, and hand it over with --weights FILE."
+        ) from error
 
 
 def check_takes(architecture: Architecture, *, image_px: int) -> None:
@@ -128,16 +152,16 @@ def _check_tag(model_name: str) -> None:
         timm.get_pretrained_cfg(model_name)
     except RuntimeError as error:
         base, _, tag = model_name.partition(".")
-        known = ", ".join(f"timm/{each}" for each in timm.list_pretrained(f"{base}.*")) or f"timm/{base}"
-        raise UsageError(f"timm has no weights {tag!r} of {base}: give one of {known}.") from error
+        names = ", ".join(f"timm/{each}" for each in timm.list_pretrained(f"{base}.*")) or f"timm/{base}"
+        raise UsageError(f"timm has no weights {tag!r} of {base}: give one of {names}.") from error
 
 
 def _torchvision_architecture(
     name: str, model_name: str, n_classes: int | None, *, pretrained: bool = False
 ) -> Architecture:
-    known = [m for m in models.list_models(module=models) if m not in ("googlenet", "inception_v3")]  # auxiliary heads
-    if model_name not in known:
-        raise UsageError(_unknown("torchvision", model_name, known))
+    names = [m for m in models.list_models(module=models) if m not in ("googlenet", "inception_v3")]  # auxiliary heads
+    if model_name not in names:
+        raise UsageError(_unknown("torchvision", model_name, names))
     options = {} if n_classes is None else {"num_classes": n_classes}
     network = models.get_model(model_name, weights="DEFAULT" if pretrained else None, **options)
     linear = [module for module, layer in network.named_modules() if isinstance(layer, nn.Linear)]
@@ -184,27 +208,9 @@ def _checked_head(network: nn.Module, head: object, name: str) -> str:
     return head
 
 
-def _unknown(library: str, name: str, known: Sequence[str]) -> str:
-    near = ", ".join(f"{library}/{match}" for match in difflib.get_close_matches(name, known, n=4))
+def _unknown(library: str, name: str, names: Sequence[str]) -> str:
+    near = ", ".join(f"{library}/{match}" for match in difflib.get_close_matches(name, names, n=4))
     return f"{library} has no classifier {name!r}" + (f"; did you mean {near}?" if near else ".")
-
-
-def build_pretrained(name: str) -> Architecture:
-    library, _, model_name = name.rpartition("/")
-    build(name)  # unknown names and stages are refused before anything is fetched
-    try:
-        if library == "timm":
-            return _timm_architecture(name, model_name, None, pretrained=True)
-        return _torchvision_architecture(name, model_name, None, pretrained=True)
-    except UsageError:
-        raise
-    except Exception as error:  # every hub client fails in its own way
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise WeightsError(
-            f"The pretrained weights of {name} could not be fetched: {reason}\n"
-            f"Wanted: {_wanted(library, model_name)}.\n"
-            "Fetch that file where there is a network, and hand it over with --weights FILE."
-        ) from error
 
 
 def _wanted(library: str, model_name: str) -> str:

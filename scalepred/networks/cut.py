@@ -67,12 +67,12 @@ def cut(network: nn.Module, is_frozen: Callable[[str], bool], *, sample: Tensor)
     """
     try:
         graph = _Tracer().trace(network)
-    except Exception:  # tracing runs the network's own code on stand-ins, which fails in many ways
+    except Exception:  # tracing runs the network's code on stand-ins, which fails in many ways
         return WHOLE
     front, rest = _parts(network, graph, is_frozen)
-    for found in (Cut(front=front, rest=rest, whole=graph), Cut(rest=graph, whole=graph)):
-        if _agrees(network, found, sample):
-            return found
+    for candidate in (Cut(front=front, rest=rest, whole=graph), Cut(rest=graph, whole=graph)):
+        if _agrees(network, candidate, sample):
+            return candidate
     return WHOLE
 
 
@@ -90,11 +90,11 @@ def _module(network: nn.Module, graph: fx.Graph) -> fx.GraphModule:
 
 
 class _Tracer(fx.Tracer):
-    """Looks into containers only: what holds parameters of its own, or none at all, stays a module."""
+    """Looks into containers only: what holds parameters itself, or none at all, stays a module."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        own = next(m.parameters(recurse=False), None) is not None
-        return own or next(m.parameters(), None) is None or super().is_leaf_module(m, module_qualified_name)
+        has_parameters = next(m.parameters(recurse=False), None) is not None
+        return has_parameters or next(m.parameters(), None) is None or super().is_leaf_module(m, module_qualified_name)
 
 
 def _parts(
@@ -140,26 +140,27 @@ def _drops(module: nn.Module) -> bool:
     return ("drop" in name or "stochastic" in name) and bool(share)
 
 
-def _agrees(network: nn.Module, found: Cut, sample: Tensor) -> bool:
+def _agrees(network: nn.Module, candidate: Cut, sample: Tensor) -> bool:
+    """Say whether the parts do what the whole does, in training and in evaluation."""
     modes: Mapping[nn.Module, bool] = {module: module.training for module in network.modules()}
     twin = copy.deepcopy(network)
     pairs = dict(zip(network.modules(), twin.modules(), strict=True))
     for training in (True, False):
-        for module, own in modes.items():
-            pairs[module].training = own and training
-        if not _gives_the_same(twin, found, sample):
+        for module, mode in modes.items():
+            pairs[module].training = mode and training
+        if not _gives_the_same(twin, candidate, sample):
             return False
     return True
 
 
-def _gives_the_same(network: nn.Module, found: Cut, sample: Tensor) -> bool:
+def _gives_the_same(network: nn.Module, candidate: Cut, sample: Tensor) -> bool:
     def of(run: Callable[[], Any]) -> Tensor:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # so that what drops at random drops the same
             return torch.as_tensor(run())
 
     def parts() -> Tensor:
-        front, rest = found.front_of(network), found.rest_of(network)
+        front, rest = candidate.front_of(network), candidate.rest_of(network)
         return torch.as_tensor(rest(front(sample) if front else sample))
 
     modes = [(module, module.training) for module in network.modules()]

@@ -1,4 +1,4 @@
-"""Depthwise convolutions on small maps, whose gradients the CPU libraries take many times too long for."""
+"""Depthwise convolutions on small maps, with gradients many times faster than those of the CPU libraries."""
 
 from typing import Any
 

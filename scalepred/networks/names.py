@@ -1,4 +1,4 @@
-"""What sources are called, what a source's folder holds, and which recipe suits a source."""
+"""The names of sources, the files of a source's folder, and the recipe that suits a source."""
 
 from pathlib import Path
 

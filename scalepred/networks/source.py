@@ -64,7 +64,7 @@ def load_source(name: str = DEFAULT_SOURCE, *, weights: Path | None = None) -> S
         weights: a ``.safetensors`` file, or ``.pt``/``.pth`` holding tensors only, to use instead of a download.
 
     Raises:
-        UsageError: if no such network is known, or it has no five stages and linear head.
+        UsageError: if there is no such network, or it has no five stages and linear head.
         WeightsError: if the weights are missing, unreadable, or of another network.
     """
     if weights is not None:

@@ -1,4 +1,4 @@
-"""Finds the five stages and the head of a network by its library's own structure."""
+"""Parts a network into five stages and a head by the structure that its library gives it."""
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -44,6 +44,11 @@ def five_stages(units: Sequence[Sequence[str]], last_of_stage: Sequence[int] | N
 
 
 def timm_units(network: nn.Module, head: str, name: str) -> list[list[str]]:
+    """Return timm's groups of layers in order, coarse ones if there are five, without the head.
+
+    Raises:
+        UsageError: if there are fewer than five.
+    """
     names = {parameter for parameter, _ in network.named_parameters()}
     units: list[list[str]] = []
     for coarse in (True, False):
@@ -90,13 +95,13 @@ def torchvision_units(network: nn.Module, head: str) -> list[list[str]]:
         stem = blocks[: blocks.index("layer1")]
         return [names_under(network, stem)] + [names_under(network, [f"layer{k}"]) for k in (1, 2, 3, 4)]
     units = _block_names(network, head, blocks)
-    own = [name for name, _ in network.named_parameters(recurse=False)]
+    top_level = [name for name, _ in network.named_parameters(recurse=False)]
     grouped = [names_under(network, [block]) for block in units]
     grouped = [[n for n in unit if not n.startswith(f"{head}.")] for unit in grouped]
     grouped = [unit for unit in grouped if unit]
     covered = {name for unit in grouped for name in unit}
     loose = [n for n, _ in network.named_parameters() if n not in covered and not n.startswith(f"{head}.")]
-    return _joined(network, [[*own, *(n for n in loose if n not in own), *grouped[0]], *grouped[1:]])
+    return _joined(network, [[*top_level, *(n for n in loose if n not in top_level), *grouped[0]], *grouped[1:]])
 
 
 def _joined(network: nn.Module, units: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -131,5 +136,6 @@ def _size(network: nn.Module, module: str) -> int:
 
 
 def names_under(network: nn.Module, modules: Sequence[str]) -> list[str]:
+    """Return the names of the parameters of these modules, in the network's order."""
     prefixes = tuple(f"{module}." for module in modules)
     return [name for name, _ in network.named_parameters() if name.startswith(prefixes)]

