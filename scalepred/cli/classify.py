@@ -1,4 +1,4 @@
-"""`scalepred classify`: what a finetuned model takes new images for."""
+"""`scalepred classify`: the classes that a finetuned model gives new images."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +8,7 @@ import typer
 from scalepred.cli import options
 
 if TYPE_CHECKING:
-    from scalepred.job.classify import Classified
+    from scalepred.job.classifier import Classified
 
 
 def classify(
@@ -19,28 +19,22 @@ def classify(
     json: options.Json = False,
 ) -> None:
     """Classify IMAGES with the model in MODEL."""
-    options.check_device(device)
     from dataclasses import asdict
-
-    import torch
 
     from scalepred.cli import output as out
     from scalepred.cli import render
     from scalepred.errors import DataError
-    from scalepred.job import classify as classifying
-    from scalepred.job.folder import load_model
-    from scalepred.training.devices import pick_device
+    from scalepred.job.classifier import find_images, load
 
-    loaded = load_model(model)
-    files, skipped = classifying.find_images(images)
+    classifier = load(model, device=device, max_megapixels=max_megapixels)
+    files, skipped = find_images(images)
     for each in skipped:
         out.note(f"skipped: {each.path}: {each.reason}")
-    where = pick_device(device)
-    results = classifying.classify(loaded, files, device=where, dtype=torch.float32, max_megapixels=max_megapixels)
+    results = classifier.classify(files)
     if json:
         out.print_json(
             {
-                "schema": 1,
+                "schema": 2,
                 "model": str(model),
                 "images": [_as_json(result) for result in results],
                 "skipped": [asdict(each) for each in skipped],

@@ -1,42 +1,52 @@
 """`scalepred finetune`: one job at a predicted, or a given, scale."""
 
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scalepred.cli import options
 from scalepred.errors import UsageError
 
+if TYPE_CHECKING:
+    from scalepred.job.options import DataOptions, JobOptions, NetworkOptions
+
+Auto = Annotated[bool, typer.Option("--auto", help="Predict the scale from the task.")]
+Scale = Annotated[float | None, typer.Option("--scale", help="Use this scale.", show_default=False)]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for the model. Default: DATA's name with -model, in the current folder, or beside DATA where "
+        "that is in it.",
+        show_default=False,
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a model that is there.")]
+Warehouse = Annotated[
+    Path | None,
+    typer.Option(
+        help="Also store the run and what was predicted of it in this warehouse.",
+        callback=lambda given: given and options.warehouse_path(given),
+        show_default=False,
+    ),
+]
+
 
 def finetune(
     data: options.Data,
-    auto: Annotated[bool, typer.Option("--auto", help="Predict the scale from the task.")] = False,
-    scale: Annotated[float | None, typer.Option("--scale", help="Use this scale.", show_default=False)] = None,
+    auto: Auto = False,
+    scale: Scale = None,
     source: options.SourceName = "efficientnet_lite0",
     weights: options.Weights = None,
     recipe: options.RecipeName = None,
     image_px: options.ImagePx = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for the model. Default: DATA's name with -model, in the current folder, or beside DATA where "
-            "that is in it.",
-            show_default=False,
-        ),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model that is there.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the new head and the order of images.", min=0)] = 0,
+    output: Output = None,
+    overwrite: Overwrite = False,
+    seed: options.Seed = 0,
     split_seed: options.SplitSeed = 0,
     predictor: options.PredictorFolder = None,
-    warehouse: Annotated[
-        Path | None,
-        typer.Option(
-            help="Also store the run and what was predicted of it in this warehouse.",
-            callback=lambda given: given and options.warehouse_path(given),
-            show_default=False,
-        ),
-    ] = None,
+    warehouse: Warehouse = None,
     on_bad_image: options.OnBadImage = "skip",
     max_megapixels: options.MaxMegapixels = 64.0,
     lock_timeout: options.LockTimeout = 60.0,
@@ -49,93 +59,58 @@ def finetune(
     """
     if auto == (scale is not None):
         raise UsageError("Give either --auto, to have the scale predicted, or --scale X, to choose it.")
-    options.check_on_bad_image(on_bad_image)
-    options.check_device(device)
-    import time
+    began = time.perf_counter()
+    from scalepred.job.options import DataOptions, JobOptions, NetworkOptions
 
+    images = DataOptions(split_seed=split_seed, on_bad_image=on_bad_image, max_megapixels=max_megapixels)
+    network = NetworkOptions(
+        source=source, weights=weights, recipe=recipe, image_px=image_px, predictor=predictor, device=device
+    )
+    wanted = JobOptions(
+        scale="auto" if scale is None else scale,
+        seed=seed,
+        output=output,
+        overwrite=overwrite,
+        warehouse=warehouse,
+        lock_timeout_seconds=lock_timeout,
+    )
+    _finetune(data, images, network, wanted, began=began, json=json)
+
+
+def _finetune(
+    data: str, images: "DataOptions", network: "NetworkOptions", wanted: "JobOptions", *, began: float, json: bool
+) -> None:
+    """Do a job step by step, and show what each has come to."""
     from scalepred.cli import output as out
     from scalepred.cli import render
-    from scalepred.job.folder import check_free
-    from scalepred.recipe import at_size, check_scale
-
-    began = time.perf_counter()
-    folder = options.check_outside(output or default_output(data), data)
-    check_free(folder, overwrite=overwrite)
-    recipe_name, settings = options.first_recipe(recipe, source, image_px)
-    if scale is not None:
-        check_scale(scale)  # before the imports that take seconds
-    from scalepred.data.task import read_task
-    from scalepred.job.choose import given, pick_predictor, predict, usual_recipe
+    from scalepred.cli.progress import Pace, progress
+    from scalepred.job.choose import choose_scale
     from scalepred.job.finetune import finetune_once
-    from scalepred.job.keep import keep_job
-    from scalepred.networks.architecture import check_takes
-    from scalepred.networks.source import load_source
-    from scalepred.training.devices import keep_freed_memory, pick_device, pick_dtype
+    from scalepred.job.keep import keep_wanted
+    from scalepred.job.output import output_folder
+    from scalepred.job.setup import set_up
+    from scalepred.job.tools import pick_tools
+    from scalepred.training.devices import keep_freed_memory
 
-    notes = out.notes()
-    predictors = options.load_predictors(predictor) if scale is None else {}
-    where = pick_device(device)
+    folder = output_folder(wanted.output, data, overwrite=wanted.overwrite)
     keep_freed_memory()
-    network = load_source(source, weights=weights)
-    chooser = pick_predictor(predictors, network) if scale is None else scale
-    if recipe is None and isinstance(chooser, Path):
-        recipe_name, settings = at_size(*usual_recipe(predictors[chooser], network, source), image_px)
-    check_takes(network.architecture, image_px=settings.image_px)
-    started = time.perf_counter()
-    task = render.read(
-        read_task,
-        data,
-        image_px=settings.image_px,
-        split_seed=split_seed,
-        on_bad_image=on_bad_image,
-        max_megapixels=max_megapixels,
-    )
-    seconds = {"scan": time.perf_counter() - started, "features": 0.0}
-    render.show_inspection(notes, task.inspection)
-    dtype = pick_dtype(network, settings, where)
-    if isinstance(chooser, Path):
-        predicted = predict(task, network, predictors[chooser], recipe=settings, device=where, dtype=dtype)
-        choice, seconds["features"] = predicted.choice, predicted.seconds
-        out.note(options.which_predictor(chooser, predictors))
-    else:
-        choice = given(chooser)
-    render.show_choice(notes, choice)
-    render.show_rates(notes, settings, choice.scale, recipe_name)
-    with render.progress("finetuning", total=settings.epochs) as bar:
+    tools, pace = pick_tools(network, predicts=wanted.scale == "auto"), Pace()
+    with progress("reading images", pace=pace) as bar:
+        setup = set_up(data, tools, images, on_progress=bar.update)
+    render.show_inspection(out.notes(), setup.task.inspection)
+    prediction = choose_scale(setup, wanted.scale)
+    render.show_start(out.notes(), tools, prediction.choice)
+    with progress("finetuning", total=tools.recipe.epochs, pace=pace) as bar:
         job = finetune_once(
-            task,
-            network,
-            choice,
-            recipe=settings,
-            seed=seed,
+            setup,
+            prediction,
+            wanted,
             output=folder,
-            overwrite=overwrite,
-            device=where,
-            dtype=dtype,
-            seconds=seconds,
             began=began,
-            on_epoch=lambda epoch, loss: bar.update(epoch, settings.epochs, f"loss {loss:.3f}"),
+            on_epoch=lambda epoch, loss: bar.update(epoch, tools.recipe.epochs, f"loss {loss:.3f}"),
         )
     if json:
         out.print_json(job.to_json())
     else:
         render.show_job(out.console(), job)
-    if warehouse is not None:
-        keep_job(
-            job, network, settings, recipe_name=recipe_name, warehouse=warehouse, lock_timeout_seconds=lock_timeout
-        )
-
-
-def default_output(data: str) -> Path:
-    """Return the folder for a model of this data: its name and "-model", in the current folder.
-
-    Where that is the data's folder or lies in it, it is beside the data instead.
-    """
-    from scalepred.data.torchvision_sets import PREFIX
-
-    folder = options.data_folder(data)
-    if folder is None or data.startswith(PREFIX):
-        name = data.removeprefix(PREFIX) if data.startswith(PREFIX) else Path(data).stem
-        return Path(f"{name}-model")
-    own = Path(f"{folder.name}-model")
-    return folder.parent / own if Path.cwd().is_relative_to(folder) else own
+    keep_wanted(job, tools, wanted)

@@ -1,8 +1,7 @@
 """`scalepred harvest`: run what is missing of the grid, task by task, on all cores."""
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,104 +10,121 @@ import typer
 from scalepred.cli import options
 from scalepred.errors import DataError, UsageError, join_problems
 
-ENGINES = ("local", "ray")
-
 if TYPE_CHECKING:
     from scalepred.harvest.calls import WorkerSettings
-    from scalepred.harvest.harvest import Harvest, Plan
+    from scalepred.harvest.local_engine import LocalEngine
     from scalepred.harvest.ray_engine import RayEngine
+    from scalepred.harvest.request import Wanted
     from scalepred.recipe import Recipe
+
+ENGINES = ("local", "ray")
+
+Tasks = Annotated[
+    list[str], typer.Argument(metavar="TASKS...", help="Folders whose sub-folders are tasks, or tasks themselves.")
+]
+Sources = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--source",
+        help="A network to finetune; may be given several times. Default: efficientnet_lite0.",
+        show_default=False,
+    ),
+]
+Recipes = Annotated[
+    list[str] | None,
+    typer.Option("--recipe", help=f"A recipe; may be given several times. {options.USUAL_RECIPE}", show_default=False),
+]
+Seeds = Annotated[int, typer.Option(help="Runs of every point of the grid.", min=1)]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        help="Finetunes at a time. Default: one for each core that has memory; on GPUs as many as fit.",
+        min=1,
+        show_default=False,
+    ),
+]
+Memory = Annotated[float, typer.Option(help="Gigabytes that each worker keeps images and activations in.", min=0.01)]
+Extend = Annotated[bool, typer.Option(help="Go on beyond an end of the eleven scales where that end is the best.")]
+EngineName = Annotated[
+    str, typer.Option(help="local: processes of this machine; ray: actors of a Ray cluster.", metavar="local|ray")
+]
+Address = Annotated[
+    str | None, typer.Option(help="Of the Ray cluster. Default: one of this machine, started here.", show_default=False)
+]
+GpusPerWorker = Annotated[
+    float | None, typer.Option(help="Share of a GPU that Ray gives each worker. Default: 1 where it has any.", min=0)
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        help="float32, bfloat16, or auto: bfloat16 where three steps show that it pays. Numbers of other machines "
+        "are only the same in the same one."
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, and stop.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print a line of JSON for each run, and one at the end.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """What carries a harvest's work: the engine, how many workers, and where its cluster is.
+
+    Raises:
+        UsageError: if there is no such engine, or it takes no cluster.
+    """
+
+    name: str
+    n_workers: int | None
+    address: str | None
+    gpus_per_worker: float | None
+
+    def __post_init__(self) -> None:
+        if self.name not in ENGINES:
+            raise UsageError(f"--engine is {' or '.join(ENGINES)}, not {self.name!r}.")
+        if self.name == "local" and (self.address is not None or self.gpus_per_worker is not None):
+            raise UsageError("--address and --gpus-per-worker belong to --engine ray.")
 
 
 def harvest(
-    tasks: Annotated[
-        list[str], typer.Argument(metavar="TASKS...", help="Folders whose sub-folders are tasks, or tasks themselves.")
-    ],
-    source: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A network to finetune; may be given several times. Default: efficientnet_lite0.", show_default=False
-        ),
-    ] = None,
+    tasks: Tasks,
+    source: Sources = None,
     weights: options.Weights = None,
-    recipe: Annotated[
-        list[str] | None,
-        typer.Option(help=f"A recipe; may be given several times. {options.USUAL_RECIPE}", show_default=False),
-    ] = None,
+    recipe: Recipes = None,
     image_px: options.ImagePx = None,
-    seeds: Annotated[int, typer.Option(help="Runs of every point of the grid.", min=1)] = 1,
+    seeds: Seeds = 1,
     warehouse: options.WarehouseFile = None,
     lock_timeout: options.LockTimeout = 60.0,
     device: options.DeviceName = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            help="Finetunes at a time. Default: one for each core that has memory; on GPUs as many as fit.",
-            min=1,
-            show_default=False,
-        ),
-    ] = None,
-    memory: Annotated[
-        float, typer.Option(help="Gigabytes that each worker keeps images and activations in.", min=0.01)
-    ] = 1.0,
-    extend: Annotated[
-        bool, typer.Option(help="Go on beyond an end of the eleven scales where that end is the best.")
-    ] = True,
-    engine: Annotated[
-        str, typer.Option(help="local: processes of this machine; ray: actors of a Ray cluster.", metavar="local|ray")
-    ] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option(help="Of the Ray cluster. Default: one of this machine, started here.", show_default=False),
-    ] = None,
-    gpus_per_worker: Annotated[
-        float | None,
-        typer.Option(help="Share of a GPU that Ray gives each worker. Default: 1 where it has any.", min=0),
-    ] = None,
-    dtype: Annotated[
-        str,
-        typer.Option(
-            help="float32, bfloat16, or auto: bfloat16 where three steps show that it pays. Numbers of other machines "
-            "are only the same in the same one."
-        ),
-    ] = "auto",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and stop.")] = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print a line of JSON for each run, and one at the end.")
-    ] = False,
+    workers: Workers = None,
+    memory: Memory = 1.0,
+    extend: Extend = True,
+    engine: EngineName = "local",
+    address: Address = None,
+    gpus_per_worker: GpusPerWorker = None,
+    dtype: Dtype = "auto",
+    dry_run: DryRun = False,
+    json: JsonLines = False,
 ) -> None:
     """Finetune every task at the eleven scales, and the baseline, and store features and accuracies.
 
     Runs what the warehouse lacks: run again, it does nothing. Stopped at any moment, it loses the runs in hand at most.
     """
-    options.check_device(device)
-    options.check_dtype(dtype)
-    if engine not in ENGINES:
-        raise UsageError(f"--engine is {' or '.join(ENGINES)}, not {engine!r}.")
-    if engine == "local" and (address is not None or gpus_per_worker is not None):
-        raise UsageError("--address and --gpus-per-worker belong to --engine ray.")
+    chosen = EngineOptions(name=engine, n_workers=workers, address=address, gpus_per_worker=gpus_per_worker)
     path = options.warehouse_path(warehouse)
-    from scalepred.cli import render
     from scalepred.data.layouts import find_tasks
-    from scalepred.harvest.calls import WorkerSettings
-    from scalepred.harvest.harvest import Harvest, Wanted
-    from scalepred.harvest.local_engine import LocalEngine
-    from scalepred.networks.names import is_source_folder
+    from scalepred.harvest.calls import DTYPES, WorkerSettings
+    from scalepred.harvest.request import Wanted
+    from scalepred.job.options import check_device, check_one_of
 
-    # workers may run in another folder than this process
-    names = [str(Path(name).resolve()) if is_source_folder(name) else name for name in source or ["efficientnet_lite0"]]
-    if weights is not None and len(names) > 1:
-        raise UsageError("--weights belongs to one source: give one --source with it.")
-    data = list(dict.fromkeys(task for each in tasks for task in find_tasks(each)))
-    recipes = _recipes(recipe or _default_recipe(names), image_px)
+    check_device(device)
+    check_one_of("--dtype", dtype, DTYPES)
+    names = _sources(source or ["efficientnet_lite0"], weights)
     settings = WorkerSettings(
         sources=tuple((name, weights) for name in names), device=device, max_bytes=int(memory * 1e9), dtype=dtype
     )
-    carrier: LocalEngine | RayEngine
-    if engine == "ray":
-        carrier = _ray(settings, address=address, n_workers=workers, gpus_per_worker=gpus_per_worker)
-    else:
-        carrier = LocalEngine(settings, n_workers=workers)
+    data = list(dict.fromkeys(task for each in tasks for task in find_tasks(each)))
+    recipes = _recipes(recipe or _default_recipe(names), image_px)
+    carrier = _engine(chosen, settings)
     wanted = Wanted(
         data=data,
         recipes=recipes,
@@ -119,20 +135,41 @@ def harvest(
         grows=workers is None and engine == "local",
         lock_timeout_seconds=lock_timeout,
     )
+    _harvest(wanted, carrier, dry_run=dry_run, json=json)
+
+
+def _harvest(wanted: "Wanted", carrier: "LocalEngine | RayEngine", *, dry_run: bool, json: bool) -> None:
+    """Show the plan, do it, and say what came of it.
+
+    Raises:
+        DataError: if none of the tasks can be harvested.
+    """
+    from scalepred.cli import harvest_run, render
+    from scalepred.harvest.harvest import Harvest
+
     try:
         work = Harvest(wanted, carrier)
-        with work.held(), _told_at_the_end(work):
+        with work.held(), harvest_run.told_at_the_end(work):
             plan = work.plan()
-            _tell(work)
+            harvest_run.tell(work)
             if len(plan.refused) == len(wanted.data):
                 reasons = [f"{name}: {reason}".replace("\n", "\n  ") for name, reason in plan.refused.items()]
                 raise DataError(join_problems(f"None of the {len(wanted.data)} tasks can be harvested:", reasons))
-            render.show_plan(plan, warehouse=path)
+            render.show_plan(plan, warehouse=wanted.warehouse)
             if not dry_run:
-                _run(work, plan, json=json)
+                harvest_run.run(work, plan, json=json)
     finally:
         carrier.stop()
-    _conclude(work, plan, json=json, dry_run=dry_run)
+    harvest_run.conclude(work, plan, json=json, dry_run=dry_run)
+
+
+def _sources(names: Sequence[str], weights: Path | None) -> list[str]:
+    """Return the names of sources, a folder's as its whole path, for workers may run in another folder."""
+    from scalepred.networks.names import is_source_folder
+
+    if weights is not None and len(names) > 1:
+        raise UsageError("--weights belongs to one source: give one --source with it.")
+    return [str(Path(name).resolve()) if is_source_folder(name) else name for name in names]
 
 
 def _default_recipe(sources: list[str]) -> list[str]:
@@ -145,7 +182,7 @@ def _default_recipe(sources: list[str]) -> list[str]:
 
 
 def _by_stem(names: list[str]) -> dict[str, str]:
-    """Return recipes by what the warehouse calls them: their own name, or that of their file."""
+    """Return recipes by what the warehouse calls them: the recipe's name, or that of its file."""
     by_stem: dict[str, str] = {}
     for name in dict.fromkeys(names):
         other = by_stem.setdefault(Path(name).stem, name)
@@ -160,102 +197,28 @@ def _recipes(names: list[str], image_px: int | None) -> "dict[str, Recipe]":
 
     sized: dict[str, tuple[str, Recipe]] = {}
     for stem, name in _by_stem(names).items():
-        own_name, recipe = at_size(stem, load_recipe(name), image_px)
-        other, known = sized.setdefault(own_name, (name, recipe))
-        if known != recipe:
+        sized_name, recipe = at_size(stem, load_recipe(name), image_px)
+        other, other_recipe = sized.setdefault(sized_name, (name, recipe))
+        if other_recipe != recipe:
             raise UsageError(
-                f"At {image_px} pixels --recipe {other} and --recipe {name} have the same name, {own_name}: "
+                f"At {image_px} pixels --recipe {other} and --recipe {name} have the same name, {sized_name}: "
                 "rename one of the files."
             )
-    return {own_name: recipe for own_name, (_, recipe) in sized.items()}
+    return {name: recipe for name, (_, recipe) in sized.items()}
 
 
-def _ray(
-    settings: "WorkerSettings", *, address: str | None, n_workers: int | None, gpus_per_worker: float | None
-) -> "RayEngine":
+def _engine(chosen: EngineOptions, settings: "WorkerSettings") -> "LocalEngine | RayEngine":
+    """Return the engine, whose workers start later; a note says what a Ray cluster lacks."""
+    if chosen.name == "local":
+        from scalepred.harvest.local_engine import LocalEngine
+
+        return LocalEngine(settings, n_workers=chosen.n_workers)
     from scalepred.cli import output as out
     from scalepred.harvest.ray_engine import RayEngine
 
-    engine = RayEngine(settings, address=address, n_workers=n_workers, gpus_per_worker=gpus_per_worker)
+    engine = RayEngine(
+        settings, address=chosen.address, n_workers=chosen.n_workers, gpus_per_worker=chosen.gpus_per_worker
+    )
     if engine.warning:
         out.note(f"warning: {engine.warning}")
     return engine
-
-
-def _tell(work: "Harvest") -> None:
-    """Print what a user should know and was not told yet."""
-    from scalepred.cli import output as out
-
-    for words in work.take_notes():
-        out.note(words)
-
-
-@contextmanager
-def _told_at_the_end(work: "Harvest") -> Iterator[None]:
-    """Leave nothing untold, such as that the warehouse was moved aside, also where an error ends the block."""
-    try:
-        yield
-    finally:
-        _tell(work)
-
-
-def _run(work: "Harvest", plan: "Plan", *, json: bool) -> None:
-    from scalepred.cli import output as out
-    from scalepred.cli import render
-
-    try:
-        with _noted_interrupts() as interrupts, render.harvesting(plan.n_runs) as shown:
-            work.interrupts = interrupts
-            for progress in work.run():
-                shown.update(progress)
-                if json and progress.run:
-                    out.print_json(render.run_as_json(progress.run), indent=None)
-                if interrupts and progress.run is None:  # all that has come is told
-                    raise KeyboardInterrupt
-    except KeyboardInterrupt:
-        for note in work.stop():
-            out.note(note)
-        out.note(f"interrupted: {work.n_done} runs done, {work.n_left} left; the same command goes on from here")
-        raise
-
-
-@contextmanager
-def _noted_interrupts() -> Iterator[list[int]]:
-    """Have the first SIGINT or SIGTERM noted, not raised, so that a harvest ends between two of its steps."""
-    noted: list[int] = []
-
-    def note(number: int, _frame: object) -> None:
-        if noted:
-            raise KeyboardInterrupt
-        noted.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield noted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _conclude(work: "Harvest", plan: "Plan", *, json: bool, dry_run: bool) -> None:
-    from scalepred.cli import output as out
-
-    if json:
-        summary = {
-            "schema": 1,
-            "dry_run": dry_run,
-            "warehouse": str(work.wanted.warehouse),
-            "planned": plan.n_runs,
-            "stored_before": plan.n_stored,
-            "done": work.n_done - work.n_diverged,
-            "diverged": work.n_diverged,
-            "failed": [{"run_id": run_id, "reason": reason} for run_id, reason in work.failed.items()],
-            "refused": [{"task": name, "reason": reason} for name, reason in work.refused.items()],
-        }
-        out.print_json(summary, indent=None)
-    elif not dry_run:
-        counts = f"{work.n_done - work.n_diverged} runs done, {work.n_diverged} diverged, {len(work.failed)} failed"
-        out.note(f"{counts}, {plan.n_stored} were stored before")
-        out.note(f"next: scalepred train-predictor --warehouse {work.wanted.warehouse}")
-    if work.refused or work.failed:
-        raise typer.Exit(6)

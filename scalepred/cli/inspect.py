@@ -1,15 +1,11 @@
-"""`scalepred inspect`: what is understood of the data, without training."""
-
-from typing import Annotated
-
-import typer
+"""`scalepred inspect`: what the data holds, without training."""
 
 from scalepred.cli import options
 
 
 def inspect(
     data: options.Data,
-    split_seed: Annotated[int, typer.Option(help="Of the split into train, val and test.", min=0)] = 0,
+    split_seed: options.SplitSeed = 0,
     max_megapixels: options.MaxMegapixels = 64.0,
     json: options.Json = False,
 ) -> None:
@@ -19,13 +15,15 @@ def inspect(
     """
     from scalepred.cli import output as out
     from scalepred.cli import render
-    from scalepred.data import task as tasks
+    from scalepred.cli.progress import progress
+    from scalepred.data import task
     from scalepred.errors import DataError
 
-    found = render.read(tasks.inspect, data, split_seed=split_seed, max_megapixels=max_megapixels)
+    with progress("reading images") as bar:
+        inspection = task.inspect(data, split_seed=split_seed, max_megapixels=max_megapixels, on_progress=bar.update)
     if json:
-        out.print_json({"schema": 1, **found.to_json()})
+        out.print_json({"schema": 2, **inspection.to_json()})
     else:
-        render.show_inspection(out.console(), found, whole=True)
-    if found.problem:
-        raise DataError(f"{data}: {found.problem}")
+        render.show_inspection(out.console(), inspection, whole=True)
+    if inspection.problem:
+        raise DataError(f"{data}: {inspection.problem}")

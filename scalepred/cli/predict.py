@@ -17,40 +17,29 @@ def predict(
     json: options.Json = False,
 ) -> None:
     """Predict the scale for DATA, and say why, without training."""
-    options.check_on_bad_image(on_bad_image)
-    options.check_device(device)
+    from scalepred.job.options import DataOptions, NetworkOptions
+
+    images = DataOptions(split_seed=split_seed, on_bad_image=on_bad_image, max_megapixels=max_megapixels)
+    network = NetworkOptions(
+        source=source, weights=weights, recipe=recipe, image_px=image_px, predictor=predictor, device=device
+    )
     from scalepred.cli import output as out
     from scalepred.cli import render
-    from scalepred.data.task import read_task
-    from scalepred.job import choose
-    from scalepred.networks.architecture import check_takes
-    from scalepred.networks.source import load_source
-    from scalepred.recipe import at_size
-    from scalepred.training.devices import pick_device, pick_dtype
+    from scalepred.cli.progress import progress
+    from scalepred.job.choose import choose_scale
+    from scalepred.job.setup import set_up
+    from scalepred.job.tools import pick_tools
 
-    recipe_name, settings = options.first_recipe(recipe, source, image_px)
-    predictors = options.load_predictors(predictor)
-    network = load_source(source, weights=weights)
-    asked = choose.pick_predictor(predictors, network)
-    if recipe is None:
-        recipe_name, settings = at_size(*choose.usual_recipe(predictors[asked], network, source), image_px)
-    check_takes(network.architecture, image_px=settings.image_px)
-    task = render.read(
-        read_task,
-        data,
-        image_px=settings.image_px,
-        split_seed=split_seed,
-        on_bad_image=on_bad_image,
-        max_megapixels=max_megapixels,
-    )
-    where = pick_device(device)
-    dtype = pick_dtype(network, settings, where)
-    predicted = choose.predict(task, network, predictors[asked], recipe=settings, device=where, dtype=dtype)
-    out.note(options.which_predictor(asked, predictors))
+    tools = pick_tools(network, predicts=True)
+    with progress("reading images") as bar:
+        setup = set_up(data, tools, images, on_progress=bar.update)
+    prediction = choose_scale(setup)
+    if tools.asked is not None:
+        out.note(tools.asked.note)
     if json:
-        out.print_json(predicted.to_json())
+        out.print_json(prediction.to_json())
         return
-    render.show_inspection(out.notes(), task.inspection)
-    out.console().print(f"recipe: {out.safe(recipe_name)}")
-    render.show_choice(out.console(), predicted.choice)
-    render.show_curve(out.console(), predicted)
+    render.show_inspection(out.notes(), setup.task.inspection)
+    out.console().print(f"recipe: {out.safe(tools.recipe_name)}")
+    render.show_choice(out.console(), prediction.choice)
+    render.show_curve(out.console(), prediction)

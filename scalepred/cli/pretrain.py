@@ -1,12 +1,16 @@
 """`scalepred pretrain`: a source of the paper's family, trained from scratch on a domain."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scalepred.cli import options
 from scalepred.errors import UsageError
+
+if TYPE_CHECKING:
+    from scalepred.recipe import Recipe
+    from scalepred.training.pretrain import Pretrained
 
 
 def pretrain(
@@ -26,45 +30,26 @@ def pretrain(
 
     Give the folder that it writes as --source to finetune, predict and harvest.
     """
-    options.check_device(device)
+    from scalepred.job.options import check_device
+
+    check_device(device)
     if not name.strip():
         raise UsageError("Give the source a --name.")
     folder = output or Path(name)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is there already: give another --output.")
-    options.check_outside(folder, data)
     from scalepred.cli import output as out
-    from scalepred.cli import render
-    from scalepred.data.task import read_task
-    from scalepred.networks.architecture import build, check_takes
-    from scalepred.networks.source import source_of
-    from scalepred.training.devices import keep_freed_memory, pick_device, pick_dtype
-    from scalepred.training.pretrain import pretrain as train
+    from scalepred.job.output import check_outside
     from scalepred.training.pretrain import recipe_from_scratch, save_source
 
+    check_outside(folder, data)
     recipe = recipe_from_scratch(epochs=epochs, batch_size=batch_size, image_px=image_px, augmentation=augmentation)
-    architecture = build(f"resnet27/{width}")
-    check_takes(architecture, image_px=image_px)
-    where = pick_device(device)
-    keep_freed_memory()
-    task = render.read(read_task, data, image_px=image_px)
-    render.show_inspection(out.notes(), task.inspection)
-    with render.progress("training", total=epochs) as bar:
-        pretrained = train(
-            task,
-            name=name,
-            width=width,
-            recipe=recipe,
-            seed=seed,
-            device=where,
-            dtype=pick_dtype(source_of(architecture), recipe, where),
-            on_epoch=lambda epoch, loss: bar.update(epoch, epochs, f"loss {loss:.3f}"),
-        )
+    pretrained = _pretrain(data, recipe, name=name, width=width, seed=seed, device=device)
     save_source(folder, pretrained)
     if json:
         out.print_json(
             {
-                "schema": 1,
+                "schema": 2,
                 "name": name,
                 "folder": str(folder),
                 "source_id": pretrained.source.source_id,
@@ -77,3 +62,34 @@ def pretrain(
         scores = ", ".join(f"{split} {100 * value:.1f} %" for split, value in pretrained.accuracies.items())
         out.note(f"{name}: {scores} after {epochs} epochs, {pretrained.seconds:.0f} s; in {folder}")
         out.note(f"next: scalepred harvest TASKS --source {folder}")
+
+
+def _pretrain(data: str, recipe: "Recipe", *, name: str, width: int, seed: int, device: str) -> "Pretrained":
+    """Read the data and train on it, and show how far that is."""
+    from scalepred.cli import output as out
+    from scalepred.cli import render
+    from scalepred.cli.progress import Pace, progress
+    from scalepred.data.task import read_task
+    from scalepred.networks.architecture import build, check_takes
+    from scalepred.networks.source import source_of
+    from scalepred.training.devices import keep_freed_memory, pick_device, pick_dtype
+    from scalepred.training.pretrain import pretrain as train
+
+    architecture = build(f"resnet27/{width}")
+    check_takes(architecture, image_px=recipe.image_px)
+    where, pace = pick_device(device), Pace()
+    keep_freed_memory()
+    with progress("reading images", pace=pace) as bar:
+        task = read_task(data, image_px=recipe.image_px, on_progress=bar.update)
+    render.show_inspection(out.notes(), task.inspection)
+    with progress("training", total=recipe.epochs, pace=pace) as bar:
+        return train(
+            task,
+            name=name,
+            width=width,
+            recipe=recipe,
+            seed=seed,
+            device=where,
+            dtype=pick_dtype(source_of(architecture), recipe, where),
+            on_epoch=lambda epoch, loss: bar.update(epoch, recipe.epochs, f"loss {loss:.3f}"),
+        )

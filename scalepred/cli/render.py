@@ -1,25 +1,20 @@
-"""What the commands show a person: tables, choices and progress; every name from outside is made safe first."""
+"""What the commands show a person: tables, choices and results; every name from outside is made safe first."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
-from scalepred.cli.output import note, notes, safe, table
+from scalepred.cli.output import note, safe, table
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.live import Live
-    from rich.progress import Progress, TaskID
-    from rich.table import Table
 
     from scalepred.data.task import Inspection
-    from scalepred.harvest.harvest import Plan
-    from scalepred.harvest.harvest import Progress as HarvestProgress
+    from scalepred.harvest.request import Plan
     from scalepred.job.choose import Prediction
-    from scalepred.job.classify import Classified
+    from scalepred.job.classifier import Classified
     from scalepred.job.finetune import Job
+    from scalepred.job.tools import Tools
     from scalepred.predictor.choice import Choice
     from scalepred.predictor.scores import Evaluation
     from scalepred.predictor.train import Predictor
@@ -27,97 +22,25 @@ if TYPE_CHECKING:
     from scalepred.records import RunRecord
 
 SHOWN = 8
-SECONDS_BETWEEN_LINES = 60.0
-Read = TypeVar("Read")
+"""Skipped paths and planned tasks that are shown at most; other commands list them all."""
 
 
-class Bar(Protocol):
-    """A progress bar: done, all there is, and a few words."""
-
-    def update(self, done: int, total: int, words: str = "") -> None:
-        """Show how far it is."""
-
-
-@contextmanager
-def progress(what: str, *, total: int | None = None) -> Iterator[Bar]:
-    """Show on stderr what is done, what is left and when it ends: as a bar on a terminal, else as a line each tenth."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = notes()
-    if not console.is_terminal:
-        yield _Lines(what, console)
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[words]}"),
-    )
-    with Progress(*columns, console=console) as bars:
-        yield _Bars(bars, bars.add_task(what, total=total, words=""))
-
-
-def read(read_data: Callable[..., Read], data: str, **settings: object) -> Read:
-    """Read a user's data by one of the functions of ``tasks``, with a bar while images are decoded."""
-    with progress("reading images") as bar:
-        return read_data(data, on_progress=bar.update, **settings)
-
-
-class _Bars:
-    """A bar of rich's."""
-
-    def __init__(self, bars: "Progress", task: "TaskID") -> None:
-        self.bars, self.task = bars, task
-
-    def update(self, done: int, total: int, words: str = "") -> None:
-        self.bars.update(self.task, completed=done, total=total, words=safe(words))
-
-
-class _Lines:
-    """A line whenever another tenth is done, for logs."""
-
-    def __init__(self, what: str, console: "Console") -> None:
-        self.what, self.console, self.tenth, self.started = what, console, 0, time.monotonic()
-
-    def update(self, done: int, total: int, words: str = "") -> None:
-        tenth = 10 * done // max(1, total)
-        if tenth > self.tenth:
-            spent = time.monotonic() - self.started
-            left = spent * (total - done) / max(1, done)
-            tail = f", {safe(words)}" if words else ""
-            self.console.print(
-                f"{self.what}: {done} of {total}, {spent:.0f} s, {left:.0f} s left{tail}", soft_wrap=True
-            )
-            self.tenth = tenth
-
-
-def show_inspection(console: "Console", found: "Inspection", *, whole: bool = False) -> None:
+def show_inspection(console: "Console", inspection: "Inspection", *, whole: bool = False) -> None:
     """Show the layout, classes and splits, warnings and what was skipped; all of it if ``whole``."""
-    splits = ", ".join(f"{n} {name}" for name, n in found.splits.items())
-    console.print(
-        f"{safe(found.layout)}: {sum(found.classes.values())} images of {len(found.classes)} classes ({splits})"
-    )
+    classes, skipped = inspection.classes, inspection.skipped
+    splits = ", ".join(f"{n} {name}" for name, n in inspection.splits.items())
+    console.print(f"{safe(inspection.layout)}: {sum(classes.values())} images of {len(classes)} classes ({splits})")
     if whole:
-        console.print(table(("class", "images"), found.classes.items()))
-    for warning in found.warnings:
+        console.print(table(("class", "images"), classes.items()))
+    for warning in inspection.warnings:
         console.print(f"note: {safe(warning)}", soft_wrap=True)
-    shown = found.skipped if whole else found.skipped[:SHOWN]
+    shown = skipped if whole else skipped[:SHOWN]
     if shown:
-        console.print(f"skipped: {len(found.skipped)}")
+        console.print(f"skipped: {len(skipped)}")
     for each in shown:
         console.print(f"  {safe(each.path)}: {safe(each.reason)}", soft_wrap=True)
-    if len(shown) < len(found.skipped):
-        console.print(f"  … and {len(found.skipped) - len(shown)} more; `scalepred inspect` lists them")
+    if len(shown) < len(skipped):
+        console.print(f"  … and {len(skipped) - len(shown)} more; `scalepred inspect` lists them")
 
 
 def show_choice(console: "Console", choice: "Choice") -> None:
@@ -131,6 +54,14 @@ def show_choice(console: "Console", choice: "Choice") -> None:
     if choice.neighbours:
         near = ", ".join(f"{safe(name)} (best at {scale:g})" for name, scale in choice.neighbours.items())
         console.print(f"  nearest harvested tasks: {near}")
+
+
+def show_start(console: "Console", tools: "Tools", choice: "Choice") -> None:
+    """Show who chose which scale and why, and the learning rates that follow."""
+    if tools.asked is not None:
+        console.print(safe(tools.asked.note), soft_wrap=True)
+    show_choice(console, choice)
+    show_rates(console, tools.recipe, choice.scale, tools.recipe_name)
 
 
 def show_curve(console: "Console", predicted: "Prediction") -> None:
@@ -191,67 +122,7 @@ def run_as_json(run: "RunRecord") -> dict[str, object]:
     """Return the line of a finished run."""
     names = ("run_id", "task_id", "source_id", "recipe_id", "scale", "seed", "role", "status")
     numbers = ("val_accuracy", "test_accuracy", "seconds")
-    return {"schema": 1, **{name: getattr(run, name) for name in (*names, *numbers)}}
-
-
-@contextmanager
-def harvesting(n_runs: int) -> Iterator["_Harvesting"]:
-    """Show a harvest on stderr: a bar and what each worker does on a terminal, else a line now and then."""
-    from rich.live import Live
-
-    console = notes()
-    if not console.is_terminal:
-        yield _Harvesting(n_runs, None)
-        return
-    with Live(console=console, refresh_per_second=4, transient=True) as live:
-        yield _Harvesting(n_runs, live)
-
-
-class _Harvesting:
-    def __init__(self, n_runs: int, live: "Live | None") -> None:
-        self.n_runs, self.live, self.told, self.n_told = n_runs, live, time.monotonic(), 0
-
-    def update(self, progress: "HarvestProgress") -> None:
-        """Show how far it is."""
-        for words in progress.notes:
-            self.live.console.print(safe(words), soft_wrap=True) if self.live else note(words)
-        if self.live:
-            self.live.update(_harvest_table(progress), refresh=False)
-        elif self._is_due(progress):
-            note(_harvest_words(progress))
-            self.told, self.n_told = time.monotonic(), progress.n_done
-
-    def _is_due(self, progress: "HarvestProgress") -> bool:
-        """Tell every tenth of all runs, and every minute; at the end in any case."""
-        done = progress.n_done - self.n_told
-        late = time.monotonic() - self.told >= SECONDS_BETWEEN_LINES
-        return done > 0 and (late or 10 * done >= self.n_runs or progress.n_left == 0)
-
-
-def _harvest_words(progress: "HarvestProgress") -> str:
-    left = "" if progress.seconds_left is None else f", {_clock(progress.seconds_left)} left"
-    return (
-        f"{progress.n_done} runs done, {progress.n_left} left, {progress.n_diverged} diverged, "
-        f"{progress.images_per_second:.0f} images/s{left}"
-    )
-
-
-def _harvest_table(progress: "HarvestProgress") -> "Table":
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
-
-    shown = Table.grid(padding=(0, 1))
-    bar = ProgressBar(total=max(1, progress.n_done + progress.n_left), completed=progress.n_done, width=30)
-    shown.add_row(bar, _harvest_words(progress))
-    for number, words in progress.workers.items():
-        shown.add_row(f"worker {number}", safe(words))
-    return shown
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"
+    return {"schema": 2, **{name: getattr(run, name) for name in (*names, *numbers)}}
 
 
 def show_stages(console: "Console", name: str, stages: Sequence[dict[str, object]]) -> None:

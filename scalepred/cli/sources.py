@@ -42,7 +42,7 @@ def sources(
     if json:
         out.print_json(
             {
-                "schema": 1,
+                "schema": 2,
                 "name": name,
                 "stages": stages,
                 "n_parameters": sum(architecture.stage_sizes),

@@ -1,11 +1,15 @@
 """`scalepred train-predictor`: learn from a warehouse which scale suits which task."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scalepred.cli import options
+
+if TYPE_CHECKING:
+    from scalepred.predictor.harvested import Harvested
+    from scalepred.records import RecipeRecord, SourceRecord
 
 
 def train_predictor(
@@ -26,27 +30,17 @@ def train_predictor(
     With fewer than eight origins it says so and keeps the best fixed scale.
     """
     path = options.warehouse_path(warehouse)
-    folder = output or options.own_predictor()
     from scalepred.cli import output as out
     from scalepred.cli import render
-    from scalepred.errors import DataError, UsageError
-    from scalepred.predictor import harvested as table
+    from scalepred.errors import UsageError
+    from scalepred.job.places import user_predictor
     from scalepred.predictor.artifact import check_free, save
     from scalepred.predictor.card import facts, write_card
     from scalepred.predictor.evaluate import train_and_evaluate
-    from scalepred.store.warehouse import open_warehouse
 
+    folder = output or user_predictor()
     check_free(folder)
-    with open_warehouse(path, read_only=True, lock_timeout_seconds=lock_timeout) as store:
-        sources, recipes = store.sources(), store.recipes()
-        harvested = table.build(
-            tasks=store.tasks(), sources=sources, recipes=recipes, features=store.features(), runs=store.runs()
-        )
-    if not harvested.table.names:
-        raise DataError(
-            f"The warehouse {path} has no task with a whole grid of scales ({harvested.n_incomplete} begun): "
-            "run `scalepred harvest` until it has."
-        )
+    sources, recipes, harvested = _harvested(path, lock_timeout_seconds=lock_timeout)
     notes = out.notes()
     n_tasks, n_origins = len(set(harvested.table.names)), len(set(harvested.table.origins))
     notes.print(f"training on {len(harvested.table.names)} grids of {n_tasks} tasks of {n_origins} origins")
@@ -60,8 +54,33 @@ def train_predictor(
             f"The predictor can't be saved to {folder}: {error.strerror or error}. Give another folder with --output."
         ) from error
     if json:
-        out.print_json({"schema": 1, "output": str(folder.resolve()), **render.predictor_json(described)})
+        out.print_json({"schema": 2, "output": str(folder.resolve()), **render.predictor_json(described)})
         return
     render.show_evaluation(out.console(), described, evaluation)
     out.console().print(f"saved: {out.safe(str(folder.resolve()))}", soft_wrap=True)
     notes.print(f"next: scalepred finetune DATA --auto{'' if output is None else f' --predictor {folder}'}")
+
+
+def _harvested(
+    path: Path, *, lock_timeout_seconds: float
+) -> "tuple[list[SourceRecord], list[RecipeRecord], Harvested]":
+    """Return the sources and recipes of a warehouse, and its whole grids as arrays.
+
+    Raises:
+        DataError: if there is no whole grid.
+    """
+    from scalepred.errors import DataError
+    from scalepred.predictor import harvested as table
+    from scalepred.store.warehouse import open_warehouse
+
+    with open_warehouse(path, read_only=True, lock_timeout_seconds=lock_timeout_seconds) as store:
+        sources, recipes = store.sources(), store.recipes()
+        harvested = table.build(
+            tasks=store.tasks(), sources=sources, recipes=recipes, features=store.features(), runs=store.runs()
+        )
+    if not harvested.table.names:
+        raise DataError(
+            f"The warehouse {path} has no task with a whole grid of scales ({harvested.n_incomplete} begun): "
+            "run `scalepred harvest` until it has."
+        )
+    return sources, recipes, harvested

@@ -28,13 +28,13 @@ def status(
     from scalepred.store.warehouse import open_warehouse
 
     with open_warehouse(options.warehouse_path(warehouse), read_only=True, lock_timeout_seconds=lock_timeout) as store:
-        found = store.status()
+        counts = store.status()
     if json:
         names = ("source", "recipe", "whole_grids", "begun_grids", "runs")
-        grids = [dict(zip(names, grid, strict=True)) for grid in found.grids]
-        out.print_json({"schema": 1, **dataclasses.asdict(found), "grids": grids})
+        grids = [dict(zip(names, grid, strict=True)) for grid in counts.grids]
+        out.print_json({"schema": 2, **dataclasses.asdict(counts), "grids": grids})
     else:
-        _show_status(found)
+        _show_status(counts)
 
 
 @app.command("verify")
@@ -49,7 +49,7 @@ def verify(
     with open_warehouse(path, read_only=True, lock_timeout_seconds=lock_timeout) as store:
         problems = store.verify()
     if json:
-        out.print_json({"schema": 1, "problems": problems})
+        out.print_json({"schema": 2, "problems": problems})
     else:
         for problem in problems:
             out.console().print(out.safe(problem), soft_wrap=True)
@@ -132,32 +132,32 @@ def query(
         raise UsageError("Give --json or --csv, not both.")
     columns, rows = store.query(options.warehouse_path(warehouse), sql, lock_timeout_seconds=lock_timeout)
     if json:
-        out.print_json({"schema": 1, "columns": columns, "rows": [[_plain(cell) for cell in row] for row in rows]})
+        out.print_json({"schema": 2, "columns": columns, "rows": [[_plain(cell) for cell in row] for row in rows]})
     elif csv:
         _print_csv(columns, rows)
     else:
         _show_rows(columns, rows)
 
 
-def _show_status(found: "Status") -> None:
+def _show_status(status: "Status") -> None:
     from scalepred.cli import output as out
 
     console = out.console()
     console.print(
-        f"{out.safe(found.path)}: {found.n_bytes / 1e6:.1f} MB, schema {out.safe(found.migration)}", soft_wrap=True
+        f"{out.safe(status.path)}: {status.n_bytes / 1e6:.1f} MB, schema {out.safe(status.migration)}", soft_wrap=True
     )
-    console.print(", ".join(f"{n} {table}" for table, n in found.tables.items()) + f"; {found.n_origins} origins")
-    last = out.safe(found.last_finished_at or "never")
-    console.print(f"runs: {found.n_done} done, {found.n_diverged} diverged; last {last}")
-    if found.grids:
-        console.print(out.table(("source", "recipe", "whole grids", "begun", "runs"), found.grids))
+    console.print(", ".join(f"{n} {table}" for table, n in status.tables.items()) + f"; {status.n_origins} origins")
+    last = out.safe(status.last_finished_at or "never")
+    console.print(f"runs: {status.n_done} done, {status.n_diverged} diverged; last {last}")
+    if status.grids:
+        console.print(out.table(("source", "recipe", "whole grids", "begun", "runs"), status.grids))
 
 
 def _show_counts(what: str, counts: dict[str, int], *, json: bool) -> None:
     from scalepred.cli import output as out
 
     if json:
-        out.print_json({"schema": 1, "rows": counts})
+        out.print_json({"schema": 2, "rows": counts})
     else:
         out.console().print(f"{what}: " + ", ".join(f"{n} {table}" for table, n in counts.items()))
 

@@ -1,9 +1,14 @@
 """The one job: choose, finetune, save the model, and classify with it."""
 
 __all__ = [
+    "api",
     "choose",
-    "classify",
+    "classifier",
     "finetune",
-    "folder",
     "keep",
+    "options",
+    "output",
+    "places",
+    "setup",
+    "tools",
 ]

@@ -1,39 +1,50 @@
-"""Chooses the recipe, the predictor and the scale of a job."""
+"""Chooses the scale of a job: predicted from the features of its task, or the user's."""
 
 import dataclasses
-import importlib.resources
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from scalepred.data.task import Task
-from scalepred.networks.names import default_recipe
+from scalepred.job.setup import Setup
 from scalepred.networks.source import Source
 from scalepred.predictor.choice import Choice, choose
 from scalepred.predictor.context import context_features
 from scalepred.predictor.facts import compute_features
 from scalepred.predictor.train import Predictor
-from scalepred.recipe import RECIPES, Recipe, check_scale
+from scalepred.recipe import Recipe, check_scale
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """A choice for a task, and the features that it was made from."""
+    """A choice for a task, and what it was made from.
+
+    Attributes:
+        choice: the scale, by whom and why it was chosen, and how sure that is.
+        features: name -> value, of the task, the source and the recipe.
+        seconds: what features and choice took.
+        predictor: folder of the predictor that was asked; None where the scale was given.
+    """
 
     choice: Choice
     features: dict[str, float]
     seconds: float
+    predictor: Path | None = None
+
+    @property
+    def scale(self) -> float:
+        """The chosen scale."""
+        return self.choice.scale
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values for ``scalepred predict --json``."""
         choice = self.choice
         return {
-            "schema": 1,
+            "schema": 2,
             "scale": choice.scale,
             "by": choice.by,
             "reason": choice.reason,
@@ -49,49 +60,37 @@ class Prediction:
         }
 
 
-def shipped_predictor() -> Path:
-    """Return the folder of the predictor that ships with scalepred, from the wheel or from the checkout."""
-    inside = Path(str(importlib.resources.files("scalepred"))) / "models" / "default"
-    return inside if inside.is_dir() else Path(__file__).resolve().parents[2] / "models" / "default"
+def choose_scale(setup: Setup, scale: float | Literal["auto"] = "auto") -> Prediction:
+    """Choose the scale of a job: "auto" asks the predictor, a number is taken as it is.
 
-
-def pick_predictor(predictors: Mapping[Path, Predictor], source: Source) -> Path:
-    """Return the folder of the first predictor that has met a source; the first of all where none has."""
-    met = (path for path, each in predictors.items() if source.source_id in {group.source_id for group in each.groups})
-    return next(met, next(iter(predictors)))
+    Raises:
+        UsageError: if the number is not finite or not above 0.
+        ValueError: if the tools were picked without a predictor, and it is to be asked.
+    """
+    tools = setup.tools
+    if scale != "auto":
+        return Prediction(choice=given(scale), features={}, seconds=0.0)
+    if tools.asked is None:
+        raise ValueError("nothing can be predicted: the tools were picked without a predictor")
+    prediction = predict(
+        setup.task,
+        tools.source,
+        tools.asked.predictor,
+        recipe=tools.recipe,
+        device=tools.device,
+        dtype=setup.dtype,
+    )
+    return dataclasses.replace(prediction, predictor=tools.asked.folder)
 
 
 def given(scale: float) -> Choice:
-    """Return the user's own choice."""
-    checked = check_scale(scale)
-    return Choice(scale=checked, by="given", reason="given with --scale", fixed_scale=checked)
+    """Return the user's choice.
 
-
-def usual_recipe(predictor: Predictor, source: Source, source_name: str) -> tuple[str, Recipe]:
-    """Return the recipe to use where none is given, and its name.
-
-    It is the source's default; but where the predictor has met the source with other recipes alone, the one that it has
-    met it with most, since of the default it knows nothing.
+    Raises:
+        UsageError: if it is no finite number above 0.
     """
-    name = default_recipe(source_name)
-    fields, names = predictor.facts.get("recipe_fields", {}), predictor.facts.get("recipes", {})
-    met = {group.recipe_id: group.n_tasks for group in predictor.groups if group.source_id == source.source_id}
-    known = [recipe_id for recipe_id in met if recipe_id in fields and recipe_id in names]
-    if not known or RECIPES[name].recipe_id in met:
-        return name, RECIPES[name]
-    most = max(known, key=lambda recipe_id: met[recipe_id])
-    return names[most], Recipe.from_json(fields[most])
-
-
-def other_sizes(predictor: Predictor, recipe: Recipe) -> dict[str, int]:
-    """Return the recipes of a predictor that differ from this one in image size alone: ids -> size, nearest first."""
-    met = {recipe_id: Recipe.from_json(text) for recipe_id, text in predictor.facts.get("recipe_fields", {}).items()}
-    sizes = {
-        recipe_id: other.image_px
-        for recipe_id, other in met.items()
-        if other != recipe and dataclasses.replace(other, image_px=recipe.image_px) == recipe
-    }
-    return dict(sorted(sizes.items(), key=lambda each: abs(math.log(each[1] / recipe.image_px))))
+    checked = check_scale(scale)
+    return Choice(scale=checked, by="given", reason="chosen by the user", fixed_scale=checked)
 
 
 def predict(
@@ -99,8 +98,8 @@ def predict(
 ) -> Prediction:
     """Choose a task's scale from its features, without training."""
     started = time.perf_counter()
-    found = compute_features(source, task.train, n_classes=len(task.classes), device=device, dtype=dtype)
-    features = {name: feature.value for name, feature in sorted(found.items())}
+    computed = compute_features(source, task.train, n_classes=len(task.classes), device=device, dtype=dtype)
+    features = {name: feature.value for name, feature in sorted(computed.items())}
     features |= context_features(source.record.facts, recipe)
     choice = choose(
         predictor,
@@ -110,3 +109,16 @@ def predict(
         other_sizes=other_sizes(predictor, recipe),
     )
     return Prediction(choice=choice, features=features, seconds=time.perf_counter() - started)
+
+
+def other_sizes(predictor: Predictor, recipe: Recipe) -> dict[str, int]:
+    """Return the recipes of a predictor that differ from this one in image size alone: ids -> size, nearest first."""
+    harvested = {
+        recipe_id: Recipe.from_json(text) for recipe_id, text in predictor.facts.get("recipe_fields", {}).items()
+    }
+    sizes = {
+        recipe_id: other.image_px
+        for recipe_id, other in harvested.items()
+        if other != recipe and dataclasses.replace(other, image_px=recipe.image_px) == recipe
+    }
+    return dict(sorted(sizes.items(), key=lambda each: abs(math.log(each[1] / recipe.image_px))))

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from scalepred.data.task import Task
 from scalepred.errors import UsageError
-from scalepred.job.folder import check_free, save_model
+from scalepred.job.choose import Prediction
+from scalepred.job.folder import save_model
+from scalepred.job.options import JobOptions
+from scalepred.job.output import check_free
+from scalepred.job.setup import Setup
 from scalepred.networks.architecture import check_takes
-from scalepred.networks.source import Source
 from scalepred.predictor.choice import Choice
-from scalepred.recipe import Recipe
 from scalepred.records import DIVERGED, JOB, RunRecord
 from scalepred.training.bundle import Bundle
 from scalepred.training.planned import planned_run
@@ -22,7 +22,15 @@ from scalepred.training.planned import planned_run
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One finished finetune of a user's task, saved where ``output`` says."""
+    """One finished finetune of a user's task, saved where ``output`` says.
+
+    Attributes:
+        choice: the scale, by whom and why it was chosen.
+        run: the run as the warehouse keeps it: losses, rates, accuracies, device, versions.
+        seconds: what "scan", "features", "train" and "evaluate" took, and the "total".
+        output: the model's folder, which ``scalepred.load`` reads.
+        task: the decoded images with their splits.
+    """
 
     choice: Choice
     run: RunRecord
@@ -30,10 +38,30 @@ class Job:
     output: Path
     task: Task
 
+    @property
+    def scale(self) -> float:
+        """The scale that it was finetuned at."""
+        return self.choice.scale
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the model's outputs."""
+        return self.task.classes
+
+    @property
+    def val_accuracy(self) -> float | None:
+        """The fraction of validation images that the model gets right."""
+        return self.run.val_accuracy
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """The fraction of test images that the model gets right; None where there are no test images."""
+        return self.run.test_accuracy
+
     def to_json(self) -> dict[str, Any]:
         """Return JSON values for ``scalepred finetune --json``."""
         return {
-            "schema": 1,
+            "schema": 2,
             "choice": {
                 "scale": self.choice.scale,
                 "by": self.choice.by,
@@ -44,57 +72,54 @@ class Job:
             },
             "metrics": metrics(self.run, self.task),
             "seconds": self.seconds,
-            "classes": list(self.task.classes),
+            "classes": list(self.classes),
             "output": str(self.output),
         }
 
 
 def finetune_once(
-    task: Task,
-    source: Source,
-    choice: Choice,
+    setup: Setup,
+    prediction: Prediction,
+    options: JobOptions,
     *,
-    recipe: Recipe,
-    seed: int,
     output: Path,
-    overwrite: bool,
-    device: torch.device,
-    dtype: torch.dtype,
-    seconds: dict[str, float],
     began: float | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> Job:
     """Finetune at the chosen scale and save the model.
 
     Args:
-        task: the images.
-        source: the network to start from.
-        choice: the scale, and why.
-        recipe: everything else.
-        seed: of head and order.
-        output: folder to save to; must hold none of a model's files unless ``overwrite``.
-        overwrite: replace a model that is there, but no other files.
-        device: where to train.
-        dtype: torch.bfloat16 turns autocast on.
-        seconds: what "scan" and "features" have cost so far.
+        setup: the images, and what to finetune on them and how.
+        prediction: the choice of the scale.
+        options: its seed, and whether a model that is there may be replaced; no other files ever are.
+        output: folder to save to.
         began: when all of it began, by ``time.perf_counter``, so that the total counts loading too.
         on_epoch: called with epochs done and the epoch's mean loss.
 
     Raises:
         UsageError: if something is in the way in the folder, or the run diverged (then nothing is saved).
     """
-    check_free(output, overwrite=overwrite)
+    task, choice, recipe, source = setup.task, prediction.choice, setup.tools.recipe, setup.tools.source
+    check_free(output, overwrite=options.overwrite)
     check_takes(source.architecture, image_px=recipe.image_px)
-    planned = planned_run(task.record.task_id, source.source_id, recipe=recipe, scale=choice.scale, seed=seed, role=JOB)
-    run, outcome = Bundle(task=task, source=source, device=device, dtype=dtype).run(planned, on_epoch=on_epoch)
+    planned = planned_run(
+        task.record.task_id, source.source_id, recipe=recipe, scale=choice.scale, seed=options.seed, role=JOB
+    )
+    bundle = Bundle(task=task, source=source, device=setup.tools.device, dtype=setup.dtype)
+    run, outcome = bundle.run(planned, on_epoch=on_epoch)
     if outcome.status == DIVERGED:
         raise UsageError(
             f"At scale {choice.scale:g} the loss stopped being finite at step {outcome.diverged_step}, "
             f"so nothing was saved. Try a lower one: --scale {choice.scale / 4:g}."
         )
-    spent = seconds | {"train": outcome.train_seconds, "evaluate": outcome.evaluate_seconds}
-    total = sum(spent.values()) if began is None else time.perf_counter() - began
-    job = Job(choice=choice, run=run, seconds=spent | {"total": total}, output=output.resolve(), task=task)
+    seconds = {
+        "scan": setup.scan_seconds,
+        "features": prediction.seconds,
+        "train": outcome.train_seconds,
+        "evaluate": outcome.evaluate_seconds,
+    }
+    seconds["total"] = sum(seconds.values()) if began is None else time.perf_counter() - began
+    job = Job(choice=choice, run=run, seconds=seconds, output=output.resolve(), task=task)
     save_model(output, outcome.network, source=source, recipe=recipe, classes=task.classes, run=run, job=job.to_json())
     return job
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,10 @@ from scalepred.recipe import STAGES, Recipe, content_id
 from scalepred.records import RunRecord
 from scalepred.training.rates import stage_rates
 
-SCHEMA = 1
+SCHEMA = 2
+
+READS = (1, 2)
+"""Schemas that a model can have; the first two differ in words alone."""
 
 WEIGHTS, CONFIG, CLASSES = "model.safetensors", "config.json", "classes.json"
 
@@ -41,29 +43,7 @@ class Model:
     image_px: int
 
 
-def check_free(folder: Path, *, overwrite: bool) -> None:
-    """Raise UsageError unless a model can be written there: nothing in the way, and no file that it would replace.
-
-    Args:
-        folder: which need not exist.
-        overwrite: allow a model that is there to be replaced, but not the files of anything else.
-    """
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise UsageError(f"{there} is a file: give a folder with --output.")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UsageError(f"{there} can't be written to: give another folder with --output.")
-    taken = [name for name in FILES if os.path.lexists(folder / name)]
-    if taken and not _is_model(folder):
-        raise UsageError(
-            f"{folder} holds no model of scalepred, but has {' and '.join(taken)} already, which a model would "
-            "replace: give another --output."
-        )
-    if taken and not overwrite:
-        raise UsageError(f"{folder} holds a model already: give another --output, or --overwrite to replace it.")
-
-
-def _is_model(folder: Path) -> bool:
+def is_model(folder: Path) -> bool:
     """Say whether a folder's config is a model's, be it damaged or not."""
     try:
         config = (folder / CONFIG).read_bytes() if (folder / CONFIG).is_file() else b""
@@ -82,7 +62,7 @@ def save_model(
     run: RunRecord,
     job: dict[str, Any],
 ) -> None:
-    """Write the model and what is known of it.
+    """Write the model, its run and its card.
 
     Everything is written beside the folder's files first, so a save that fails leaves them as they were. Then the files
     take their places, the weights last; stopped in the middle of that, the folder is refused, for ``config.json`` names
@@ -148,8 +128,12 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise ValueError(f"it has no {' and no '.join(missing)}.")
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     schema = config["schema"]
-    if schema != SCHEMA:
-        raise VersionError(f"The model at {folder} has schema {schema!r:.40}, and this scalepred reads {SCHEMA}.")
+    if schema not in READS:
+        readable = " and ".join(map(str, READS))
+        raise VersionError(
+            f"The model at {folder} has schema {schema!r:.40}, and this scalepred reads {readable}: finetune again, or "
+            "use the scalepred that wrote it."
+        )
     if config != _sealed(config, folder):
         raise ValueError(f"{CONFIG}, {CLASSES} and {WEIGHTS} were damaged, changed, or not saved together.")
     image_px = config["image_px"]

@@ -7,11 +7,31 @@ from pathlib import Path
 
 from scalepred.errors import ScalepredError
 from scalepred.job.finetune import Job
+from scalepred.job.options import JobOptions
+from scalepred.job.places import warehouse_file
+from scalepred.job.tools import Tools
 from scalepred.networks.source import Source
 from scalepred.recipe import Recipe, content_id
 from scalepred.records import PredictionRecord, RecipeRecord
 from scalepred.store.journal import journal_of
 from scalepred.store.keeping import Keeper
+
+
+def keep_wanted(job: Job, tools: Tools, options: JobOptions) -> None:
+    """Keep a job in the warehouse that the user wants, if any.
+
+    Raises:
+        ScalepredError: as ``keep_job``.
+    """
+    if options.warehouse is not None:
+        keep_job(
+            job,
+            tools.source,
+            tools.recipe,
+            recipe_name=tools.recipe_name,
+            warehouse=warehouse_file(options.warehouse),
+            lock_timeout_seconds=options.lock_timeout_seconds,
+        )
 
 
 def keep_job(

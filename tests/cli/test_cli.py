@@ -13,10 +13,10 @@ from fakes import curve_table
 from PIL import Image
 from safetensors.torch import save_file
 
-from scalepred.cli.finetune import default_output
 from scalepred.data.digits import write_digits
 from scalepred.harvest.local_engine import LocalEngine
-from scalepred.job.choose import shipped_predictor
+from scalepred.job.output import default_output
+from scalepred.job.places import shipped_predictor
 from scalepred.networks.architecture import build
 from scalepred.predictor.artifact import save
 from scalepred.predictor.train import train
@@ -26,7 +26,7 @@ QUICK = {"epochs": 1, "image_px": 32, "batch_size": 16}
 
 
 @pytest.fixture(autouse=True)
-def _own_folders(monkeypatch, tmp_path):
+def _no_user_folders(monkeypatch, tmp_path):
     """Keep the tests away from the user's own warehouse and predictor."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
     for name in ("SCALEPRED_WAREHOUSE", "SCALEPRED_PREDICTOR"):
@@ -99,7 +99,7 @@ def test_data_that_is_not_there_is_bad_data(run, tmp_path):
 def test_one_class_is_refused_before_any_training(run, tmp_path):
     code, _, err = run("finetune", make_task(tmp_path / "task", classes=("only",)), "--auto")
     assert code == 3
-    assert "found one class, 'only'; at least two classes with images are needed." in err
+    assert "at least two classes with images are needed" in err
     assert not Path("task-model").exists()
 
 
@@ -210,7 +210,7 @@ def test_a_job_does_not_touch_a_folder_of_other_files(run, tmp_path, overwrite):
 def test_a_job_is_not_done_for_a_warehouse_that_can_not_be(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, err = run("finetune", make_task(tmp_path / "task"), "--scale", "1", "--warehouse", ".")
-    assert (code, "--warehouse . names no file" in err, list(tmp_path.glob("*-model"))) == (2, True, [])
+    assert (code, "The warehouse . names no file" in err, list(tmp_path.glob("*-model"))) == (2, True, [])
 
 
 def test_a_predictor_is_not_put_into_a_folder_of_other_files(run, tmp_path):
@@ -306,7 +306,7 @@ def test_a_job_at_a_given_scale_saves_a_model_that_classifies(run, tmp_path, qui
     code, out, err = run("finetune", task, "--scale", "2", "--recipe", quick, "--output", model, "--json")
     job = json.loads(out)
     assert code == 0, err
-    assert job["schema"] == 1
+    assert job["schema"] == 2
     assert job["choice"]["scale"] == 2
     assert job["choice"]["by"] == "given"
     assert set(job["seconds"]) == {"scan", "features", "train", "evaluate", "total"}
@@ -459,10 +459,8 @@ def test_images_of_another_size_are_harvested_predicted_for_and_finetuned_on(run
 
 @pytest.mark.slow
 def test_the_demo_goes_the_whole_way(run, tmp_path, quick, monkeypatch):
-    import scalepred.data.digits
-
     few = write_digits
-    monkeypatch.setattr(scalepred.digits, "write_digits", lambda folder: few(folder, last=40))
+    monkeypatch.setattr("scalepred.data.digits.write_digits", lambda folder: few(folder, last=40))
     code, out, err = run("demo", tmp_path / "demo", "--json")
     assert code == 0, err
     assert json.loads(out)["choice"]["by"] in ("predicted", "fallback")

@@ -131,5 +131,5 @@ def test_a_warehouse_without_a_name_is_refused(harvest, task, path):
     assert harvest(task, warehouse=path) == (
         2,
         "",
-        [f"scalepred: --warehouse {shown} names no file: give a DuckDB file, such as --warehouse my.duckdb."],
+        [f"scalepred: The warehouse {shown} names no file: give a DuckDB file, such as my.duckdb."],
     )

@@ -20,8 +20,9 @@ from scalepred.data.scan import Skipped
 from scalepred.errors import DataError, UsageError, VersionError
 from scalepred.files import sha256
 from scalepred.job import folder as folder_module
-from scalepred.job.classify import classify, find_images
-from scalepred.job.folder import check_free, load_model, save_model
+from scalepred.job.classifier import find_images, load
+from scalepred.job.folder import load_model, save_model
+from scalepred.job.output import check_free
 from scalepred.networks.source import new_network
 from scalepred.recipe import STAGES, content_id
 from scalepred.training.scoring import predict_logits
@@ -82,7 +83,7 @@ def images(tmp_path):
 def test_a_saved_model_has_its_files_and_says_what_it_is(folder, source):
     assert sorted(path.name for path in folder.iterdir()) == FILES
     config = json.loads((folder / "config.json").read_text())
-    assert (config["schema"], config["architecture"], config["image_px"]) == (1, "timm/test_resnet", 16)
+    assert (config["schema"], config["architecture"], config["image_px"]) == (2, "timm/test_resnet", 16)
     assert (config["source_id"], config["scale"], config["head"]) == (source.source_id, 2.0, "fc")
     assert list(config["rates"]) == list(STAGES)
     assert config["rates"]["head"] == pytest.approx(0.032)
@@ -111,7 +112,7 @@ def test_other_files_of_the_folder_stay(folder, source, network):
 
 @pytest.mark.parametrize(
     "name",
-    ["modelfolder.save_file", "modelfolder._write_json", "modelfolder._card", "modelfolder._run_json", "files.flush"],
+    ["job.folder.save_file", "job.folder._write_json", "job.folder._card", "job.folder._run_json", "files.flush"],
 )
 def test_a_save_that_fails_leaves_the_old_model_as_it_was(folder, source, network, monkeypatch, name):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -135,7 +136,7 @@ import torch
 from fakes import named_source
 from scalepred.errors import UsageError
 from scalepred.networks.source import new_network
-from test_modelfolder import NASTY, write
+from test_folder import NASTY, write
 source = named_source()
 network = new_network(source, n_classes=len(NASTY), generator=torch.Generator().manual_seed(0))
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
@@ -242,10 +243,10 @@ def test_a_folder_that_cannot_be_written_is_found_before_training(tmp_path, monk
 
 
 def test_a_loaded_model_predicts_what_the_network_in_memory_does(folder, source, network, images):
-    images = load_images(images, image_px=QUICK.image_px).images
-    logits = predict_logits(network, source.architecture, images, device=CPU, dtype=torch.float32)
+    squares = load_images(images, image_px=QUICK.image_px).images
+    logits = predict_logits(network, source.architecture, squares, device=CPU, dtype=torch.float32)
     expected = logits.softmax(dim=1).numpy()
-    results = classify(load_model(folder), images, device=CPU, dtype=torch.float32, top=len(NASTY))
+    results = load(folder, device="cpu").classify(images, top=len(NASTY))
     assert [result.path for result in results] == [str(path) for path in images]
     for result, row in zip(results, expected, strict=True):
         assert dict(result.ranking) == pytest.approx(dict(zip(NASTY, row.tolist(), strict=True)), rel=1e-6)
@@ -259,16 +260,16 @@ def test_nasty_class_names_survive(folder):
 
 
 def test_only_the_most_probable_classes_are_ranked(folder, images):
-    results = classify(load_model(folder), images[:1], device=CPU, dtype=torch.float32, top=2)
+    results = load(folder, device="cpu").classify(images[:1], top=2)
     assert len(results[0].ranking) == 2
 
 
 def test_a_bad_image_among_good_ones_is_named_and_the_others_are_classified(folder, images, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_bytes(images[0].read_bytes()[:60])
-    paths = [images[0], bad, images[1]]
-    alone = classify(load_model(folder), [images[0], images[1]], device=CPU, dtype=torch.float32)
-    first, second, third = classify(load_model(folder), paths, device=CPU, dtype=torch.float32)
+    classifier = load(folder, device="cpu")
+    alone = classifier.classify([images[0], images[1]])
+    first, second, third = classifier.classify([images[0], bad, images[1]])
     assert [first, third] == alone
     assert second.ranking == ()
     assert second.path == str(bad)
@@ -277,7 +278,7 @@ def test_a_bad_image_among_good_ones_is_named_and_the_others_are_classified(fold
 
 def test_only_bad_images_give_only_problems(folder, tmp_path):
     (tmp_path / "bad.png").write_text("no image")
-    (result,) = classify(load_model(folder), [tmp_path / "bad.png"], device=CPU, dtype=torch.float32)
+    (result,) = load(folder, device="cpu").classify([tmp_path / "bad.png"])
     assert (result.ranking, bool(result.problem)) == ((), True)
 
 
@@ -348,10 +349,21 @@ def test_a_missing_or_cut_or_empty_file_is_refused(folder, name):
 
 
 def test_another_schema_is_refused(folder):
-    reseal(folder, lambda config: config.update(schema=2))
+    reseal(folder, lambda config: config.update(schema=3))
     with pytest.raises(VersionError) as caught:
         load_model(folder)
-    assert str(caught.value) == f"The model at {folder} has schema 2, and this scalepred reads 1."
+    assert str(caught.value) == (
+        f"The model at {folder} has schema 3, and this scalepred reads 1 and 2: finetune again, or use the scalepred "
+        "that wrote it."
+    )
+
+
+def test_a_model_of_schema_1_is_read(folder, images):
+    before = load(folder, device="cpu").predict_proba(images)
+    reseal(folder, lambda config: config.update(schema=1, resize="whole picture squeezed to a square, bicubic"))
+    classifier = load(folder, device="cpu")
+    assert classifier.classes == NASTY
+    np.testing.assert_array_equal(classifier.predict_proba(images), before)
 
 
 def test_a_flipped_bit_in_the_weights_is_refused(folder):

@@ -10,14 +10,17 @@ from fakes import QUICK, named_source, write_task
 
 from scalepred.data.task import read_task
 from scalepred.errors import UsageError
-from scalepred.job import choose as choose_module
-from scalepred.job.choose import given, other_sizes, pick_predictor, predict, shipped_predictor, usual_recipe
-from scalepred.job.classify import classify
+from scalepred.job.choose import Prediction, given, other_sizes, predict
+from scalepred.job.classifier import load
 from scalepred.job.finetune import finetune_once
-from scalepred.job.folder import load_model
-from scalepred.job.keep import keep_job
+from scalepred.job.keep import keep_wanted
+from scalepred.job.options import JobOptions
+from scalepred.job.places import shipped_predictor
+from scalepred.job.setup import Setup
+from scalepred.job.tools import Tools, pick_predictor, usual_recipe
 from scalepred.networks.source import new_network
-from scalepred.predictor.artifact import MANIFEST, load
+from scalepred.predictor.artifact import MANIFEST
+from scalepred.predictor.artifact import load as load_predictor
 from scalepred.predictor.choice import Choice, choose
 from scalepred.predictor.nearness import Neighbour
 from scalepred.predictor.train import Group, Predictor
@@ -95,10 +98,14 @@ def untrained(source, train, held_out, *, n_classes, recipe, scale, **_):
     )
 
 
-def once(task, source, output, *, choice=CHOICE, **changes):
-    settings = {"recipe": QUICK, "seed": 0, "overwrite": False, "device": CPU, "dtype": torch.float32}
-    settings |= {"seconds": {"scan": 0.5, "features": 0.25}} | changes
-    return finetune_once(task, source, choice, output=output, **settings)
+def tools_of(source, recipe=QUICK):
+    return Tools(source=source, recipe=recipe, recipe_name="quick", device=CPU, asked=None)
+
+
+def once(task, source, output, *, choice=CHOICE, recipe=QUICK, on_epoch=None, **options):
+    setup = Setup(task=task, tools=tools_of(source, recipe), dtype=torch.float32, scan_seconds=0.5)
+    prediction = Prediction(choice=choice, features={}, seconds=0.25)
+    return finetune_once(setup, prediction, JobOptions(**options), output=output, on_epoch=on_epoch)
 
 
 @pytest.fixture
@@ -111,10 +118,10 @@ def job(task, source, tmp_path, monkeypatch):
 
 
 def test_a_prediction_is_a_choice_with_the_features_it_was_made_from(task, source):
-    found = predict(task, source, knows(source.source_id), recipe=QUICK, device=CPU, dtype=torch.float32)
-    assert (found.choice.by, found.choice.scale) == ("fallback", 2.0)
-    assert {"knn_accuracy", "emd_similarity", "log2_n_train", "source_log10_parameters"} <= set(found.features)
-    assert found.seconds > 0
+    prediction = predict(task, source, knows(source.source_id), recipe=QUICK, device=CPU, dtype=torch.float32)
+    assert (prediction.choice.by, prediction.scale) == ("fallback", 2.0)
+    assert {"knn_accuracy", "emd_similarity", "log2_n_train", "source_log10_parameters"} <= set(prediction.features)
+    assert prediction.seconds > 0
 
 
 def test_the_json_of_a_prediction_has_these_fields():
@@ -126,9 +133,9 @@ def test_the_json_of_a_prediction_has_these_fields():
         contributions={"knn_accuracy": 0.01},
         neighbours={"birds": 2.0},
     )
-    found = choose_module.Prediction(choice=choice, features={"knn_accuracy": 0.5}, seconds=1.5).to_json()
-    assert json.loads(json.dumps(found, allow_nan=False)) == {
-        "schema": 1,
+    values = Prediction(choice=choice, features={"knn_accuracy": 0.5}, seconds=1.5).to_json()
+    assert json.loads(json.dumps(values, allow_nan=False)) == {
+        "schema": 2,
         "scale": 2.0,
         "by": "predicted",
         "reason": "because",
@@ -145,7 +152,7 @@ def test_the_json_of_a_prediction_has_these_fields():
 
 
 def test_a_given_scale_is_the_users_own():
-    assert given(3) == Choice(scale=3.0, by="given", reason="given with --scale", fixed_scale=3.0)
+    assert given(3) == Choice(scale=3.0, by="given", reason="chosen by the user", fixed_scale=3.0)
     for bad in (0, -1, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="A scale is a finite number above 0"):
             given(bad)
@@ -155,15 +162,15 @@ def test_the_shipped_predictor_is_a_folder_and_what_it_holds_loads():
     folder = shipped_predictor()
     assert folder.is_dir()
     if (folder / MANIFEST).exists():
-        assert load(folder).groups
+        assert load_predictor(folder).groups
 
 
 def test_the_first_predictor_that_has_met_the_source_is_asked_and_the_first_of_all_where_none_has(source):
-    known, strange = knows(source.source_id), knows("another")
-    own, ships = Path("own"), Path("ships")
-    assert pick_predictor({own: known, ships: known}, source) == own
-    assert pick_predictor({own: strange, ships: known}, source) == ships
-    assert pick_predictor({own: strange, ships: strange}, source) == own
+    near, strange = knows(source.source_id), knows("another")
+    users, ships = Path("users"), Path("ships")
+    assert pick_predictor({users: near, ships: near}, source) == users
+    assert pick_predictor({users: strange, ships: near}, source) == ships
+    assert pick_predictor({users: strange, ships: strange}, source) == users
 
 
 # --- one job ----------------------------------------------------------------------------------------------------------
@@ -214,7 +221,7 @@ def test_a_diverged_job_says_what_to_try_and_saves_nothing(task, source, tmp_pat
 def test_what_was_chosen_and_came_out_is_kept_in_a_warehouse(job, source, tmp_path):
     path = tmp_path / "w.duckdb"
     for _ in range(2):
-        keep_job(job, source, QUICK, recipe_name="quick", warehouse=path, lock_timeout_seconds=0)
+        keep_wanted(job, tools_of(source), JobOptions(warehouse=path, lock_timeout_seconds=0))
     assert journal_of(path).keys("runs") == {job.run.run_id}
     with open_warehouse(path) as store:
         assert store.verify() == []
@@ -235,10 +242,8 @@ def test_a_real_job_learns_and_its_model_classifies_as_it_was_scored(task, sourc
     assert [n for n, _ in epochs] == [1, 2, 3, 4]
     assert epochs[-1][1] < epochs[0][1]
     paths = [Path(path) for path in task.test.paths]
-    results = classify(load_model(tmp_path / "model"), paths, device=CPU, dtype=torch.float32)
-    right = [
-        result.ranking[0][0] == task.classes[label] for result, label in zip(results, task.test.labels, strict=True)
-    ]
+    names = load(tmp_path / "model", device="cpu").predict(paths)
+    right = [name == task.classes[label] for name, label in zip(names, task.test.labels, strict=True)]
     assert sum(right) / len(right) == job.run.test_accuracy
 
 
@@ -255,30 +260,30 @@ def test_a_job_gives_the_numbers_of_the_same_finetune(task, source, tmp_path):
 def test_a_recipe_that_was_harvested_at_other_sizes_alone_takes_the_scale_of_the_nearest():
     mine = dataclasses.replace(QUICK, image_px=128)
     sizes = {px: dataclasses.replace(QUICK, image_px=px) for px in (32, 96, 224)}
-    others = {"longer": dataclasses.replace(mine, epochs=mine.epochs + 1), "same": mine}
-    texts = {recipe.recipe_id: recipe.to_json() for recipe in (*sizes.values(), *others.values())}
+    unlike = (dataclasses.replace(mine, epochs=mine.epochs + 1), mine)
+    texts = {recipe.recipe_id: recipe.to_json() for recipe in (*sizes.values(), *unlike)}
     predictor = dataclasses.replace(met("net", graduated=50), facts={"recipe_fields": texts})
-    found = other_sizes(predictor, mine)
-    assert list(found.items()) == [(sizes[px].recipe_id, px) for px in (96, 224, 32)]
+    others = other_sizes(predictor, mine)
+    assert list(others.items()) == [(sizes[px].recipe_id, px) for px in (96, 224, 32)]
     groups = tuple(
         Group(source_id="net", recipe_id=recipe.recipe_id, fixed_scale=scale, n_tasks=9, n_origins=9)
         for scale, recipe in ((1.0, sizes[224]), (4.0, sizes[96]))
     )
     predictor = dataclasses.replace(predictor, groups=(*predictor.groups, *groups))
-    choice = choose(predictor, {}, source_id="net", recipe_id=mine.recipe_id, other_sizes=found)
+    choice = choose(predictor, {}, source_id="net", recipe_id=mine.recipe_id, other_sizes=others)
     assert (choice.scale, choice.by) == (4.0, "fallback")
     assert choice.reason == (
         "this source with this recipe was not harvested with images of this size; "
         "4, the best fixed scale of 9 tasks at 96 px, is a guess"
     )
-    stranger = choose(predictor, {}, source_id="another", recipe_id=mine.recipe_id, other_sizes=found)
+    stranger = choose(predictor, {}, source_id="another", recipe_id=mine.recipe_id, other_sizes=others)
     assert stranger.scale == 1.0
 
 
 def test_without_a_recipe_it_is_the_default_unless_the_predictor_knows_the_source_with_others_alone(source):
-    own = source.source_id
+    source_id = source.source_id
     usual = ("frozen-statistics-128", RECIPES["frozen-statistics-128"])
-    assert usual_recipe(met(own, **{"quick": 9, "frozen-statistics-128": 1}), source, "timm/x") == usual
-    assert usual_recipe(met(own, quick=9, graduated=8), source, "timm/x") == ("quick", QUICK)
+    assert usual_recipe(met(source_id, **{"quick": 9, "frozen-statistics-128": 1}), source, "timm/x") == usual
+    assert usual_recipe(met(source_id, quick=9, graduated=8), source, "timm/x") == ("quick", QUICK)
     assert usual_recipe(met("another", quick=9), source, "timm/x") == usual
-    assert usual_recipe(dataclasses.replace(met(own, quick=9), facts={}), source, "timm/x") == usual
+    assert usual_recipe(dataclasses.replace(met(source_id, quick=9), facts={}), source, "timm/x") == usual

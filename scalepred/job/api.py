@@ -1,0 +1,142 @@
+"""The public functions that work on data: predict its scale, and finetune on it."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from scalepred.job.choose import Prediction, choose_scale
+from scalepred.job.finetune import Job, finetune_once
+from scalepred.job.keep import keep_wanted
+from scalepred.job.options import MAX_MEGAPIXELS, DataOptions, JobOptions, NetworkOptions
+from scalepred.job.output import output_folder
+from scalepred.job.setup import set_up
+from scalepred.job.tools import pick_tools
+from scalepred.networks.names import DEFAULT_SOURCE
+from scalepred.recipe import Recipe
+
+
+def finetune(
+    data: str | Path,
+    *,
+    source: str | Path = DEFAULT_SOURCE,
+    weights: str | Path | None = None,
+    recipe: str | Path | Recipe | None = None,
+    image_px: int | None = None,
+    scale: float | Literal["auto"] = "auto",
+    seed: int = 0,
+    split_seed: int = 0,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    predictor: str | Path | None = None,
+    warehouse: str | Path | None = None,
+    device: str = "auto",
+    on_bad_image: str = "skip",
+    max_megapixels: float = MAX_MEGAPIXELS,
+    lock_timeout_seconds: float = 60.0,
+    on_progress: Callable[[int, int], None] | None = None,
+    on_epoch: Callable[[int, float], None] | None = None,
+) -> Job:
+    """Finetune a classifier on images in one job, at a predicted scale, and save it.
+
+    Args:
+        data: a folder of class folders, perhaps under train, val and test; a CSV manifest, or a folder that holds
+            ``manifest.csv``; or ``torchvision:<Dataset>``.
+        source: the network to start from: "efficientnet_lite0" or "efficientnet_lite1", "timm/<name>",
+            "torchvision/<name>", or a folder that ``scalepred pretrain`` has written.
+        weights: the source's weights, ``.safetensors`` or ``.pth``, instead of a download.
+        recipe: a recipe, its name, or a JSON file with its fields. None takes what is usual with the source.
+        image_px: side of the squares that images are resized to, 16 to 1024. None takes what the recipe says.
+        scale: the factor on all learning rates, above 0; "auto" has it predicted.
+        seed: of the new head and the order of images.
+        split_seed: of the split into train, val and test, where the data has none.
+        output: folder for the model. None takes the data's name with "-model" in the current folder, or beside the
+            data where that is in it.
+        overwrite: replace a model that is there.
+        predictor: folder of a trained predictor. None takes the user's, and the one that ships where there is none
+            or it has not met the source.
+        warehouse: DuckDB file that the run and what was predicted of it are stored in too. None stores them nowhere.
+        device: "auto", "cpu" or "cuda".
+        on_bad_image: "skip" leaves bad images out, "fail" refuses the data.
+        max_megapixels: an image above this is a bad one.
+        lock_timeout_seconds: how long to wait while another process holds the warehouse.
+        on_progress: called with images read and images in all.
+        on_epoch: called with epochs done and the epoch's mean training loss.
+
+    Returns:
+        The finished job: its choice of the scale, its accuracies (fractions; the test images are scored once, at the
+        end) and the folder of the model, which ``load`` reads.
+
+    Raises:
+        UsageError: if an option can't be used, something is in the way at ``output``, or the run diverged.
+        DataError: if nothing can be learnt from the data, with what is needed.
+        WeightsError: if the source's weights are missing, unreadable, or of another network.
+        VersionError: if the predictor or the warehouse can't be read, or is of another version.
+        WarehouseBusyError: if another process holds the warehouse; the model is saved then, and its run journaled.
+    """
+    began = time.perf_counter()
+    data_options = DataOptions(split_seed=split_seed, on_bad_image=on_bad_image, max_megapixels=max_megapixels)
+    network_options = NetworkOptions(
+        source=source, weights=weights, recipe=recipe, image_px=image_px, predictor=predictor, device=device
+    )
+    options = JobOptions(
+        scale=scale,
+        seed=seed,
+        output=output,
+        overwrite=overwrite,
+        warehouse=warehouse,
+        lock_timeout_seconds=lock_timeout_seconds,
+    )
+    folder = output_folder(output, data, overwrite=overwrite)
+    tools = pick_tools(network_options, predicts=scale == "auto")
+    setup = set_up(data, tools, data_options, on_progress=on_progress)
+    prediction = choose_scale(setup, scale)
+    job = finetune_once(setup, prediction, options, output=folder, began=began, on_epoch=on_epoch)
+    keep_wanted(job, tools, options)
+    return job
+
+
+def predict_scale(
+    data: str | Path,
+    *,
+    source: str | Path = DEFAULT_SOURCE,
+    weights: str | Path | None = None,
+    recipe: str | Path | Recipe | None = None,
+    image_px: int | None = None,
+    split_seed: int = 0,
+    predictor: str | Path | None = None,
+    device: str = "auto",
+    on_bad_image: str = "skip",
+    max_megapixels: float = MAX_MEGAPIXELS,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Prediction:
+    """Predict the scale to finetune at, and say why, without training.
+
+    Args:
+        data: as ``finetune``, and so are all others.
+        source: the network to start from.
+        weights: the source's weights.
+        recipe: a recipe, its name, or a JSON file with its fields.
+        image_px: side of the squares that images are resized to.
+        split_seed: of the split into train, val and test.
+        predictor: folder of a trained predictor.
+        device: "auto", "cpu" or "cuda".
+        on_bad_image: "skip" or "fail".
+        max_megapixels: an image above this is a bad one.
+        on_progress: called with images read and images in all.
+
+    Returns:
+        The choice of the scale with its reason, the predicted curve, and the features that it was made from.
+
+    Raises:
+        UsageError: if an option can't be used.
+        DataError: if nothing can be learnt from the data, with what is needed.
+        WeightsError: if the source's weights are missing, unreadable, or of another network.
+        VersionError: if the predictor can't be read, or is of another version.
+    """
+    data_options = DataOptions(split_seed=split_seed, on_bad_image=on_bad_image, max_megapixels=max_megapixels)
+    network_options = NetworkOptions(
+        source=source, weights=weights, recipe=recipe, image_px=image_px, predictor=predictor, device=device
+    )
+    tools = pick_tools(network_options, predicts=True)
+    return choose_scale(set_up(data, tools, data_options, on_progress=on_progress))
