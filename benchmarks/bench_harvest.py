@@ -94,7 +94,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Found:
+class Progress:
     """All measurements so far: (task, source) -> contender -> repeats; (source, processes, threads) -> rates."""
 
     bundles: dict[tuple[str, str], dict[str, list[Measured]]] = field(default_factory=dict)
@@ -110,8 +110,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         settings = read_settings(arguments, Path(scratch))
         machine = hardware()
-        for found in measure_all(settings, Path(scratch)):
-            report = make_report(settings, found, machine)
+        for progress in measure_all(settings, Path(scratch)):
+            report = make_report(settings, progress, machine)
             if arguments.output:
                 write_text(arguments.output, json.dumps(report) + "\n")
     print(table(report))
@@ -166,15 +166,15 @@ def read_settings(arguments: argparse.Namespace, scratch: Path) -> Settings:
 # --- measuring --------------------------------------------------------------------------------------------------------
 
 
-def measure_all(settings: Settings, scratch: Path) -> Iterator[Found]:
-    """Yield all that is known after each repeat of a bundle by all contenders; they take turns."""
+def measure_all(settings: Settings, scratch: Path) -> Iterator[Progress]:
+    """Yield all measurements so far after each repeat of a bundle by all contenders; they take turns."""
     recipe = scratch / "recipe.json"
     recipe.write_text(settings.recipe.to_json(), encoding="utf-8")
     weights = {source: random_weights(source, scratch) for source in settings.sources}
-    found = Found()
+    progress = Progress()
     for repeat, source in itertools.product(range(settings.n_repeats), settings.sources):
         note(f"repeat {repeat + 1}, roof of {source}")
-        measure_roofs(found, source, weights[source], recipe, seconds=settings.roof_seconds)
+        measure_roofs(progress, source, weights[source], recipe, seconds=settings.roof_seconds)
         for task in settings.tasks:
             job = Job(
                 task=task,
@@ -184,7 +184,7 @@ def measure_all(settings: Settings, scratch: Path) -> Iterator[Found]:
                 n_seeds=settings.n_seeds,
                 on_white=settings.on_white,
             )
-            bundle = found.bundles.setdefault((str(task), source), {name: [] for name in settings.contenders})
+            bundle = progress.bundles.setdefault((str(task), source), {name: [] for name in settings.contenders})
             for name in settings.contenders:
                 looked = None
                 if settings.memory and repeat == 0:
@@ -193,7 +193,7 @@ def measure_all(settings: Settings, scratch: Path) -> Iterator[Found]:
                 measured = dataclasses.replace(timed_run, peak_bytes=looked)
                 note(f"repeat {repeat + 1}, {task.name}, {source}, {name}: {measured.wall_seconds:.1f} s")
                 bundle[name].append(measured)
-            yield found
+            yield progress
 
 
 def measure(name: str, job: Job, *, workers: int | None, sample_memory: bool = False) -> Measured:
@@ -220,10 +220,10 @@ def measure_harvest(job: Job, *, workers: int | None, sample_memory: bool) -> Me
     """Harvest one bundle into a new warehouse, and read the outcomes from there."""
     with tempfile.TemporaryDirectory() as scratch:
         warehouse = str(Path(scratch) / "warehouse.duckdb")
-        own = dataclasses.replace(job, on_white=False).arguments()  # it always does
+        options = dataclasses.replace(job, on_white=False).arguments()  # it always does
         more = [] if workers is None else ["--workers", str(workers)]
         scalepred = [sys.executable, "-m", "scalepred"]
-        harvest = [*scalepred, "harvest", *own, "--no-extend", "--warehouse", warehouse, *more]
+        harvest = [*scalepred, "harvest", *options, "--no-extend", "--warehouse", warehouse, *more]
         run = timed(harvest, sample_memory=sample_memory)
         query = timed([*scalepred, "warehouse", "query", QUERY, "--warehouse", warehouse, "--json"])
     rows = json.loads(query.printed)["rows"]
@@ -250,16 +250,25 @@ def n_processes(devices: list[str]) -> int:
     return max(1, n_cores() // max(threads)) if threads else 1
 
 
-def measure_roofs(found: Found, source: str, weights: Path | None, recipe: Path, *, seconds: float) -> None:
+def measure_roofs(progress: Progress, source: str, weights: Path | None, recipe: Path, *, seconds: float) -> None:
     """Add the roofs of one process on all cores, and of a process on every core."""
     more = ["--weights", str(weights)] if weights else []
-    own = ["--source", source, "--recipe", str(recipe), *more, "--seconds", str(seconds)]
+    options = ["--source", source, "--recipe", str(recipe), *more, "--seconds", str(seconds)]
     for processes, threads in sorted({(1, n_cores()), (n_cores(), 1)}):
         run = timed(
-            [sys.executable, "-m", "benchmarks.roof", *own, "--processes", str(processes), "--threads", str(threads)]
+            [
+                sys.executable,
+                "-m",
+                "benchmarks.roof",
+                *options,
+                "--processes",
+                str(processes),
+                "--threads",
+                str(threads),
+            ]
         )
         rate = json.loads(run.printed)["images_per_second"]
-        found.roofs.setdefault((source, processes, threads), []).append(rate)
+        progress.roofs.setdefault((source, processes, threads), []).append(rate)
 
 
 def random_weights(source: str, scratch: Path) -> Path | None:
@@ -293,19 +302,19 @@ def note(text: str) -> None:
 # --- reporting --------------------------------------------------------------------------------------------------------
 
 
-def make_report(settings: Settings, found: Found, machine: dict[str, object]) -> dict[str, Any]:
+def make_report(settings: Settings, progress: Progress, machine: dict[str, object]) -> dict[str, Any]:
     """Return all numbers as JSON values."""
     bundles = [
         bundle_numbers(
             Measurements(task=Path(task).name, source=source, repeats=repeats, **counts(Path(task))),
             epochs=settings.recipe.epochs,
-            roofs=found.roofs,
+            roofs=progress.roofs,
             n_cores=n_cores(),
         )
-        for (task, source), repeats in found.bundles.items()
+        for (task, source), repeats in progress.bundles.items()
     ]
     roofs: dict[str, dict[str, Any]] = {}
-    for (source, processes, threads), rates in found.roofs.items():
+    for (source, processes, threads), rates in progress.roofs.items():
         roofs.setdefault(source, {})[f"{processes} x {threads} threads"] = spread(rates)
     return {
         "benchmark": "harvest",

@@ -32,13 +32,13 @@ def main() -> None:
     }
     for command in commands.values():
         seconds_of(command)  # fills the disk cache
-    found: dict[str, list[float]] = {name: [] for name in commands}
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(n):
         for name, command in commands.items():
-            found[name].append(seconds_of(command))
-    for name, values in found.items():
+            seconds[name].append(seconds_of(command))
+    for name, values in seconds.items():
         print(f"{name:18} median {statistics.median(values):.3f} s, {min(values):.3f} to {max(values):.3f} (n = {n})")
-    helps, empties = found.values()
+    helps, empties = seconds.values()
     print(
         json.dumps(
             {

@@ -72,8 +72,8 @@ def command(folder: Path, *, n_tasks: int, source: str, weights: Path | None) ->
         make_tiny_task(folder / "tasks" / str(index), side_px=32 + 8 * index)
     recipe = folder / "recipe.json"
     recipe.write_text(SMOKE_RECIPE.to_json(), encoding="utf-8")
-    own = ["--source", source, *(["--weights", str(weights)] if weights else []), "--recipe", str(recipe)]
-    return [sys.executable, "-m", "scalepred", "harvest", str(folder / "tasks"), *own, "--no-extend", "--json"]
+    options = ["--source", source, *(["--weights", str(weights)] if weights else []), "--recipe", str(recipe)]
+    return [sys.executable, "-m", "scalepred", "harvest", str(folder / "tasks"), *options, "--no-extend", "--json"]
 
 
 def copy_to_other_seeds(warehouse: Path, *, n_runs: int) -> tuple[int, int]:
@@ -84,10 +84,10 @@ def copy_to_other_seeds(warehouse: Path, *, n_runs: int) -> tuple[int, int]:
     keeper = Keeper(warehouse, journal_of(warehouse), lock_timeout_seconds=10)
     for run in runs:
         for seed in range(1, n_seeds):
-            own = run_id(
+            new_id = run_id(
                 task_id=run.task_id, source_id=run.source_id, recipe_id=run.recipe_id, scale=run.scale, seed=seed
             )
-            keeper.add([dataclasses.replace(run, run_id=own, seed=seed)])
+            keeper.add([dataclasses.replace(run, run_id=new_id, seed=seed)])
     keeper.flush()
     return n_seeds, n_seeds * len(runs)
 

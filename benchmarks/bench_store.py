@@ -128,12 +128,12 @@ def in_a_process(step: str, folder: Path, *, options: list[str]) -> dict[str, fl
 
 def measure(folder: Path, *, options: list[str]) -> dict[str, dict[str, object]]:
     """Do all steps in turn; return each one's seconds and peak memory."""
-    found: dict[str, dict[str, object]] = {}
+    steps: dict[str, dict[str, object]] = {}
     for step, n in TIMES.items():
         each = [in_a_process(step, folder, options=options) for _ in range(n)]
         name = "export" if step == "make" else step
         seconds = [one[name] for one in each]
-        found[name] = {
+        steps[name] = {
             "n": n,
             "median_seconds": statistics.median(seconds),
             "range_seconds": [min(seconds), max(seconds)],
@@ -141,10 +141,10 @@ def measure(folder: Path, *, options: list[str]) -> dict[str, dict[str, object]]
         }
         print(
             f"{name:8} median {statistics.median(seconds):8.3f} s, {min(seconds):.3f} to {max(seconds):.3f} (n = {n}), "
-            f"peak {found[name]['peak_bytes'] / 1e6:6.0f} MB",  # type: ignore[operator]
+            f"peak {steps[name]['peak_bytes'] / 1e6:6.0f} MB",  # type: ignore[operator]
             flush=True,
         )
-    return found
+    return steps
 
 
 def main() -> None:
@@ -168,10 +168,10 @@ def main() -> None:
         return
     options = ["--runs", str(runs), "--tasks", str(tasks), "--features", str(given.features)]
     with tempfile.TemporaryDirectory() as name:
-        found = measure(Path(name), options=options)
+        steps = measure(Path(name), options=options)
         n_bytes = (Path(name) / "w.duckdb").stat().st_size
         snapshot_bytes = sum(file.stat().st_size for file in (Path(name) / "snapshot").iterdir())
-    runs_per_second = runs / found["import"]["median_seconds"]  # type: ignore[operator]
+    runs_per_second = runs / steps["import"]["median_seconds"]  # type: ignore[operator]
     print(
         f"{runs} runs, {tasks} tasks, {tasks * given.features} features: {runs_per_second:,.0f} runs imported a second"
     )
@@ -183,7 +183,7 @@ def main() -> None:
                 "tasks": tasks,
                 "features": tasks * given.features,
                 "added": N_ADDED,
-                "steps": found,
+                "steps": steps,
                 "runs_imported_per_second": runs_per_second,
                 "warehouse_bytes": n_bytes,
                 "snapshot_bytes": snapshot_bytes,

@@ -20,8 +20,8 @@ class Job:
 
     Attributes:
         task: a folder with train/CLASS/FILE, val/CLASS/FILE and test/CLASS/FILE.
-        source: a name that ``scalepred.sources.load_source`` knows.
-        weights: a file to load instead of the source's own, or None.
+        source: a name that ``scalepred.networks.source.load_source`` takes.
+        weights: a file to load instead of the source's weights, or None.
         recipe: a JSON file with the recipe's fields.
         n_seeds: seeds 0..n_seeds-1.
         on_white: put transparent images on white, as scalepred does, instead of dropping their transparency.
@@ -38,8 +38,8 @@ class Job:
         """Return the command line that ``read_job`` reads."""
         more = ["--weights", str(self.weights)] if self.weights else []
         flags = ["--on-white"] if self.on_white else []
-        own = [str(self.task), "--source", self.source, "--recipe", str(self.recipe), "--seeds", str(self.n_seeds)]
-        return [*own, *more, *flags]
+        options = [str(self.task), "--source", self.source, "--recipe", str(self.recipe), "--seeds", str(self.n_seeds)]
+        return [*options, *more, *flags]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -105,13 +105,13 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 
 def test_accuracies(measured: Sequence[Measured]) -> dict[tuple[float | None, int], float | None]:
     """Return (scale, seed) -> mean test accuracy over the repeats, None if it diverged in any."""
-    found: dict[tuple[float | None, int], list[float | None]] = {}
+    by_point: dict[tuple[float | None, int], list[float | None]] = {}
     for each in measured:
         for outcome in each.outcomes:
-            found.setdefault((outcome.scale, outcome.seed), []).append(outcome.test_accuracy)
+            by_point.setdefault((outcome.scale, outcome.seed), []).append(outcome.test_accuracy)
     return {
         key: None if None in values else statistics.fmean(value for value in values if value is not None)
-        for key, values in found.items()
+        for key, values in by_point.items()
     }
 
 
@@ -124,7 +124,7 @@ def mean_difference(one: Mapping[Any, float | None], other: Mapping[Any, float |
 
 def seed_noise(tests: Mapping[tuple[float | None, int], float | None]) -> float | None:
     """Return the mean absolute difference between seed 0 and seed 1, or None without a second seed."""
-    first, second = ({scale: value for (scale, seed), value in tests.items() if seed == own} for own in (0, 1))
+    first, second = ({scale: value for (scale, seed), value in tests.items() if seed == number} for number in (0, 1))
     return mean_difference(first, second)
 
 
@@ -143,14 +143,14 @@ def roof_numbers(bundle: Measurements, *, epochs: int, roofs: Roofs, n_cores: in
         roof = roofs.get((bundle.source, each.n_processes, max(1, n_cores // each.n_processes)))
         rates.append(rate)
         shares.append(rate / roof[index] if rate and roof else None)
-    known = [share for share in shares if share is not None]
+    measured = [share for share in shares if share is not None]
     return {
         "n_scales": len(GRID),
         "n_processes": [each.n_processes for each in bundle.repeats["scalepred"]],
         "dtypes": sorted({dtype for each in bundle.repeats["scalepred"] for dtype in each.dtypes}),
         "harvest_images_per_second": rates,
         "share_of_roof": shares,
-        "median_share_of_roof": statistics.median(known) if known else None,
+        "median_share_of_roof": statistics.median(measured) if measured else None,
     }
 
 
@@ -186,8 +186,8 @@ def table(report: Mapping[str, Any]) -> str:
         for kind, numbers in by_kind.items():
             lines.append(f"roof of {source}, {kind}: {_spread(numbers, 0)} images per second")
     for name, ratios in report["geometric_means"].items():
-        found = ", ".join(f"{ratio} {value:.2f}" for ratio, value in ratios.items())
-        lines.append(f"geometric mean, {name}: {found}")
+        ratios_in_words = ", ".join(f"{ratio} {value:.2f}" for ratio, value in ratios.items())
+        lines.append(f"geometric mean, {name}: {ratios_in_words}")
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ torchvision's `ImageFolder` over the images in their original sizes, `Resize`, `
 finetune after another; default memory layout, default SGD, default threads. The workers are started once and serve all
 finetunes. Validation and test are scored once, at the end of each.
 
-The network, its new head and its stages come from `scalepred.sources`, so that the work is equal. What differs: the
+The network, its new head and its stages come from `scalepred.networks`, so that the work is equal. What differs: the
 last batch of an epoch may be short, and one of a single image, which batch normalisation refuses, is dropped;
 resizing is torchvision's bilinear, scalepred's is bicubic; images come in another order; `ImageFolder` drops
 transparency, scalepred puts it on white, which `--on-white` does here too.

@@ -142,10 +142,10 @@ def _folders(packages: Path, cut: Cut) -> list[tuple[Path, str]]:
 def _emoji(packages: Path, cut: Cut) -> list[tuple[Path, str]]:
     root = packages / cut.package
     label_of = {place: label for label, places in cut.classes.items() for place in places}
-    known = json.loads((root / "emoji.json").read_text(encoding="utf-8"))
+    listing = json.loads((root / "emoji.json").read_text(encoding="utf-8"))
     return [
         (root / "img/google/64" / each["image"], label_of[each["subcategory"]])
-        for each in known
+        for each in listing
         if each["has_img_google"] and each["subcategory"] in label_of
     ]
 

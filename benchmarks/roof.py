@@ -50,9 +50,9 @@ def main() -> None:
 def images_per_second(arguments: list[str], n_processes: int) -> float:
     """Return the sum of what so many processes at once reach."""
     at = arguments.index("--processes")
-    own = [sys.executable, "-m", "benchmarks.roof", *arguments[:at], *arguments[at + 2 :]]
+    command = [sys.executable, "-m", "benchmarks.roof", *arguments[:at], *arguments[at + 2 :]]
     processes = [
-        subprocess.Popen(own, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         for _ in range(n_processes)
     ]
     for process in processes:
@@ -62,10 +62,10 @@ def images_per_second(arguments: list[str], n_processes: int) -> float:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    found = [process.communicate()[0] for process in processes]
+    rates = [process.communicate()[0] for process in processes]
     if any(process.returncode for process in processes):
         raise SystemExit("A process of the roof failed; its error is above.")
-    return sum(float(text) for text in found)
+    return sum(float(text) for text in rates)
 
 
 def count(arguments: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Tells in tables and plots what a harvest found: how accuracy depends on the scale, and the best scale on the task.
+"""Tells the results of a harvest in tables and plots: accuracy by scale, and the best scale by features of the task.
 
     python -m benchmarks.snapshot WAREHOUSE OUT
 
@@ -77,13 +77,13 @@ def main() -> None:
     parser.add_argument("warehouse", type=Path)
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
-    found = read(arguments.warehouse)
-    if not found.groups:
+    results = read(arguments.warehouse)
+    if not results.groups:
         raise SystemExit(f"{arguments.warehouse} has no learnable task with a whole grid: harvest on.")
     arguments.out.mkdir(parents=True, exist_ok=True)
-    draw(found.tasks, found.groups, arguments.out)
-    write_text(arguments.out / "README.md", text(found))
-    print(f"{len(found.groups)} sources and recipes; see {arguments.out / 'README.md'}")
+    draw(results.tasks, results.groups, arguments.out)
+    write_text(arguments.out / "README.md", text(results))
+    print(f"{len(results.groups)} sources and recipes; see {arguments.out / 'README.md'}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,7 @@ def load(warehouse: Path) -> Rows:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Read:
+class Results:
     """The learnable tasks that have a whole grid, their groups, the number of all runs, and the tasks left out."""
 
     tasks: list[TaskRecord]
@@ -123,7 +123,7 @@ class Read:
     dropped: list[str]
 
 
-def read(warehouse: Path) -> Read:
+def read(warehouse: Path) -> Results:
     """Return what the report tells of."""
     rows = load(warehouse)
     harvested = rows.harvested
@@ -137,7 +137,7 @@ def read(warehouse: Path) -> Read:
             groups.append(group_of(harvested, kept, f"{source_names[source_id]}, {recipe_names[recipe_id]}"))
     groups.sort(key=lambda group: (-len(group.origins), group.name))
     whole = set(harvested.table.names) - dropped
-    return Read(
+    return Results(
         tasks=[task for task in rows.tasks if task.name in whole],
         groups=groups,
         n_runs=len(rows.runs),
@@ -235,15 +235,15 @@ def best_shares(test: np.ndarray) -> np.ndarray:
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
-def text(found: Read) -> str:
+def text(results: Results) -> str:
     """Return the report in Markdown."""
-    n_origins = len({task.origin for task in found.tasks})
+    n_origins = len({task.origin for task in results.tasks})
     lines = [
         "# What the harvest found",
         "",
-        f"{found.n_runs:,} runs; {len(found.tasks)} tasks of {n_origins} origins have a whole grid, "
-        f"{len(found.dropped)} more are left out because nothing beats guessing at them clearly"
-        f"{': ' if found.dropped else ''}{', '.join(found.dropped)}. "
+        f"{results.n_runs:,} runs; {len(results.tasks)} tasks of {n_origins} origins have a whole grid, "
+        f"{len(results.dropped)} more are left out because nothing beats guessing at them clearly"
+        f"{': ' if results.dropped else ''}{', '.join(results.dropped)}. "
         "Accuracies are of test images, in per cent; intervals are 95 %, from a bootstrap that draws whole origins. "
         "Made by `python -m benchmarks.snapshot`.",
         "",
@@ -253,10 +253,10 @@ def text(found: Read) -> str:
         "|---|---:|---:|---:|---:|---:|---:|",
         *(
             _row(name, [*np.quantile(values, [0, 0.25, 0.5, 0.75, 1]), values.mean()])
-            for name, values in sizes(found.tasks)
+            for name, values in sizes(results.tasks)
         ),
     ]
-    for number, group in enumerate(found.groups):
+    for number, group in enumerate(results.groups):
         lines += _section(group, number)
     return "\n".join(lines) + "\n"
 
@@ -288,9 +288,11 @@ def _section(group: Group, number: int) -> list[str]:
             lines.append(f"| {name} | {n_tasks} | {_percent(*mean_and_interval(values, group.origins))} | {gain} |")
     lines += ["", "| best scale against | rank correlation |", "|---|---|"]
     for feature, values in group.features.items():
-        found, low, high = rank_correlation(values, group.optimum, group.origins)
+        correlation, low, high = rank_correlation(values, group.optimum, group.origins)
         shown = (
-            "none: one of the two never changes" if math.isnan(found) else f"{found:+.2f} ({low:+.2f} to {high:+.2f})"
+            "none: one of the two never changes"
+            if math.isnan(correlation)
+            else f"{correlation:+.2f} ({low:+.2f} to {high:+.2f})"
         )
         lines.append(f"| {feature} | {shown} |")
     return lines

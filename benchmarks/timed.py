@@ -70,9 +70,9 @@ def timed(command: Sequence[str], *, sample_memory: bool = False) -> Timed:
 
 def _sample(pid: int, samples: list[tuple[int, int]], ended: threading.Event) -> None:
     while not ended.is_set():
-        found = [_resident_bytes(each) for each in _tree(pid)]
-        if any(share for share, _ in found):
-            samples.append((sum(share for share, _ in found), max(whole for _, whole in found)))
+        resident = [_resident_bytes(each) for each in _tree(pid)]
+        if any(share for share, _ in resident):
+            samples.append((sum(share for share, _ in resident), max(whole for _, whole in resident)))
         ended.wait(SAMPLE_SECONDS)
 
 

@@ -208,7 +208,7 @@ def test_emoji_are_found_by_subcategory_and_by_tone(tmp_path):
     assert found_by(by_tone, tmp_path) == [("dark", "a-dark.png", "a.png"), ("light", "a-light.png", "a.png")]
 
 
-def test_a_class_without_a_image_is_an_error(tmp_path):
+def test_a_class_without_an_image_is_an_error(tmp_path):
     save(tmp_path / "a" / "1.png")
     origin = Origin("some", ("some-data",), "", {"a": ("a",), "b": ("b",)})
     with pytest.raises(SystemExit, match=r"some: nothing for b in some-data 1\.0"):
@@ -368,7 +368,7 @@ def test_glyphs_are_not_drawn_without_the_library_that_lays_them_out(tmp_path, m
 
 
 def test_an_unknown_origin_is_refused(tmp_path):
-    with pytest.raises(SystemExit, match="No origin nothing; known are clipart-animals"):
+    with pytest.raises(SystemExit, match="No origin nothing; choose from clipart-animals"):
         wild.build_all(tmp_path, cache=tmp_path, only=["nothing"])
 
 

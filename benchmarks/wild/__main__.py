@@ -63,15 +63,15 @@ def build_all(out: Path, *, cache: Path, only: list[str]) -> None:
     """Build every origin and domain, or those named, and the manifest of all that is built."""
     everything = (*ORIGINS, *DOMAINS)
     if unknown := sorted(set(only) - {origin.name for origin in everything}):
-        raise SystemExit(f"No origin {', '.join(unknown)}; known are {', '.join(each.name for each in everything)}.")
+        raise SystemExit(f"No origin {', '.join(unknown)}; choose from {', '.join(each.name for each in everything)}.")
     try:
         for origin in everything:
             if not only or origin.name in only:
                 build(origin, out, cache=cache)
     except FetchError as error:
         sys.exit(str(error))
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((out / "origins").glob("*.json"))]
-    write_text(out / "manifest.json", json.dumps({"schema": SCHEMA, "origins": found}, indent=1) + "\n")
+    origins = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((out / "origins").glob("*.json"))]
+    write_text(out / "manifest.json", json.dumps({"schema": SCHEMA, "origins": origins}, indent=1) + "\n")
 
 
 def build(origin: Origin, out: Path, *, cache: Path) -> None:

@@ -7,7 +7,7 @@ FILE is a DuckDB file or a snapshot's folder. A table for each set of sizes or n
 all of the set, without those at which nothing beats guessing clearly: mean test accuracies in per cent, and gains over
 the first of the set, at
 
-* the best fixed scale, found without the task's origin on the others of the table; the first's fixed scale;
+* the best fixed scale, chosen without the task's origin on the others of the table; the first's fixed scale;
 * the scale that eleven jobs of its own would choose on validation, and that which the first's eleven jobs chose;
 * the head alone.
 
@@ -88,36 +88,38 @@ def compared(rows: Rows, what: str, members: Sequence[Member], tasks: Sequence[s
     """Return the table of a set, without rows where no task has met all of it."""
     columns = ("best fixed", "at it", "gain", "at the first's", "own search", "first's search", "head only")
     table = Table("", *columns, "correlation", "CPU seconds")
-    found = _bundles(rows, members)
+    by_member = _bundles(rows, members)
     learnable = set(rows.harvested.table.names) - not_learnable(rows)
-    shared = [t for t in tasks or sorted(learnable) if t in learnable and all(t in each for each in found)]
+    shared = [t for t in tasks or sorted(learnable) if t in learnable and all(t in each for each in by_member)]
     table.title = f"{what}: {len(shared)} tasks"
     if not shared:
         return table
     grid, test = rows.harvested.table, rows.harvested.test
     own_search = searched(rows.harvested)
-    first = np.array([found[0][task] for task in shared])
+    first = np.array([by_member[0][task] for task in shared])
     first_fixed = fixed_held_out(grid.rows(first))
     at_fixed = test[first, first_fixed]
 
     def correct_of(bundles: np.ndarray) -> list[np.ndarray]:
         return [rows.harvested.correct[at] for at in bundles]
 
-    for member, bundles, seconds in zip(members, found, _cpu_seconds(rows, members, shared), strict=True):
+    for member, bundles, seconds in zip(members, by_member, _cpu_seconds(rows, members, shared), strict=True):
         at = np.array([bundles[task] for task in shared])
-        own = grid.rows(at)
-        fixed = fixed_held_out(own)
+        member_grid = grid.rows(at)
+        fixed = fixed_held_out(member_grid)
         theirs = np.array([_at_best(rows.harvested.val[one], test[row]) for one, row in zip(first, at, strict=True)])
         table.add_row(
             member.label,
-            f"{grid.scales[best_fixed_scale(own.accuracies, grid.scales.tolist())]:g}",
-            percent(test[at, fixed], own.origins),
-            "" if member is members[0] else points(test[at, fixed] - at_fixed, own.origins),
-            percent(test[at, first_fixed], own.origins),
-            percent(own_search[at], own.origins),
-            percent(theirs, own.origins),
-            percent(rows.harvested.baseline[at], own.origins),
-            "" if member is members[0] else correlation(correct_of(first), correct_of(at), grid.scales, own.origins),
+            f"{grid.scales[best_fixed_scale(member_grid.accuracies, grid.scales.tolist())]:g}",
+            percent(test[at, fixed], member_grid.origins),
+            "" if member is members[0] else points(test[at, fixed] - at_fixed, member_grid.origins),
+            percent(test[at, first_fixed], member_grid.origins),
+            percent(own_search[at], member_grid.origins),
+            percent(theirs, member_grid.origins),
+            percent(rows.harvested.baseline[at], member_grid.origins),
+            ""
+            if member is members[0]
+            else correlation(correct_of(first), correct_of(at), grid.scales, member_grid.origins),
             "" if np.isnan(seconds) else f"{seconds:.1f}",
         )
     return table

@@ -115,12 +115,12 @@ def plans(origin: str, sides: Sides) -> list[Plan]:
     by_size = sorted(have, key=lambda label: (-have[label], label))
     draw = random.Random(origin)  # noqa: S311 - the same draw everywhere is what is wanted
     candidates = [*_ladder(origin, by_size, have), *_wide(origin, by_size, have), *_drawn(origin, have, draw)]
-    seen: set[tuple[tuple[str, ...], int]] = set()
+    learnt: set[tuple[tuple[str, ...], int]] = set()
     wanted = []
     for plan in candidates:
         learns = (plan.classes, min(plan.per_label, max(have[label] for label in plan.classes)))
-        if learns not in seen and len(plan.classes) > 1 and _n_test(plan.classes, sides) >= MIN_TEST:
-            seen.add(learns)
+        if learns not in learnt and len(plan.classes) > 1 and _n_test(plan.classes, sides) >= MIN_TEST:
+            learnt.add(learns)
             wanted.append(plan)
     return wanted
 

@@ -25,14 +25,14 @@ MAX_FRAMES = 4
 
 
 @dataclass(frozen=True)
-class Found:
+class Candidate:
     """An image that an origin could have.
 
     Attributes:
         label: its class.
         name: different for each image of the origin.
         group: images of a group stay on one side of the split.
-        item: what ``scalepred.images.decode`` takes.
+        item: what ``scalepred.data.decode.decode`` takes.
     """
 
     label: str
@@ -55,27 +55,27 @@ def gather(origin: Origin, packages: Sequence[Package], out: Path) -> Gathered:
     Raises:
         SystemExit: if the packages hold nothing for one of its classes.
     """
-    by_label: dict[str, list[Found]] = defaultdict(list)
-    for found in FINDERS[origin.how](origin, packages):
-        by_label[found.label].append(found)
+    by_label: dict[str, list[Candidate]] = defaultdict(list)
+    for candidate in FINDERS[origin.how](origin, packages):
+        by_label[candidate.label].append(candidate)
     if missing := sorted(set(origin.classes) - set(by_label)):
         names = ", ".join(f"{each.name} {each.version}" for each in packages)
         raise SystemExit(f"{origin.name}: nothing for {', '.join(missing)} in {names}; correct origins.py.")
     chosen = [f for some in by_label.values() for f in sorted(some, key=lambda f: order_key(f.name))[:MAX_PER_LABEL]]
-    images = [_written(origin.name, found, out) for found in chosen]
+    images = [_written(origin.name, candidate, out) for candidate in chosen]
     usable = [image for image in images if image is not None]
     return Gathered(usable, n_unreadable=len(images) - len(usable))
 
 
-def _written(origin: str, found: Found, out: Path) -> SuiteImage | None:
+def _written(origin: str, candidate: Candidate, out: Path) -> SuiteImage | None:
     """Write an image as PNG, at most 256 pixels wide and high, unless it is there; None if it can't be used."""
-    name = re.sub(r"[^A-Za-z0-9]+", "-", found.name)[-60:]
+    name = re.sub(r"[^A-Za-z0-9]+", "-", candidate.name)[-60:]
     # the path decides the order in which tasks are drawn, so it stays as it was
-    relative = f"pictures/{origin}/{found.label}/{name}-{order_key(found.name)[:8]}.png"
+    relative = f"pictures/{origin}/{candidate.label}/{name}-{order_key(candidate.name)[:8]}.png"
     target = out / relative
     if not target.exists():
         try:
-            image = Image.fromarray(decode(found.item).rgb)
+            image = Image.fromarray(decode(candidate.item).rgb)
         except (BadImageError, OSError, ValueError):
             return None
         image.thumbnail((MAX_PX, MAX_PX))
@@ -83,7 +83,7 @@ def _written(origin: str, found: Found, out: Path) -> SuiteImage | None:
         beside = target.with_suffix(".part")
         image.save(beside, format="PNG", compress_level=1)
         beside.replace(target)
-    return SuiteImage(relative, found.label, found.group)
+    return SuiteImage(relative, candidate.label, candidate.group)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -95,37 +95,38 @@ def animation(name: str) -> str:
     return re.sub(r"[ _.~+=^@-]*\d+(@2x)?$", "", stem) or stem
 
 
-def _folders(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
+def _folders(origin: Origin, packages: Sequence[Package]) -> Iterator[Candidate]:
     """Find files below folders or of patterns; a file goes to the first class that has it, frames share a group."""
     root = packages[0].root / origin.root
-    seen: set[Path] = set()
+    taken: set[Path] = set()
     for label, places in origin.classes.items():
         frames: dict[str, int] = defaultdict(int)
         for path in _images(root, places):
             name = path.relative_to(root).as_posix()
             group = animation(name) if origin.is_animated else name
             frames[group] += 1
-            if path not in seen and frames[group] <= MAX_FRAMES:
-                yield Found(label, name, group, path)
-            seen.add(path)
+            if path not in taken and frames[group] <= MAX_FRAMES:
+                yield Candidate(label, name, group, path)
+            taken.add(path)
 
 
 def _images(root: Path, places: Sequence[str]) -> list[Path]:
     """Return the image files of folders, with all below, and of patterns."""
-    found: set[Path] = set()
+    files: set[Path] = set()
     for place in places:
         for path in root.glob(place):
-            found |= {*path.rglob("*.png"), *path.rglob("*.jpg")} if path.is_dir() else {path}
-    return sorted(path for path in found if path.suffix in (".png", ".jpg") and path.is_file())
+            files |= {*path.rglob("*.png"), *path.rglob("*.jpg")} if path.is_dir() else {path}
+    return sorted(path for path in files if path.suffix in (".png", ".jpg") and path.is_file())
 
 
-def _flags(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
+def _flags(origin: Origin, packages: Sequence[Package]) -> Iterator[Candidate]:
     """Find files as ``_folders`` does; a land's flag and its shield share a group."""
-    for found in _folders(origin, packages):
-        yield Found(found.label, found.name, re.sub(r"(-shield)?(-large)?\.png$", "", found.name), found.item)
+    for candidate in _folders(origin, packages):
+        land = re.sub(r"(-shield)?(-large)?\.png$", "", candidate.name)
+        yield Candidate(candidate.label, candidate.name, land, candidate.item)
 
 
-def _icons(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
+def _icons(origin: Origin, packages: Sequence[Package]) -> Iterator[Candidate]:
     """Find every icon of a theme once, in its largest size up to 256 pixels, by the theme's contexts."""
     root = packages[0].root / origin.root
     for label in origin.classes:
@@ -137,13 +138,13 @@ def _icons(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
             if usable and sizes[0] > best.get(path.name, (0, path))[0]:
                 best[path.name] = (sizes[0], path)
         for name, (_, path) in sorted(best.items()):
-            yield Found(label, f"{label}/{name}", f"{label}/{animation(name)}", path)
+            yield Candidate(label, f"{label}/{name}", f"{label}/{animation(name)}", path)
 
 
 # --- emoji ------------------------------------------------------------------------------------------------------------
 
 
-def _emoji(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
+def _emoji(origin: Origin, packages: Sequence[Package]) -> Iterator[Candidate]:
     """Find emoji by subcategory, in all tones of skin but the darkest; an emoji's tones share a group."""
     root = packages[0].root / "package"
     label_of = {place: label for label, places in origin.classes.items() for place in places}
@@ -151,10 +152,10 @@ def _emoji(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
         if each["has_img_google"] and each["subcategory"] in label_of:
             files = [each["image"], *(tone["image"] for tone in each.get("skin_variations", {}).values())]
             for file in files[: 1 + MAX_FRAMES]:
-                yield Found(label_of[each["subcategory"]], file, each["image"], root / "img/google/64" / file)
+                yield Candidate(label_of[each["subcategory"]], file, each["image"], root / "img/google/64" / file)
 
 
-def _tones(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
+def _tones(origin: Origin, packages: Sequence[Package]) -> Iterator[Candidate]:
     """Find emoji by their tone of skin, where all that they show has the same."""
     root = packages[0].root / "package"
     label_of = {place: label for label, places in origin.classes.items() for place in places}
@@ -162,16 +163,16 @@ def _tones(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
         for tone, variation in each.get("skin_variations", {}).items():
             if tone in label_of and variation["has_img_google"]:
                 file = variation["image"]
-                yield Found(label_of[tone], file, each["image"], root / "img/google/64" / file)
+                yield Candidate(label_of[tone], file, each["image"], root / "img/google/64" / file)
 
 
 def _emoji_list(root: Path) -> list[dict[str, object]]:
     return json.loads((root / "emoji.json").read_text(encoding="utf-8"))
 
 
-def _digits(_: Origin, packages: Sequence[Package]) -> Iterator[Found]:
+def _digits(_: Origin, packages: Sequence[Package]) -> Iterator[Candidate]:
     for path in write_digits(packages[0].root, first=0, last=None):
-        yield Found(path.parent.name, path.name, path.name, path)
+        yield Candidate(path.parent.name, path.name, path.name, path)
 
 
 # --- glyphs -----------------------------------------------------------------------------------------------------------
@@ -207,16 +208,16 @@ def has_letters_for(font: Path, *, is_domain: bool) -> bool:
     return is_spared(font) and _family(font) not in _families_in_tasks() if is_domain else not is_spared(font)
 
 
-def _letters(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
+def _letters(origin: Origin, packages: Sequence[Package]) -> Iterator[Candidate]:
     """Render each class's character in every font that has it; a family's fonts share a group."""
     for font in _fonts(tuple(each.root for each in packages if each.name in FONTS)):
         if has_letters_for(font, is_domain=origin.is_domain):
             for label, (text,) in origin.classes.items():
                 if text in glyphs.characters(font):
-                    yield Found(label, f"{font.stem} {label}", _family(font), partial(glyphs.render, font, text))
+                    yield Candidate(label, f"{font.stem} {label}", _family(font), partial(glyphs.render, font, text))
 
 
-def _families(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
+def _families(origin: Origin, packages: Sequence[Package]) -> Iterator[Candidate]:
     """Render every Latin character in each class's font; a character's images share a group."""
     fonts = {font.stem: font for font in _fonts(tuple(each.root for each in packages if each.name in FONTS))}
     for label, stems in origin.classes.items():
@@ -226,10 +227,10 @@ def _families(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
             for text in glyphs.LATIN:
                 if text in glyphs.characters(fonts[stem]):
                     item = partial(glyphs.render, fonts[stem], text)
-                    yield Found(label, f"{stem} {ord(text):04x}", f"{ord(text):04x}", item)
+                    yield Candidate(label, f"{stem} {ord(text):04x}", f"{ord(text):04x}", item)
 
 
-def _scripts(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
+def _scripts(origin: Origin, packages: Sequence[Package]) -> Iterator[Candidate]:
     """Render all letters of each class's script, in the regular styles of its fonts; a letter's share a group."""
     for font in _script_fonts(packages):
         for label, names in origin.classes.items():
@@ -237,16 +238,16 @@ def _scripts(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
             if family in names and style == "Regular":
                 for text in glyphs.letters(font):
                     item = partial(glyphs.render, font, text)
-                    yield Found(label, f"{font.stem} {ord(text):04x}", f"{label} {ord(text):04x}", item)
+                    yield Candidate(label, f"{font.stem} {ord(text):04x}", f"{label} {ord(text):04x}", item)
 
 
-def _alphabets(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
+def _alphabets(origin: Origin, packages: Sequence[Package]) -> Iterator[Candidate]:
     """Render each class's letter in all styles of a script's fonts; a style's letters share a group."""
     for font in _script_fonts(packages):
         if font.stem.partition("-")[0] in origin.root.split():
             for label, (text,) in origin.classes.items():
                 if text in glyphs.characters(font):
-                    yield Found(label, f"{font.stem} {label}", font.stem, partial(glyphs.render, font, text))
+                    yield Candidate(label, f"{font.stem} {label}", font.stem, partial(glyphs.render, font, text))
 
 
 def _script_fonts(packages: Sequence[Package]) -> list[Path]:
@@ -269,20 +270,20 @@ class Frame:
     item: Item
 
 
-def _workers(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
+def _workers(origin: Origin, packages: Sequence[Package]) -> Iterator[Candidate]:
     """Cut frames of workers, by worker."""
     for label, places in origin.classes.items():
         for frame in _frames(packages[0].root / origin.root, places):
             group = f"{frame.worker} {frame.animation} {frame.direction}"
-            yield Found(label, f"{group} {frame.number}", group, frame.item)
+            yield Candidate(label, f"{group} {frame.number}", group, frame.item)
 
 
-def _directions(origin: Origin, packages: Sequence[Package]) -> Iterator[Found]:
+def _directions(origin: Origin, packages: Sequence[Package]) -> Iterator[Candidate]:
     """Cut frames of workers, by the direction they walk in; a worker's share a group."""
     for frame in _frames(packages[0].root / origin.root, ("*",)):
         if frame.direction in origin.classes:
             name = f"{frame.worker} {frame.animation} {frame.direction} {frame.number}"
-            yield Found(frame.direction, name, frame.worker, frame.item)
+            yield Candidate(frame.direction, name, frame.worker, frame.item)
 
 
 def _frames(root: Path, places: Sequence[str]) -> Iterator[Frame]:
@@ -322,7 +323,7 @@ def frame_of(path: Path, number: int, *, columns: int, rows: int) -> Image.Image
         return sheet.convert("RGBA").crop((left, top, left + width, top + height))
 
 
-FINDERS: dict[str, Callable[[Origin, Sequence[Package]], Iterator[Found]]] = {
+FINDERS: dict[str, Callable[[Origin, Sequence[Package]], Iterator[Candidate]]] = {
     "folders": _folders,
     "flags": _flags,
     "icons": _icons,

@@ -37,7 +37,7 @@ def tables(rows: Rows) -> list[Table]:
     if len(set(by_package(rows.harvested).table.origins)) < MIN_ORIGINS:
         return []
     names = {each.source_id: each.name for each in rows.sources} | {each.recipe_id: each.name for each in rows.recipes}
-    found = []
+    results = []
     for group in leave_one_origin_out(by_package(rows.harvested)).groups:
         title = (
             f"{names[group.source_id]}, {names[group.recipe_id]}: {group.n_tasks} tasks of {group.n_origins} packages"
@@ -45,8 +45,8 @@ def tables(rows: Rows) -> list[Table]:
         shown = Table(*HEADINGS, title=title)
         for row in group.rows:
             shown.add_row(*cells(dataclasses.asdict(row), group.n_tasks))
-        found.append(shown)
-    return found
+        results.append(shown)
+    return results
 
 
 def by_package(harvested: Harvested) -> Harvested:

@@ -7,7 +7,7 @@ Every variant differs from the first of its round in one thing. The second round
 frozen statistics its best scale was at the low end of the grid, so here its multipliers are a tenth. Two more compare
 these, and the schedule that won with the domain's network, with the paper's recipe on all tasks that met both.
 FILE is a DuckDB file or a snapshot's folder. Prints, for each round and source, the mean test accuracy of every variant
-at its best fixed scale, found without the task's origin, what that gains over the round's first at its own, what the
+at its best fixed scale, chosen without the task's origin, what that gains over the round's first at its best, what the
 honest best scale gains on it over the tasks with several seeds, on how many tasks it wins clearly, and which share of
 its grid diverged. Only tasks that all variants have finished count. A win is clear from two standard errors on, of test
 images or of seeds, whichever are larger, so what changes nothing wins clearly on one task of 44 at most.
@@ -26,8 +26,8 @@ from rich.table import Table
 
 from benchmarks.snapshot import Rows, load, mean_and_interval
 from scalepred.predictor.evaluate import fixed_held_out, honest_of_repeats
-from scalepred.predictor.harvested import TrainingTable
 from scalepred.predictor.model import RUN_NOISE
+from scalepred.predictor.table import TrainingTable
 from scalepred.predictor.targets import best_fixed_scale
 from scalepred.recipe import GRID, RECIPES, Recipe
 from scalepred.records import DIVERGED
@@ -76,14 +76,14 @@ def main() -> None:
 
 def finished(grid: TrainingTable, variants: Mapping[str, Recipe], source_id: str) -> tuple[list[str], list[np.ndarray]]:
     """Return the tasks that all variants have finished with a source, and for each variant their row numbers."""
-    found = {
+    rows_of = {
         (recipe_id, task): at
         for at, (task, source, recipe_id) in enumerate(zip(grid.names, grid.source_ids, grid.recipe_ids, strict=True))
         if source == source_id
     }
     ids = [recipe.recipe_id for recipe in variants.values()]
-    tasks = [task for task in sorted(set(grid.names)) if all((recipe_id, task) in found for recipe_id in ids)]
-    return tasks, [np.array([found[recipe_id, task] for task in tasks], dtype=np.int64) for recipe_id in ids]
+    tasks = [task for task in sorted(set(grid.names)) if all((recipe_id, task) in rows_of for recipe_id in ids)]
+    return tasks, [np.array([rows_of[recipe_id, task] for task in tasks], dtype=np.int64) for recipe_id in ids]
 
 
 def on_domains(rows: Rows) -> str:
@@ -117,8 +117,8 @@ def compared(rows: Rows, variants: Mapping[str, Recipe], source_id: str, source_
     run_noise = seed_noise([correct[column] for correct, column in pairs])
     first: list[np.ndarray] | None = None
     for (name, recipe), at in zip(variants.items(), row_numbers, strict=True):
-        own = grid.rows(at)
-        columns = fixed_held_out(own)
+        bundles = grid.rows(at)
+        columns = fixed_held_out(bundles)
         right = [rows.harvested.correct[row][column] for row, column in zip(at, columns, strict=True)]
         first = right if first is None else first
         apart = [_apart(one, other, run_noise=run_noise) for one, other in zip(right, first, strict=True)]
@@ -129,13 +129,13 @@ def compared(rows: Rows, variants: Mapping[str, Recipe], source_id: str, source_
         statuses = [run.status for run in mine if run.recipe_id == recipe.recipe_id]
         table.add_row(
             name,
-            f"{grid.scales[best_fixed_scale(own.accuracies, grid.scales.tolist())]:g}",
-            percent(accuracies, own.origins),
-            "" if right is first else points(gains, own.origins),
-            f"{points(honest - accuracies, own.origins)} on {n_honest}" if n_honest else "",
+            f"{grid.scales[best_fixed_scale(bundles.accuracies, grid.scales.tolist())]:g}",
+            percent(accuracies, bundles.origins),
+            "" if right is first else points(gains, bundles.origins),
+            f"{points(honest - accuracies, bundles.origins)} on {n_honest}" if n_honest else "",
             f"{sum(z > CLEAR for z in apart)} / {sum(z < -CLEAR for z in apart)}",
             f"{100 * statuses.count(DIVERGED) / len(statuses):.1f} %",
-            percent(rows.harvested.baseline[at], own.origins),
+            percent(rows.harvested.baseline[at], bundles.origins),
         )
     return table
 
@@ -169,7 +169,7 @@ def points(gains: np.ndarray, origins: Sequence[str]) -> str:
 
 
 def percent(values: np.ndarray, origins: Sequence[str]) -> str:
-    """Return the mean of what is known, or nothing where nothing is."""
+    """Return the mean of the values that are there, or nothing where there are none."""
     mean = mean_and_interval(values, origins)[0]
     return "" if np.isnan(mean) else f"{100 * mean:.1f} %"
 

@@ -26,10 +26,10 @@ def print_shared(out: Path, *, at_least: float = 0.05) -> None:
             print(f"{n / least:.1%} {one}, {other}: {n} of {least} images")
     by_task = {name: set(map(sha256, files)) for name, files in tasks.items()}
     for folder in sorted((out / "domains").glob("*")):
-        own = set(map(sha256, _images(folder)))
-        n_tasks = sum(not own.isdisjoint(hashes) for hashes in by_task.values())
-        n = len(own & set().union(*by_task.values()))
-        print(f"{folder.name}: {n} of {len(own)} images are in {n_tasks} of {len(tasks)} tasks")
+        hashes_here = set(map(sha256, _images(folder)))
+        n_tasks = sum(not hashes_here.isdisjoint(hashes) for hashes in by_task.values())
+        n = len(hashes_here & set().union(*by_task.values()))
+        print(f"{folder.name}: {n} of {len(hashes_here)} images are in {n_tasks} of {len(tasks)} tasks")
 
 
 def _images(folder: Path) -> set[Path]:
