@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ from scalepred.store.warehouse import open_warehouse
 
 N_RUNS = 36
 SAME = ("--dtype", "float32")  # a probe of a tiny network's speed may end either way
+CAP_SECONDS = 1800.0  # far beyond what a busy machine takes; a test that waits so long is broken
 
 
 def wanted_of(folder):
@@ -60,11 +63,34 @@ def n_journalled(warehouse):
     return len(journal_of(warehouse).keys("runs"))
 
 
-def wait_for(condition, *, seconds=120.0):
-    deadline = time.monotonic() + seconds
+def wait_for(condition):
+    """Return once a condition holds, however busy the machine is."""
+    deadline = time.monotonic() + CAP_SECONDS
     while not condition():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, "it never held"
         time.sleep(0.02)
+
+
+def wait_for_runs(process, warehouse, n):
+    """Return once so many runs are in the journal; a harvest that ended before is an error."""
+    wait_for(lambda: n_journalled(warehouse) >= n or process.poll() is not None)
+    assert process.poll() is None
+
+
+def wait_for_end(pids):
+    """Return once none of these processes is alive."""
+    wait_for(lambda: not any(map(is_alive, pids)))
+
+
+@contextlib.contextmanager
+def paused(pid):
+    """Keep a process from doing anything while the block runs, so that what others do comes first."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 def worker_pids(warehouse):

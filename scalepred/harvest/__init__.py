@@ -6,4 +6,5 @@ __all__ = [
     "local_engine",
     "plan",
     "ray_engine",
+    "request",
 ]

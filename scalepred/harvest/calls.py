@@ -16,12 +16,12 @@ class WorkerSettings:
     """All that a worker needs to know when it starts.
 
     Attributes:
-        sources: name and weights file, or None, of every network.
+        sources: name of every network, and its weights file or None.
         device: "auto", "cpu" or "cuda".
-        n_threads: that torch may use on a CPU.
+        n_threads: threads of torch on a CPU.
         device_index: which of several CUDA devices.
-        max_bytes: of decoded images and of what frozen fronts give, together, in memory.
-        dtype: one of ``DTYPES``; "auto" for bfloat16 where three steps show that it pays.
+        max_bytes: decoded images and outputs of frozen fronts that it keeps in memory, together.
+        dtype: one of ``DTYPES``; "auto" takes bfloat16 where three steps show that it pays.
     """
 
     sources: tuple[tuple[str, Path | None], ...]
@@ -50,12 +50,12 @@ class Hello:
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """What a worker found when it opened a bundle.
+    """What a worker says of a bundle that it has opened.
 
     Attributes:
         task: its row.
         fingerprint: of the files that were read.
-        skipped: path and reason of what is not used.
+        skipped: paths that are not used, each with its reason.
         warnings: what a user should know of the task, in words.
     """
 
@@ -80,7 +80,7 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """What became of a worker's call: its answer, a Failure, or None if the worker has died, and why, where known."""
+    """What became of a worker's call: its answer, a Failure, or None if the worker has died; ``words`` may say why."""
 
     worker: int
     value: Any

@@ -44,7 +44,7 @@ class LocalEngine:
         settings = dataclasses.replace(self.settings, device_index=device_index)
         process = self._context.Process(target=_serve, args=(theirs, settings), name=f"scalepred-worker-{worker}")
         try:
-            with _environment({**dict.fromkeys(_THREAD_VARIABLES, str(settings.n_threads)), **_imports()}):
+            with _environment({**dict.fromkeys(_THREAD_VARIABLES, str(settings.n_threads)), **import_variables()}):
                 process.start()
         except (EOFError, OSError) as error:
             ours.close()
@@ -95,7 +95,7 @@ def _context() -> Any:
     return context
 
 
-def _imports(package: Path = Path(__file__).parents[1]) -> dict[str, str]:
+def import_variables(package: Path = Path(__file__).parents[1]) -> dict[str, str]:
     """Return the variables that have Python import this very package, and nothing else of the current folder.
 
     Else a user's statistics.py in there would be taken for the library's.

@@ -37,13 +37,13 @@ def free_bytes(root: Path = Path("/")) -> int:
 
 
 def _control_groups(root: Path) -> list[Path]:
-    """Return the folders of the groups that limit this process's memory: its own, and those around it."""
+    """Return the folders of the groups that limit this process's memory: the one it is in, and those around that."""
     groups = []
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
         if controllers in ("", "memory"):  # version 2, version 1
-            own = PurePosixPath(path.lstrip("/"))
-            groups += [root / "sys/fs/cgroup" / controllers / group for group in (own, *own.parents)]
+            innermost = PurePosixPath(path.lstrip("/"))
+            groups += [root / "sys/fs/cgroup" / controllers / group for group in (innermost, *innermost.parents)]
     return groups
 
 

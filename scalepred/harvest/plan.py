@@ -103,11 +103,11 @@ def _score(
     task_id: str, source_id: str, recipe: Recipe, scale: float, *, n_seeds: int, outcomes: Mapping[str, Outcome]
 ) -> tuple[float, float]:
     """Return mean validation accuracy and, for ties, minus the mean loss; a diverged run is worse than all others."""
-    found = [outcomes[run.run_id] for run in _seeds(task_id, source_id, recipe, scale, n_seeds=n_seeds)]
-    if any(each.status == DIVERGED for each in found):
+    of_seeds = [outcomes[run.run_id] for run in _seeds(task_id, source_id, recipe, scale, n_seeds=n_seeds)]
+    if any(each.status == DIVERGED for each in of_seeds):
         return (-1.0, 0.0)
-    accuracy = sum(each.val_accuracy or 0.0 for each in found) / len(found)
-    return (round(accuracy, 9), -sum(each.val_loss or 0.0 for each in found) / len(found))
+    accuracy = sum(each.val_accuracy or 0.0 for each in of_seeds) / len(of_seeds)
+    return (round(accuracy, 9), -sum(each.val_loss or 0.0 for each in of_seeds) / len(of_seeds))
 
 
 def _seeds(task_id: str, source_id: str, recipe: Recipe, scale: float, *, n_seeds: int) -> list[PlannedRun]:

@@ -15,8 +15,8 @@ from typing import Any
 from scalepred.errors import UsageError
 from scalepred.harvest.calls import Event, WorkerSettings, answer
 
-OWN_CLUSTER = {"address": "local", "include_dashboard": False, "object_store_memory": 100_000_000}
-"""A cluster of our own; what travels through it is small."""
+LOCAL_CLUSTER = {"address": "local", "include_dashboard": False, "object_store_memory": 100_000_000}
+"""How a cluster is started on this machine; what travels through it is small."""
 
 REACH_SECONDS = 5.0
 
@@ -46,8 +46,8 @@ class RayEngine:
         Raises:
             UsageError: if there is no cluster, or it can never have room for one such worker.
         """
-        self._is_own = address is None
-        self._ray = _ray(is_own=self._is_own)
+        self._starts_cluster = address is None
+        self._ray = _ray(is_local=self._starts_cluster)
         self.warning = _connect(self._ray, address)
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         self.gpus_per_worker = default_gpus(nodes, device=settings.device, gpus_per_worker=gpus_per_worker)
@@ -57,11 +57,11 @@ class RayEngine:
         self._calls: dict[Any, int] = {}
 
     def start(self, worker: int, *, device_index: int = 0) -> None:
-        """Ask for an actor, which the cluster starts once it has room; Ray shows it its own GPU only, as the first."""
+        """Ask for an actor, which the cluster starts once it has room; Ray shows it its GPU only, as the first."""
         del device_index
         needs = {"num_gpus": self.gpus_per_worker} if self.gpus_per_worker else {"num_cpus": self.settings.n_threads}
         options: dict[str, Any] = {"num_cpus": 0, **needs, "max_restarts": 0, "max_task_retries": 0}
-        self._actors[worker] = self._ray.remote(_Actor).options(**options).remote(self.settings, str(Path.cwd()))
+        self._actors[worker] = self._ray.remote(Actor).options(**options).remote(self.settings, str(Path.cwd()))
 
     def call(self, worker: int, method: str, *arguments: object) -> None:
         """Send a call; if the actor has died, that is an event to come."""
@@ -91,11 +91,11 @@ class RayEngine:
                 self._ray.kill(actor)
         self._actors.clear()
         self._calls.clear()
-        if self._is_own:
+        if self._starts_cluster:
             self._ray.shutdown()
 
 
-class _Actor:
+class Actor:
     """A worker as Ray holds it: answers calls one after another, in the parent's folder where its machine has that."""
 
     def __init__(self, settings: WorkerSettings, folder: str) -> None:
@@ -144,10 +144,10 @@ def room(nodes: Sequence[Mapping[str, float]], *, n_workers: int | None, gpus_pe
     return n_workers, n_threads
 
 
-def _ray(*, is_own: bool) -> Any:
+def _ray(*, is_local: bool) -> Any:
     """Import Ray, which reads from the environment, while it is imported, how it shall listen."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
-    if is_own:
+    if is_local:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray's word for: on loopback only, wherever it runs
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
@@ -161,7 +161,7 @@ def _connect(ray: Any, address: str | None) -> str | None:
     """Join a cluster, or start one; returns a warning where anybody on the network could use it."""
     if address is not None:
         _check_reached(address)
-    settings: dict[str, Any] = OWN_CLUSTER if address is None else {"address": address}
+    settings: dict[str, Any] = LOCAL_CLUSTER if address is None else {"address": address}
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(**settings, log_to_driver=False, configure_logging=False)
@@ -170,7 +170,7 @@ def _connect(ray: Any, address: str | None) -> str | None:
         raise UsageError(f"{where}: {' '.join(str(error).split())}") from error
     ray._private.worker._worker_logs_enabled = False  # what it tells of dead workers would go to stdout
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in the place of ours
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put another in its place
     if address is None or os.environ.get("RAY_AUTH_MODE") == "token":
         return None
     return (

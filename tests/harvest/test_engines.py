@@ -6,15 +6,13 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from scalepred.errors import UsageError
 from scalepred.harvest.calls import WorkerSettings
-from scalepred.harvest.local_engine import LocalEngine, _imports
-from scalepred.harvest.memory import WORKER_BYTES, room
-from scalepred.harvest.memory import free_bytes as _free_bytes
+from scalepred.harvest.local_engine import LocalEngine, import_variables
+from scalepred.harvest.memory import WORKER_BYTES, free_bytes, room
 
 GIB = 1 << 30
 MEMINFO = "MemTotal: 33554432 kB\nMemFree: 1048576 kB\nMemAvailable: 16777216 kB\nHugePages_Total: 0\n"
@@ -35,11 +33,11 @@ def system(tmp_path):
 
 
 def test_what_the_system_caches_is_free(system):
-    assert _free_bytes(system()) == 16 * GIB
+    assert free_bytes(system()) == 16 * GIB
 
 
 def test_very_much_is_free_where_the_system_does_not_say(tmp_path):
-    assert _free_bytes(tmp_path) == 1 << 60
+    assert free_bytes(tmp_path) == 1 << 60
 
 
 V2, V1 = "sys/fs/cgroup", "sys/fs/cgroup/memory"
@@ -60,7 +58,7 @@ V2, V1 = "sys/fs/cgroup", "sys/fs/cgroup/memory"
 )  # fmt: skip
 def test_a_control_group_leaves_its_limit_less_what_is_used_but_for_cached_files(system, files, gib):
     assert (
-        _free_bytes(system(**files, **{"proc/self/cgroup": "12:cpu,cpuacct:/\n4:memory:/job\n0::/job\n"})) == gib * GIB
+        free_bytes(system(**files, **{"proc/self/cgroup": "12:cpu,cpuacct:/\n4:memory:/job\n0::/job\n"})) == gib * GIB
     )
 
 
@@ -83,12 +81,12 @@ def test_workers_that_may_keep_more_are_fewer(monkeypatch):
 
 
 @pytest.mark.parametrize("error", [EOFError("unexpected EOF"), ConnectionRefusedError(111, "Connection refused")])
-def test_a_server_of_workers_that_does_not_start_is_an_error_that_says_so(error):
-    def start():
+def test_a_server_of_workers_that_does_not_start_is_an_error_that_says_so(monkeypatch, error):
+    def start(_):
         raise error
 
+    monkeypatch.setattr("multiprocessing.process.BaseProcess.start", start)
     engine = LocalEngine(WorkerSettings(sources=()), n_workers=1)
-    engine._context = SimpleNamespace(Pipe=engine._context.Pipe, Process=lambda **_: SimpleNamespace(start=start))
     words = (
         f"The workers' server did not start ({type(error).__name__}: {error}); what it printed says why. "
         "Is there memory enough? Try fewer --workers."
@@ -100,9 +98,9 @@ def test_a_server_of_workers_that_does_not_start_is_an_error_that_says_so(error)
 
 def test_workers_import_this_package_and_else_only_what_is_installed(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "others")
-    assert _imports(tmp_path / "site-packages" / "scalepred") == {"PYTHONSAFEPATH": "1"}
+    assert import_variables(tmp_path / "site-packages" / "scalepred") == {"PYTHONSAFEPATH": "1"}
     checkout = {"PYTHONSAFEPATH": "1", "PYTHONPATH": f"{tmp_path}{os.pathsep}others"}
-    assert _imports(tmp_path / "scalepred") == checkout
+    assert import_variables(tmp_path / "scalepred") == checkout
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """A real harvest by the real command, killed at random moments, stopped by signals, and out of room."""
 
+import itertools
 import json
 import os
 import random
@@ -11,12 +12,28 @@ import textwrap
 import time
 
 import pytest
-from harvests import N_RUNS, command, finish, is_alive, n_journalled, numbers, start, wait_for, wanted_of, worker_pids
+from harvests import (
+    CAP_SECONDS,
+    N_RUNS,
+    command,
+    finish,
+    is_alive,
+    n_journalled,
+    numbers,
+    paused,
+    start,
+    wait_for,
+    wait_for_end,
+    wait_for_runs,
+    wanted_of,
+    worker_pids,
+)
 from typer.testing import CliRunner
 
 from scalepred.cli import app
-from scalepred.harvest.harvest import Harvest
+from scalepred.records import RunRecord
 from scalepred.store.journal import journal_of
+from scalepred.store.keeping import Keeper
 from scalepred.store.warehouse import open_warehouse
 
 pytestmark = pytest.mark.slow
@@ -30,12 +47,18 @@ def wanted(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(wanted, tmp_path_factory):
+def whole(wanted, tmp_path_factory):
+    """What a harvest that nothing interrupts prints as JSON, and its warehouse."""
     warehouse = tmp_path_factory.mktemp("whole") / "w.duckdb"
-    finish(wanted, warehouse)
-    found = numbers(warehouse)
-    assert len(found[0]) >= N_RUNS
-    return found
+    return finish(wanted, warehouse, "--json").stdout, warehouse
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(whole):
+    """The numbers of that harvest."""
+    rows = numbers(whole[1])
+    assert len(rows[0]) >= N_RUNS
+    return rows
 
 
 def test_a_harvest_whose_parent_is_killed_at_random_moments_ends_with_the_numbers_of_one_that_is_not(
@@ -54,7 +77,7 @@ def test_a_harvest_whose_parent_is_killed_at_random_moments_ends_with_the_number
                     time.sleep(draw.uniform(0, 6))
                 n_killed += process.poll() is None
                 process.kill()
-            wait_for(lambda of=warehouse: not any(map(is_alive, worker_pids(of))), seconds=20)  # they end with it
+            wait_for_end(worker_pids(warehouse))  # they end with it
             assert n_journalled(warehouse) >= before
         finish(wanted, warehouse)
         assert numbers(warehouse) == uninterrupted
@@ -76,12 +99,19 @@ def test_a_harvest_whose_workers_are_killed_at_random_moments_goes_on_to_the_sam
                 if alive and process.poll() is None:
                     os.kill(draw.choice(alive), signal.SIGKILL)
                     n_killed += 1
-            process.wait(timeout=300)
+            process.wait(timeout=CAP_SECONDS)
         finish(wanted, warehouse)  # what three workers died of is tried again
         assert numbers(warehouse) == uninterrupted
         if n_killed == N_KILLS:
             break
     assert n_killed == N_KILLS
+
+
+def counts_in(said):
+    """Return the runs that are done and left, as a harvest says when it is interrupted."""
+    counts = re.search(r"interrupted: (\d+) runs done, (\d+) left; the same command goes on from here", said)
+    assert counts, said
+    return int(counts[1]), int(counts[2])
 
 
 def fresh_warehouses(folder):
@@ -91,21 +121,20 @@ def fresh_warehouses(folder):
 
 
 def test_a_signal_that_comes_amid_a_step_is_heeded_after_it_so_the_counts_add_up(wanted, tmp_path, monkeypatch):
-    whole = Harvest._take_run
+    add, n_runs = Keeper.add, itertools.count(1)
 
-    def interrupted(self, bundle, run):  # its worker is done with the run, and it is not counted yet
-        if self.n_done == 3:
+    def interrupted(self, records):  # the worker is done with the run, and it is not counted yet
+        if isinstance(records[0], RunRecord) and next(n_runs) == 4:
             os.kill(os.getpid(), signal.SIGINT)
-        whole(self, bundle, run)
+        add(self, records)
 
-    monkeypatch.setattr(Harvest, "_take_run", interrupted)
+    monkeypatch.setattr(Keeper, "add", interrupted)
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     result = CliRunner().invoke(app, [str(part) for part in command(wanted, tmp_path / "w.duckdb")[3:]])
     assert result.exit_code == 130
-    found = re.search(r"interrupted: (\d+) runs done, (\d+) left", result.stderr)
-    assert found, result.stderr
-    assert int(found[1]) == n_journalled(tmp_path / "w.duckdb") >= 4
-    assert int(found[1]) + int(found[2]) == N_RUNS
+    n_done, n_left = counts_in(result.stderr)
+    assert n_done == n_journalled(tmp_path / "w.duckdb") >= 4
+    assert n_done + n_left == N_RUNS
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
@@ -117,18 +146,17 @@ def test_a_signal_ends_a_harvest_with_130_its_runs_stored_and_none_of_its_worker
     warehouse = tmp_path / "w.duckdb"
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     with subprocess.Popen(command(wanted, warehouse), **pipes) as process:
-        wait_for(lambda: n_journalled(warehouse) >= 3)
+        wait_for_runs(process, warehouse, 3)
         (os.killpg if is_sent_to_all else os.kill)(process.pid, sent)  # the group, as of a service that is stopped
-        said = process.communicate(timeout=30)[1]
+        said = process.communicate(timeout=CAP_SECONDS)[1]
     assert process.returncode == 130
     assert "died" not in said
-    found = re.search(r"interrupted: (\d+) runs done, (\d+) left; the same command goes on from here", said)
-    assert found, said
-    assert int(found[1]) == n_journalled(warehouse) >= 3
-    assert N_RUNS <= int(found[1]) + int(found[2]) <= len(uninterrupted[0])  # more, if an edge was reached by then
+    n_done, n_left = counts_in(said)
+    assert n_done == n_journalled(warehouse) >= 3
+    assert N_RUNS <= n_done + n_left <= len(uninterrupted[0])  # more, if an edge was reached by then
     assert not any(map(is_alive, worker_pids(warehouse)))
     with open_warehouse(warehouse, read_only=True) as store:
-        assert len(store.runs()) == int(found[1])
+        assert len(store.runs()) == n_done
     finish(wanted, warehouse)
     assert numbers(warehouse) == uninterrupted
 
@@ -138,7 +166,7 @@ def test_a_full_disk_ends_a_harvest_cleanly_and_with_room_the_same_command_goes_
     code = f"""
         import signal, sys
         from pathlib import Path
-        import scalepred.journal as journal
+        import scalepred.store.journal as journal
         real = journal.write_text
         def write_text(file, text):
             if file.parent.parent.name == "runs" and len(list(file.parent.parent.rglob("*.json"))) >= 5:
@@ -163,15 +191,15 @@ def test_a_second_harvest_of_a_warehouse_waits_and_then_names_the_first(wanted, 
     with start(wanted, warehouse) as process:
         wait_for((journal_of(warehouse).folder / "holder").is_file)
         second = command(wanted, warehouse, "--lock-timeout", "0.5")
-        done = subprocess.run(second, capture_output=True, text=True, check=False)
-        process.kill()
+        with paused(process.pid):  # else it might end first
+            done = subprocess.run(second, capture_output=True, text=True, check=False)
+            process.kill()
     assert done.returncode == 4
     assert f"A harvest is filling {journal_of(warehouse).folder} already: process {process.pid}" in done.stderr
 
 
-def test_json_gives_a_line_for_every_run_and_one_at_the_end(wanted, tmp_path):
-    done = finish(wanted, tmp_path / "w.duckdb", "--json")
-    *runs, summary = map(json.loads, done.stdout.splitlines())
+def test_json_gives_a_line_for_every_run_and_one_at_the_end(whole):
+    *runs, summary = map(json.loads, whole[0].splitlines())
     assert len(runs) == len({run["run_id"] for run in runs}) == summary["done"] + summary["diverged"] >= N_RUNS
     assert {run["status"] for run in runs} <= {"done", "diverged"}
     assert (summary["planned"], summary["stored_before"], summary["failed"], summary["refused"]) == (N_RUNS, 0, [], [])

@@ -7,26 +7,28 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
 from harvests import (
+    CAP_SECONDS,
     command,
     family_of,
     finish,
-    is_alive,
     listening_addresses,
     n_journalled,
     numbers,
+    paused,
     wait_for,
+    wait_for_end,
+    wait_for_runs,
     wanted_of,
     worker_pids,
 )
 
 from scalepred.errors import UsageError
 from scalepred.harvest.calls import WorkerSettings
-from scalepred.harvest.ray_engine import RayEngine, _Actor, default_gpus, room
+from scalepred.harvest.ray_engine import Actor, RayEngine, default_gpus, room
 
 N_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 N_THREADS = max(1, N_CORES // 2)  # as the local engine gives each of two workers, so that numbers are equal
@@ -111,7 +113,7 @@ def test_an_actor_that_dies_or_fails_is_the_harvests_business_and_not_rays(monke
 def test_an_actor_runs_in_the_parents_folder_and_imports_nothing_from_it(tmp_path, monkeypatch):
     monkeypatch.chdir(Path.cwd())
     monkeypatch.setattr(sys, "path", [str(tmp_path), "", *sys.path])  # as Ray does it
-    actor = _Actor(WorkerSettings(sources=(), device="cpu"), str(tmp_path))
+    actor = Actor(WorkerSettings(sources=(), device="cpu"), str(tmp_path))
     assert Path.cwd() == tmp_path
     assert {"", str(tmp_path)}.isdisjoint(sys.path)
     assert actor.call("hello", ()).sources == ()
@@ -127,7 +129,7 @@ def wanted(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def local(wanted, tmp_path_factory):
-    """What the local engine finds."""
+    """The numbers of a harvest by the local engine."""
     warehouse = tmp_path_factory.mktemp("local") / "w.duckdb"
     finish(wanted, warehouse)
     return numbers(warehouse)
@@ -149,7 +151,7 @@ def address(tmp_path_factory):
     arguments = [sys.executable, "-c", textwrap.dedent(code)]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process.stdout.readline().strip()
-        process.communicate(timeout=60)
+        process.communicate(timeout=CAP_SECONDS)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -167,19 +169,26 @@ def test_a_harvest_on_two_nodes_survives_a_killed_worker_and_equals_the_local_on
     warehouse = tmp_path / "w.duckdb"
     arguments = command(wanted, warehouse, "--engine", "ray", "--address", address, "--json")
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        wait_for(
-            lambda: process.poll() is not None or (n_journalled(warehouse) >= 4 and len(worker_pids(warehouse)) == 2)
-        )
-        victim = worker_pids(warehouse)[0]
-        os.kill(victim, signal.SIGKILL)
-        said, told = process.communicate(timeout=300)
+        wait_for_runs(process, warehouse, 1)
+        (first,) = worker_pids(warehouse)[:1]
+        with paused(first):  # the harvest can't end before the other worker has started
+            wait_for_workers(process, warehouse, 2)
+            with paused(worker_pids(warehouse)[1]):  # nor before a third has
+                os.kill(first, signal.SIGKILL)
+                wait_for_workers(process, warehouse, 3)
+        said, told = process.communicate(timeout=CAP_SECONDS)
     assert process.returncode == 0, told
     assert numbers(warehouse) == local
     assert len(list(map(json.loads, said.splitlines()))) == len(local[0]) + 1
     log = (warehouse.parent / "w.journal" / "harvest.log").read_text()
     assert log.count("a worker died") == 1
     assert len(worker_pids(warehouse)) == 3  # another took its place
-    wait_for(lambda: not any(map(is_alive, worker_pids(warehouse))), seconds=20)
+    wait_for_end(worker_pids(warehouse))
+
+
+def wait_for_workers(process, warehouse, n):
+    wait_for(lambda: len(worker_pids(warehouse)) >= n or process.poll() is not None)
+    assert process.poll() is None
 
 
 @pytest.mark.slow
@@ -196,20 +205,21 @@ def test_without_an_address_a_cluster_is_started_on_this_machine_only_and_a_sign
     warehouse = tmp_path / "w.duckdb"
     arguments = command(wanted, warehouse, "--engine", "ray")
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        wait_for(lambda: process.poll() is not None or n_journalled(warehouse) >= 3)
-        listened_at = listening_addresses(family_of(process.pid))
+        wait_for_runs(process, warehouse, 3)
+        with paused(worker_pids(warehouse)[0]):  # the harvest can't end while its processes are looked at
+            listened_at = listening_addresses(family_of(process.pid))
         process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=CAP_SECONDS)[1]
     assert process.returncode == 130, said
     assert listened_at <= LOOPBACK
     assert listened_at or not Path("/proc/net/tcp").exists()
-    found = re.search(r"interrupted: (\d+) runs done, (\d+) left; the same command goes on from here", said)
-    assert found, said
-    assert int(found[1]) == n_journalled(warehouse)
-    wait_for(lambda: not any(map(is_alive, worker_pids(warehouse))), seconds=20)
+    counts = re.search(r"interrupted: (\d+) runs done, (\d+) left; the same command goes on from here", said)
+    assert counts, said
+    assert int(counts[1]) == n_journalled(warehouse)
+    wait_for_end(worker_pids(warehouse))
     done = finish(wanted, warehouse, "--engine", "ray", "--json")
     summary = json.loads(done.stdout.splitlines()[-1])
-    assert summary["stored_before"] == int(found[1])
+    assert summary["stored_before"] == int(counts[1])
     assert numbers(warehouse) == local
 
 
@@ -218,23 +228,15 @@ def test_workers_end_when_the_parent_is_killed(wanted, tmp_path):
     warehouse = tmp_path / "w.duckdb"
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command(wanted, warehouse, "--engine", "ray"), stdout=quiet, stderr=quiet) as process:
-        wait_for(lambda: process.poll() is not None or n_journalled(warehouse) >= 1)
+        wait_for_runs(process, warehouse, 1)
         process.kill()
-    before = n_journalled(warehouse)
-    wait_for(lambda: not any(map(is_alive, worker_pids(warehouse))), seconds=30)
-    time.sleep(0.5)
-    assert n_journalled(warehouse) == before
+    wait_for_end(worker_pids(warehouse))
 
 
 @pytest.mark.slow
 def test_an_address_where_there_is_no_cluster_is_an_error(wanted, tmp_path):
     arguments = command(wanted, tmp_path / "w.duckdb", "--engine", "ray", "--address", "127.0.0.1:9")
-    environment = {
-        **os.environ,
-        "RAY_gcs_server_request_timeout_seconds": "2",
-        "RAY_gcs_rpc_server_reconnect_timeout_s": "2",
-    }
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert "There is no Ray cluster to join at 127.0.0.1:9: Connection refused." in done.stderr
 
