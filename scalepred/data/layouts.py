@@ -39,7 +39,7 @@ def find_tasks(data: str | Path) -> list[str]:
 
     A folder is a task if it holds ``manifest.csv``, ``task.json``, folders named after splits, or class folders that
     directly hold images. Otherwise its sub-folders that are tasks count; and if there are none, it is a task itself
-    where there are files below it, to be told what is wrong with them. So classes whose images all lie deeper need a
+    where there are files below it, to be told what is wrong with them. Classes whose images all lie deeper need a
     manifest, ``task.json`` or splits.
 
     Raises:

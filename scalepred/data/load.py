@@ -97,7 +97,7 @@ def room_for(shape: tuple[int, ...], *, max_bytes: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Small:
-    """What is kept of one image beside its square."""
+    """Thumbnail, hash, size and notes of one image."""
 
     thumbnail: np.ndarray
     hash: str

@@ -16,7 +16,7 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
-"""What splits are called, in any capitals."""
+"""Names of folders and of a manifest's column -> split; capitals don't matter."""
 
 TEST_SHARE = 0.2
 

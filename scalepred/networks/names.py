@@ -3,7 +3,7 @@
 from pathlib import Path
 
 SOURCE_FILES = ("weights.safetensors", "prototypes.safetensors", "source.json")
-"""What ``pretrain.save_source`` writes for a source that was trained here; the last one is written last."""
+"""The files that ``pretrain.save_source`` writes for a source that was trained here; the last one is written last."""
 
 DEFAULT_SOURCE = "efficientnet_lite0"
 

@@ -33,7 +33,7 @@ CONTROLS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What a pipeline did for held-out bundles.
+    """The choices of a pipeline for held-out bundles.
 
     Attributes:
         chosen, fixed, frequent: (n,) int64 columns: its choice, the best fixed scale, the most frequently best one.

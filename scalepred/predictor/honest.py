@@ -16,9 +16,9 @@ def honest_best_from_repeats(accuracies: Floats) -> float:
     """Return one task's best accuracy: the scale chosen on one half of the repeats, scored on the other half.
 
     Averaged over all halves, both ways (beyond ten repeats: the even against the odd), a half weighing as many repeats
-    as it scores, and over scales that tie. So with no run missing it is never above the naive best.
+    as it scores, and over scales that tie. With no run missing it is never above the naive best.
 
-    What bias remains: half of the repeats choose worse than all of them would, which makes it too low; and repeats that
+    Bias remains: half of the repeats choose worse than all of them would, which makes it too low; and repeats that
     are scored on the same test images share those images' luck, which makes it too high. :func:`honest_best` splits
     the images too.
 
@@ -35,9 +35,9 @@ def honest_best_from_images(correct: npt.ArrayLike, *, n_splits: int = 50, seed:
     """Return one task's best accuracy: the scale chosen on one half of the test images, scored on the other half.
 
     Averaged over ``n_splits`` random halves, both ways, a half weighing as many images as it scores, and over scales
-    that tie. So with no run missing it is never above the naive best.
+    that tie. With no run missing it is never above the naive best.
 
-    What bias remains: half of the images choose worse than all of them would, which makes it too low; and a seed's luck
+    Bias remains: half of the images choose worse than all of them would, which makes it too low; and a seed's luck
     with one scale is on both halves, which makes it too high: as the accuracy of these very runs it is fair.
 
     Args:
@@ -54,7 +54,7 @@ def honest_best(correct: npt.ArrayLike, *, n_splits: int = 50, seed: int) -> flo
     Averaged over ``n_splits`` random halves, both ways, and over scales that tie. With one repeat only the images are
     split, as in :func:`honest_best_from_images`.
 
-    What bias remains: a quarter of the outcomes chooses worse than all of them would, which makes it too low; nothing
+    Bias remains: a quarter of the outcomes chooses worse than all of them would, which makes it too low; nothing
     that chooses is scored on, so on average it is never above the accuracy of the truly best scale.
 
     Args:

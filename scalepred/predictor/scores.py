@@ -97,7 +97,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Scoring:
-    """What every row is scored against: test accuracies (n, s), origins, the fixed column and the honest best (n,)."""
+    """Scores rows against test accuracies (n, s), origins, the fixed columns (n,) and the honest best (n,)."""
 
     test: np.ndarray
     origins: tuple[str, ...]

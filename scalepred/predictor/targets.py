@@ -174,7 +174,7 @@ def smooth_optimum(
     """Return each task's log2 best scale, softly averaged, shape (n_tasks,): steadier than the argmax of a noisy curve.
 
     A scale weighs ``exp(accuracy / temperature)`` times the stretch of the log2 axis that it stands for (the grid is
-    denser in its middle, and must not pull there) times ``weights``. So a flat curve gives the middle of the axis, and
+    denser in its middle, and must not pull there) times ``weights``. A flat curve gives the middle of the axis, and
     a scale one ``temperature`` below the best counts for a third.
 
     Args:

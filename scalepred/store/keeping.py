@@ -34,7 +34,7 @@ class Stored:
 class Keeper:
     """The only writer of a warehouse during a harvest.
 
-    What ``add`` has returned from is in the journal and can't be lost. It reaches the warehouse by ``flush``, or, if
+    Records that ``add`` has taken are in the journal and can't be lost. They reach the warehouse by ``flush``, or, if
     there is none any more, by the next ``catch_up``.
     """
 

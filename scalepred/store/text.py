@@ -7,7 +7,7 @@ from pathlib import Path
 from scalepred.errors import UsageError
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-"""What Python makes of the bytes of a file name that are not valid UTF-8."""
+"""Python's characters for the bytes of a file name that are not valid UTF-8."""
 
 
 def storable(text: str) -> str:

@@ -70,7 +70,7 @@ class Warehouse:
     r"""An open warehouse.
 
     Rows are added and never changed; adding one that is there already does nothing. A run row exists if and only if its
-    finetune finished: ``add_all`` is one transaction. What is read equals what was added, except that a lone
+    finetune finished: ``add_all`` is one transaction. Records are read as they were added, except that a lone
     surrogate, as undecodable file names have, comes back as the visible escape that it was stored as (``\udcff``).
     """
 
