@@ -22,8 +22,9 @@ EXTENSION = "extension"
 
 JOB = "job"
 
-ROLES = (GRID_RUN, EXTENSION, JOB)
-"""Why a run was made: a point of the grid or its baseline, a point beyond the grid's edge, a user's own finetune."""
+POINT = "point"
+ROLES = (GRID_RUN, EXTENSION, JOB, POINT)
+"""Why a run was made: the grid or its baseline, beyond the grid's edge, a user's own finetune, or a design point."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,8 @@ class RunRecord:
     ``role`` is one of ``ROLES``. ``execution`` says how it was computed where that can move the last digits: dtype,
     images in a micro-batch, and whether what a frozen front gives was kept; on CUDA also the most bytes that tensors
     took. The number of threads is part of ``device``.
+    ``course`` has what was measured in the run: epochs done, as text -> the scale at which the recipe's update would
+    have brought the loss back to where it was; None where it would not.
     """
 
     run_id: str
@@ -106,6 +109,7 @@ class RunRecord:
     finished_at: str
     role: str = GRID_RUN
     execution: dict[str, object] = field(default_factory=dict)
+    course: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

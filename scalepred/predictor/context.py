@@ -11,6 +11,11 @@ def feature_set(image_px: int) -> str:
     return f"basic-1@{image_px}px"
 
 
+def start_set(recipe: Recipe) -> str:
+    """Return the name under which the warehouse keeps the facts of this recipe's start."""
+    return f"start-1@{recipe.recipe_id}"
+
+
 def context_features(source_facts: Mapping[str, object], recipe: Recipe) -> dict[str, float]:
     """Return source and recipe as features: all in which harvested recipes have differed."""
     stages = source_facts["stages"]
@@ -24,4 +29,9 @@ def context_features(source_facts: Mapping[str, object], recipe: Recipe) -> dict
         "recipe_flips": float("flip" in recipe.augmentation),
         "recipe_cosine": float(recipe.schedule == "cosine"),
         "recipe_warmup_epochs": float(recipe.warmup_epochs),
+        "recipe_adamw": float(recipe.optimizer == "adamw"),
+        "recipe_fitted_head": float(recipe.head_start == "fitted"),
+        "recipe_label_smoothing": recipe.label_smoothing,
+        "recipe_class_weights": float(recipe.class_weights == "balanced"),
+        "recipe_trivial": float(recipe.augmentation == "trivial"),
     }

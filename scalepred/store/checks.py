@@ -90,6 +90,7 @@ _CHECKS = {
         f"SELECT run_id FROM runs WHERE role = '{EXTENSION}' AND coalesce(scale BETWEEN {GRID[0]} AND {GRID[-1]}, true)"
     ),
     "runs whose execution is no JSON object": _not_json("runs", "execution", shown="run_id"),
+    "runs whose course is no JSON object": _not_json("runs", "course", shown="run_id"),
     "runs whose scale is no finite number above 0": (
         "SELECT run_id FROM runs WHERE NOT coalesce(isfinite(scale) AND scale > 0, true)"
     ),

@@ -17,7 +17,7 @@ KEYS = {
     "predictions": "prediction_id",
 }
 
-_JSON_FIELDS = {"label_counts", "facts", "versions", "predicted", "execution"}
+_JSON_FIELDS = {"label_counts", "facts", "versions", "predicted", "execution", "course"}
 
 RecordT = TypeVar("RecordT")
 

@@ -17,7 +17,7 @@ from scalepred.store.text import LONE_SURROGATE, storable
 
 SNAPSHOT = "snapshot.json"
 
-_ADDED = {"runs": ("role", "execution")}
+_ADDED = {"runs": ("role", "execution", "course")}
 """Columns that snapshots of older schemas lack, and that take their defaults then."""
 
 

@@ -15,7 +15,8 @@ from scalepred.data.task import Task
 from scalepred.errors import UsageError
 from scalepred.networks.source import Source
 from scalepred.recipe import Recipe
-from scalepred.records import RunRecord
+from scalepred.records import POINT, RunRecord
+from scalepred.training.course import epochs_to_measure
 from scalepred.training.devices import device_name
 from scalepred.training.front import Prepared, prepare
 from scalepred.training.loop import Finetuned, finetune
@@ -88,7 +89,7 @@ class Bundle:
             if self.device.type == "cuda":
                 torch.cuda.init()  # type: ignore[no-untyped-call]  # torch has left it untyped
                 torch.cuda.reset_peak_memory_stats(self.device)
-            prepared = self._prepare(planned.recipe, micro_batch)
+            prepared = self.prepared_for(planned.recipe, micro_batch)
             outcome = finetune(
                 self.source,
                 self.task.train,
@@ -102,6 +103,7 @@ class Bundle:
                 micro_batch=micro_batch,
                 prepared=prepared,
                 start=self.start_of(planned.recipe, micro_batch) if planned.recipe.head_start == "fitted" else None,
+                measure_after=self._to_measure(planned),
                 on_epoch=on_epoch,
             )
             seconds = time.perf_counter() - started
@@ -131,7 +133,8 @@ class Bundle:
             )
         return self._starts[key]
 
-    def _prepare(self, recipe: Recipe, micro_batch: int | None) -> Prepared:
+    def prepared_for(self, recipe: Recipe, micro_batch: int | None = None) -> Prepared:
+        """Return the cut network and what its frozen front gives; computed once for all recipes that freeze alike."""
         key = (tuple(m == 0 for m in recipe.multipliers), recipe.augmentation, recipe.batchnorm)
         if key not in self._prepared:
             splits = {"train": self.task.train, "val": self.task.val, "test": self.task.test}
@@ -208,7 +211,14 @@ class Bundle:
             finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             role=planned.role,
             execution=execution,
+            course=outcome.course,
         )
+
+    def _to_measure(self, planned: PlannedRun) -> tuple[int, ...]:
+        """Return after which epochs a design point's run measures its critical rate; others don't."""
+        if planned.role != POINT:
+            return ()
+        return epochs_to_measure(n_train=len(self.task.train.labels), epochs=planned.recipe.epochs)
 
     def _execution(self, recipe: Recipe, prepared: Prepared, micro_batch: int | None) -> dict[str, object]:
         facts: dict[str, object] = {

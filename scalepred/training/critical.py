@@ -80,13 +80,21 @@ def critical_rate(
         return measure(own, lambda batch: loss(twin, batch), drawn)
 
 
-def measure(optimizer: torch.optim.Optimizer, loss_of: Callable[[Any], Tensor], batches: Sequence[Any]) -> CriticalRate:
+def measure(
+    optimizer: torch.optim.Optimizer,
+    loss_of: Callable[[Any], Tensor],
+    batches: Sequence[Any],
+    *,
+    on_update: Callable[[list[Tensor], list[Tensor]], None] | None = None,
+) -> CriticalRate:
     """Measure an optimizer's critical rate on its own parameters, which end as they were, as does its state.
 
     Args:
         optimizer: of parameters that nobody else uses meanwhile.
         loss_of: the mean loss of a batch, a scalar tensor that depends on them.
         batches: at least one.
+        on_update: called for every batch with the gradients, and with what the step adds to each of the parameters that
+            are trained.
 
     Raises:
         UsageError: as ``critical_rate``.
@@ -96,8 +104,9 @@ def measure(optimizer: torch.optim.Optimizer, loss_of: Callable[[Any], Tensor], 
     state = copy.deepcopy(optimizer.state_dict())
     lines: list[Line] = []
     for batch in batches:
-        known = [line.critical for line in lines if 0 < line.critical < math.inf]
-        lines.append(_line(optimizer, parameters, loss_of, batch, first=known[-1] / 2 if known else None))
+        placed = [line.critical for line in lines if 0 < line.critical < math.inf]
+        first = placed[-1] / 2 if placed else None
+        lines.append(_line(optimizer, parameters, loss_of, batch, first=first, on_update=on_update))
         optimizer.load_state_dict(state)
     median = sorted(lines, key=lambda line: line.critical)[(len(lines) - 1) // 2]
     factors = [line.critical for line in lines]
@@ -120,12 +129,15 @@ def _line(
     batch: Any,
     *,
     first: float | None,
+    on_update: Callable[[list[Tensor], list[Tensor]], None] | None,
 ) -> Line:
     """Look along the optimizer's update on a batch; the parameters and their gradients end as they were."""
     gradients = [p.grad for p in parameters]
     before = [p.detach().clone() for p in parameters]
     try:
         updates = _updates(optimizer, parameters, before, loss_of, batch)
+        if on_update:
+            on_update([torch.zeros_like(p) if p.grad is None else p.grad for p in parameters], updates)
 
         def loss_at(factor: float) -> float:
             with torch.no_grad(), _same_draws(parameters[0].device):

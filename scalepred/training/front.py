@@ -91,6 +91,16 @@ def prepare(
     )
 
 
+def inputs_of(
+    train: Split, prepared: Prepared, architecture: Architecture, *, device: torch.device
+) -> Callable[[Tensor], Tensor]:
+    """Return what gives the network's input, float32, for rows on the device: as it is, without augmentation."""
+    kept = prepared.activations.get("train")
+    if kept is not None:
+        return lambda rows: kept[rows].float()
+    return lambda rows: normalise(torch.from_numpy(train.images[rows.cpu().numpy()]).to(device), architecture)
+
+
 def batches(
     train: Split,
     prepared: Prepared,

@@ -2,9 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from scalepred.data.task import Split
 from scalepred.networks.source import Source, on_device
 from scalepred.recipe import Recipe
 from scalepred.records import DIVERGED, DONE
-from scalepred.training.front import Prepared, batches
+from scalepred.training.course import IMAGES, critical_scale
+from scalepred.training.front import Prepared, batches, inputs_of
 from scalepred.training.loss import Loss, make_loss
 from scalepred.training.optimizer import make_optimizer, set_mode
 from scalepred.training.rates import epoch_rates, schedule_factor, stage_rates, steps_per_epoch
@@ -34,6 +35,7 @@ class Finetuned:
         rates: (epochs, 6), each stage's rate at the first step of each epoch.
         scores: split name -> scores, for the splits that have images; empty after a divergence.
         train_seconds, evaluate_seconds: wall time.
+        course: epochs done, as text -> critical scale, as ``critical_scale`` gives it.
     """
 
     network: nn.Module
@@ -44,6 +46,7 @@ class Finetuned:
     scores: dict[str, Scores]
     train_seconds: float
     evaluate_seconds: float
+    course: dict[str, object] = field(default_factory=dict)
 
 
 def finetune(
@@ -60,6 +63,7 @@ def finetune(
     micro_batch: int | None = None,
     prepared: Prepared | None = None,
     start: Start | None = None,
+    measure_after: Collection[int] = (),
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> Finetuned:
     """Finetune a copy of the source on ``train`` and score it once, at the end, on every held-out split.
@@ -86,6 +90,7 @@ def finetune(
             are the same but for rounding.
         start: what ``fitted_start`` has computed for this source, recipe and ``train``, where the recipe's head starts
             fitted; without it, it is computed here.
+        measure_after: epochs after which to measure the critical scale; that changes no other number.
         on_epoch: called after every epoch with the number of epochs done and the epoch's mean loss.
 
     Source: Dube et al. 2018, sections 3 and 4.3. Departs: where the recipe says so, AdamW, a fitted head, smoothed
@@ -110,6 +115,8 @@ def finetune(
     per_epoch = steps_per_epoch(n_train=len(labels), batch_size=recipe.batch_size)
     n_steps = recipe.epochs * per_epoch
     epoch_losses: list[float] = []
+    course: dict[str, object] = {}
+    sample = torch.arange(min(len(labels), IMAGES), device=device)
     diverged_step = None
     with _seeded(seed, device):
         for epoch in range(recipe.epochs):
@@ -130,6 +137,18 @@ def finetune(
                 diverged_step = epoch * per_epoch + int(finite.logical_not().nonzero()[0])
                 break
             epoch_losses.append(float(torch.stack(losses).mean()))
+            if epoch + 1 in measure_after:
+                inputs = inputs_of(train, prepared, architecture, device=device)(sample)
+                critical = critical_scale(
+                    network,
+                    forward,
+                    architecture=architecture,
+                    recipe=recipe,
+                    loss_of=loss,
+                    inputs=inputs,
+                    targets=labels[sample],
+                )
+                course[str(epoch + 1)] = critical
             if on_epoch:
                 on_epoch(epoch + 1, epoch_losses[-1])
     trained = time.perf_counter()
@@ -155,6 +174,7 @@ def finetune(
         scores=scores,
         train_seconds=trained - started,
         evaluate_seconds=time.perf_counter() - trained,
+        course=course,
     )
 
 

@@ -1,12 +1,14 @@
 """Where a finetune starts: a head of noise, or the linear probe's, on the features that the job will see."""
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
 import torch
+from scipy.optimize import brentq
 from torch import Tensor, nn
 
 from scalepred.data.task import Split
@@ -23,11 +25,13 @@ class Start:
 
     Attributes:
         probe: the head.
+        features: (n, d) float32, what it was fitted to.
         statistics: buffer name -> running mean or variance of the batch normalisations that take batch statistics in
             the job; empty where all keep those of the source.
     """
 
     probe: Probe
+    features: np.ndarray
     statistics: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -63,7 +67,8 @@ def fitted_start(
     features = predict_logits(
         network, source.architecture, train.images, device=device, dtype=dtype, micro_batch=micro_batch
     )
-    return Start(probe=fit_probe(features.numpy(), train.labels, n_classes=n_classes), statistics=statistics)
+    probe = fit_probe(features.numpy(), train.labels, n_classes=n_classes)
+    return Start(probe=probe, features=features.numpy(), statistics=statistics)
 
 
 def _task_statistics(
@@ -103,8 +108,10 @@ def _task_statistics(
     }
 
 
-def start_network(source: Source, *, n_classes: int, generator: torch.Generator, start: Start | None) -> nn.Module:
-    """Return a copy of the source's network with a head of noise, or with the one that was fitted.
+def start_network(
+    source: Source, *, n_classes: int, generator: torch.Generator, start: Start | None, shrunk: float = 1.0
+) -> nn.Module:
+    """Return a copy of the source's network with a head of noise, or with the one that was fitted, shrunk by a factor.
 
     The noise is drawn either way, so that what follows is drawn alike.
     """
@@ -112,7 +119,25 @@ def start_network(source: Source, *, n_classes: int, generator: torch.Generator,
     if start is not None:
         head = cast("nn.Linear", network.get_submodule(source.architecture.head))
         with torch.no_grad():
-            head.weight.copy_(start.probe.weight)
-            head.bias.copy_(start.probe.bias)
+            head.weight.copy_(shrunk * start.probe.weight)
+            head.bias.copy_(shrunk * start.probe.bias)
         network.load_state_dict(dict(start.statistics), strict=False)
     return network
+
+
+def half_way(start: Start, labels: np.ndarray) -> float:
+    """Return the factor that shrinks the fitted head until its mean training loss is half of ln k; 1 where it is above.
+
+    There the features' gradient is about what it is in mid-training: at a head of noise it is nearly nothing, and at
+    the fitted head the loss is.
+    """
+    logits = start.probe.logits(start.features)
+    target = 0.5 * math.log(max(2, logits.shape[1]))
+
+    def loss_at(factor: float) -> float:
+        scaled = factor * (logits - logits.max(axis=1, keepdims=True))
+        return float((np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(labels)), labels]).mean())
+
+    if loss_at(1.0) >= target:
+        return 1.0
+    return float(brentq(lambda factor: loss_at(factor) - target, 0.0, 1.0, xtol=1e-4))

@@ -57,7 +57,7 @@ def test_status_counts_what_is_there(run, filled):
     assert code == 0
     assert json.loads(out) == {
         "schema": 2,
-        "migration": "0002_roles",
+        "migration": "0003_course",
         "path": str(filled),
         "n_bytes": filled.stat().st_size,
         "tables": {"tasks": 1, "sources": 1, "recipes": 1, "features": 1, "runs": 2, "predictions": 1},
@@ -75,7 +75,7 @@ def test_status_says_it_in_words(run, filled):
     code, out, err = run("status", "--warehouse", filled)
     assert (code, err) == (0, "")
     assert [line.rstrip() for line in out.splitlines()] == [
-        f"{filled}: {filled.stat().st_size / 1e6:.1f} MB, schema 0002_roles",
+        f"{filled}: {filled.stat().st_size / 1e6:.1f} MB, schema 0003_course",
         "1 tasks, 1 sources, 1 recipes, 1 features, 2 runs, 1 predictions; 1 origins",
         "runs: 2 done, 0 diverged; last 2026-01-01T00:00:00+00:00",
         " source              recipe     whole grids  begun  runs",

@@ -13,8 +13,8 @@ from scalepred.store import migrations
 from scalepred.store.warehouse import open_warehouse
 
 ASSETS = Path(__file__).parents[1] / "assets"
-FIRST, LAST = "0001_initial", "0002_roles"
-ALL = [FIRST, LAST]
+FIRST, LAST = "0001_initial", "0003_course"
+ALL = [FIRST, "0002_roles", LAST]
 MORE = {"0098_more": "CREATE TABLE more (x INTEGER); ALTER TABLE tasks ADD COLUMN note VARCHAR"}
 BAD = {"0098_more": "CREATE TABLE more (x INTEGER)", "0099_bad": "INSERT INTO more SELECT 1; CREATE NONSENSE"}
 
@@ -58,7 +58,7 @@ def _describe_view(database, view):
 
 
 def test_a_new_warehouse_has_the_schema_that_was_released(filled):
-    assert dump(filled) == (ASSETS / "schema_0002.sql").read_text(encoding="utf-8")
+    assert dump(filled) == (ASSETS / "schema_0003.sql").read_text(encoding="utf-8")
 
 
 def released(path, number):
@@ -85,10 +85,10 @@ def test_runs_of_the_first_schema_were_made_for_the_grid(tmp_path, filled):
     released(path, 1)
     with duckdb.connect(str(path)) as database:
         database.execute(f"ATTACH '{filled}' AS other (READ_ONLY)")
-        database.execute("INSERT INTO runs SELECT * EXCLUDE (role, execution) FROM other.runs")
+        database.execute("INSERT INTO runs SELECT * EXCLUDE (role, execution, course) FROM other.runs")
     with open_warehouse(path) as store:
         assert store.runs() == [make_run()]
-        assert (store.runs()[0].role, store.runs()[0].execution) == ("grid", {})
+        assert (store.runs()[0].role, store.runs()[0].execution, store.runs()[0].course) == ("grid", {}, {})
 
 
 def test_migrations_are_numbered_in_words():
@@ -112,7 +112,7 @@ def test_an_older_schema_is_backed_up_and_brought_forward(path, newer, read_only
     with open_warehouse(path, read_only=read_only) as store:
         assert store.status().migration == "0098_more"
         assert store.runs() == [make_run()]
-    backup = path.with_name("w.before-0002_roles.duckdb")
+    backup = path.with_name("w.before-0003_course.duckdb")
     assert backup.read_bytes() == before
     assert sorted(path.parent.iterdir()) == [backup, path]
     assert applied(path) == [*ALL, "0098_more"]
@@ -137,18 +137,18 @@ def test_a_backup_holds_what_a_killed_writer_left_in_its_log(path, newer):
     newer(MORE)
     with open_warehouse(path, read_only=True) as store:
         assert len(store.runs()) == 2
-    assert count(path.with_name("w.before-0002_roles.duckdb"), "runs") == 2
+    assert count(path.with_name("w.before-0003_course.duckdb"), "runs") == 2
 
 
 def test_an_earlier_backup_is_never_overwritten(path, newer):
-    path.with_name("w.before-0002_roles.duckdb").write_text("mine")
-    path.with_name("w.before-0002_roles-2.duckdb").write_text("mine too")
+    path.with_name("w.before-0003_course.duckdb").write_text("mine")
+    path.with_name("w.before-0003_course-2.duckdb").write_text("mine too")
     newer(MORE)
     with open_warehouse(path):
         pass
-    assert path.with_name("w.before-0002_roles.duckdb").read_text() == "mine"
-    assert path.with_name("w.before-0002_roles-2.duckdb").read_text() == "mine too"
-    assert applied(path.with_name("w.before-0002_roles-3.duckdb")) == ALL
+    assert path.with_name("w.before-0003_course.duckdb").read_text() == "mine"
+    assert path.with_name("w.before-0003_course-2.duckdb").read_text() == "mine too"
+    assert applied(path.with_name("w.before-0003_course-3.duckdb")) == ALL
 
 
 @pytest.mark.parametrize("read_only", [True, False])
@@ -162,7 +162,7 @@ def test_a_migration_that_fails_leaves_the_old_schema_and_a_backup(path, newer, 
         count(path, "more")
     with open_warehouse(path) as store:
         assert store.runs() == [make_run()]
-    assert count(path.with_name("w.before-0002_roles.duckdb"), "runs") == 1
+    assert count(path.with_name("w.before-0003_course.duckdb"), "runs") == 1
 
 
 def test_no_migration_is_begun_when_the_backup_fails(path, newer, monkeypatch):
@@ -195,7 +195,7 @@ def test_a_warehouse_that_another_process_migrates_meanwhile_is_not_migrated_aga
     with open_warehouse(path) as store:
         assert store.runs() == [make_run()]
     assert applied(path) == [*ALL, "0098_more"]
-    assert applied(path.with_name("w.before-0002_roles.duckdb")) == ALL
+    assert applied(path.with_name("w.before-0003_course.duckdb")) == ALL
 
 
 @pytest.mark.parametrize("read_only", [True, False])
@@ -208,7 +208,7 @@ def test_a_newer_schema_is_refused_and_left_alone(path, read_only):
     assert caught.value.exit_code == 5
     assert str(caught.value) == (
         f"The warehouse {path} was written by a newer scalepred "
-        "(schema 0999_future; this one knows up to 0002_roles). Upgrade scalepred to open it."
+        "(schema 0999_future; this one knows up to 0003_course). Upgrade scalepred to open it."
     )
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]

@@ -176,11 +176,11 @@ def test_a_file_that_is_no_parquet_is_refused(snapshot, copy):
 
 def test_a_newer_snapshot_is_refused(snapshot, copy):
     about = snapshot / "snapshot.json"
-    about.write_text(about.read_text().replace("0002_roles", "0999_future"))
+    about.write_text(about.read_text().replace("0003_course", "0999_future"))
     with open_warehouse(copy) as store:
         assert refused(store, snapshot, VersionError) == (
             f"The snapshot at {snapshot} was written by a newer scalepred "
-            "(schema 0999_future; this one knows up to 0002_roles). Upgrade scalepred to open it."
+            "(schema 0999_future; this one knows up to 0003_course). Upgrade scalepred to open it."
         )
 
 

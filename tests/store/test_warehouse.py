@@ -126,7 +126,7 @@ def test_status_counts_whole_grids(path):
     assert status.tables == {"tasks": 1, "sources": 1, "recipes": 1, "features": 1, "runs": 13, "predictions": 1}
     assert (status.n_done, status.n_diverged, status.n_origins) == (13, 0, 1)
     assert status.grids == [("efficientnet_lite0", "graduated", 1, 1, 12)]
-    assert status.migration == "0002_roles"
+    assert status.migration == "0003_course"
     assert status.last_finished_at == "2026-01-01T00:00:00+00:00"
     assert status.n_bytes == path.stat().st_size
 

@@ -1,0 +1,122 @@
+"""The facts of a start: how far a recipe's own first update can be stretched on a task, and what it meets there."""
+
+import math
+import time
+
+import numpy as np
+
+from scalepred.predictor.context import start_set
+from scalepred.predictor.facts import Feature
+from scalepred.recipe import Recipe
+from scalepred.records import FeatureRecord
+from scalepred.training.bundle import Bundle
+from scalepred.training.direction import Direction, measure_direction
+from scalepred.training.rates import schedule_factor, steps_per_epoch
+from scalepred.training.start import Start
+
+HEADS = ("noise", "half")
+"""Heads that the critical rate is measured at, whatever the job starts from: at the fitted head the loss is nearly
+nothing, and its place scatters."""
+
+
+def start_facts_of(bundle: Bundle, recipe: Recipe) -> list[FeatureRecord]:
+    """Return the facts of a recipe's start on a bundle's task and source, as the warehouse's rows.
+
+    Rates are in units of the base rate: a stage's learning rate is the rate times its multiplier. What has no finite
+    value, such as a loss that never comes back, is left out, and ``…_is_placed`` is 0.
+
+    Raises:
+        UsageError: if the loss or the gradient is not finite at the start, or there is no memory.
+    """
+    facts = {name: Feature(value=value, seconds=0.0) for name, value in schedule_facts(bundle, recipe).items()}
+    started = time.perf_counter()
+    start = bundle.start_of(recipe)
+    facts |= _booked(started, probe_facts(start))
+    started = time.perf_counter()
+    facts |= _booked(started, feature_facts(start.features))
+    for head in HEADS:
+        started = time.perf_counter()
+        measured = measure_direction(bundle, recipe, head=head)
+        facts |= _booked(started, direction_facts(measured, head=head, base_lr=recipe.base_lr))
+    return [
+        FeatureRecord(
+            task_id=bundle.task.record.task_id,
+            source_id=bundle.source.source_id,
+            feature_set=start_set(recipe),
+            name=name,
+            value=fact.value,
+            seconds=fact.seconds,
+        )
+        for name, fact in sorted(facts.items())
+    ]
+
+
+def schedule_facts(bundle: Bundle, recipe: Recipe) -> dict[str, float]:
+    """Return the number of steps and the area under the schedule, in steps at the full rate; both as log2."""
+    per_epoch = steps_per_epoch(n_train=len(bundle.task.train.labels), batch_size=recipe.batch_size)
+    n_steps, n_warmup = recipe.epochs * per_epoch, recipe.warmup_epochs * per_epoch
+    area = sum(
+        schedule_factor(recipe.schedule, step=step, n_steps=n_steps, n_warmup=n_warmup) for step in range(n_steps)
+    )
+    return {"log2_steps": math.log2(n_steps), "log2_area": math.log2(area)}
+
+
+def probe_facts(start: Start) -> dict[str, float]:
+    """Return the linear probe's cross-validated accuracy and log loss, where it has them."""
+    values = {"fitted_accuracy": start.probe.accuracy, "fitted_log_loss": start.probe.log_loss}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def feature_facts(features: np.ndarray) -> dict[str, float]:
+    """Return log2 of the features' mean squared norm, of their variance, and of the top eigenvalue of mean phi phi'.
+
+    The last bounds the head's own curvature: the Hessian of the cross-entropy in the head's weights is a mean of
+    (diag p - p p') times phi phi', whose first factor is at most 1/2.
+
+    Source: Böhning 1992 (Multinomial logistic regression algorithm), section 2.
+
+    Args:
+        features: (n, d) float32.
+    """
+    phi = features.astype(np.float64)
+    if not np.isfinite(phi).all():
+        return {}
+    gram = phi @ phi.T if len(phi) < phi.shape[1] else phi.T @ phi
+    values = {
+        "features_log2_norm": float((phi**2).sum(axis=1).mean()),
+        "features_log2_variance": float(phi.var(axis=0).sum()),
+        "features_log2_eigenvalue": float(np.linalg.eigvalsh(gram)[-1] / len(phi)),
+    }
+    return {name: math.log2(value) for name, value in values.items() if value > 0}
+
+
+def direction_facts(measured: Direction, *, head: str, base_lr: float) -> dict[str, float]:
+    """Return the facts of a recipe's first update at one head."""
+    critical = measured.critical
+    is_placed = 0 < critical.factor < math.inf
+    facts = {
+        f"{head}_loss": critical.loss,
+        f"{head}_is_placed": float(is_placed),
+        f"{head}_depth": critical.depth,
+        f"{head}_spread": critical.spread,
+    }
+    if is_placed:
+        facts[f"{head}_log2_critical"] = math.log2(critical.factor * base_lr)
+        facts[f"{head}_log2_minimum"] = math.log2(critical.minimum * base_lr)
+    if measured.noise_images is not None:
+        facts[f"{head}_log2_noise_images"] = math.log2(measured.noise_images)
+    facts |= {
+        f"{head}_log2_update_{stage}": math.log2(share / base_lr)
+        for stage, share in measured.update_shares.items()
+        if share > 0
+    }
+    return {name: value for name, value in facts.items() if math.isfinite(value)}
+
+
+def _booked(started: float, facts: dict[str, float]) -> dict[str, Feature]:
+    """Return facts that were measured together, the seconds since then booked on the first."""
+    seconds = time.perf_counter() - started
+    return {
+        name: Feature(value=float(value), seconds=seconds if at == 0 else 0.0)
+        for at, (name, value) in enumerate(facts.items())
+    }

@@ -1,0 +1,70 @@
+"""The course of a run: critical rates measured while it trains, where that costs next to nothing."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from scalepred.errors import UsageError
+from scalepred.networks.architecture import Architecture
+from scalepred.recipe import Recipe
+from scalepred.training.critical import kept_as_they_are, measure
+from scalepred.training.loss import Loss
+from scalepred.training.optimizer import make_optimizer, set_mode
+from scalepred.training.rates import stage_rates
+
+IMAGES = 32
+BACKWARD = 3
+"""A step costs about so many forward passes."""
+
+LOOKS = 10
+SHARE = 0.05
+"""Of a run's cost that measuring may take."""
+
+
+def epochs_to_measure(*, n_train: int, epochs: int) -> tuple[int, ...]:
+    """Return after which epochs to measure: the first, half of all, the second, as far as the cost allows."""
+    cost = min(n_train, IMAGES) * (BACKWARD + LOOKS)
+    affordable = int(SHARE * BACKWARD * n_train * epochs / cost)
+    wanted = dict.fromkeys(epoch for epoch in (1, epochs // 2, 2) if 1 <= epoch < epochs)
+    return tuple(sorted(list(wanted)[:affordable]))
+
+
+def critical_scale(
+    network: nn.Module,
+    forward: nn.Module,
+    *,
+    architecture: Architecture,
+    recipe: Recipe,
+    loss_of: Loss,
+    inputs: Tensor,
+    targets: Tensor,
+) -> float | None:
+    """Return the scale at which the recipe's update on a batch, from here, would bring the loss back to where it is.
+
+    The update is that of a first step: what the optimizer has gathered so far is not used. The network ends as it was,
+    but for its mode. None where the loss never comes back, never falls, or is not finite.
+
+    Args:
+        network: in mid-training.
+        forward: how it is run on ``inputs``.
+        architecture: its stages.
+        recipe: of the run.
+        loss_of: the recipe's loss.
+        inputs: of at most ``IMAGES`` training images, not augmented.
+        targets: their labels.
+    """
+    set_mode(network, architecture, recipe)
+    optimizer = make_optimizer(network, architecture, recipe, stage_rates(recipe, 1.0))
+    n_parts = math.ceil(len(targets) / recipe.batch_size)
+    parts = list(zip(inputs.tensor_split(n_parts), targets.tensor_split(n_parts), strict=True))
+
+    def mean_loss(_: None) -> Tensor:
+        return torch.stack([loss_of(forward(images), labels) for images, labels in parts]).sum() / len(targets)
+
+    try:
+        with kept_as_they_are(network):
+            factor = measure(optimizer, mean_loss, [None]).factor
+    except UsageError:  # not finite, as the run's own next step will say
+        return None
+    return factor if 0 < factor < math.inf else None
