@@ -58,18 +58,41 @@ def _options(
     """Finetune an image classifier in ONE job, at a learning-rate scale predicted from the task."""
 
 
+INTERRUPTED = 130
+"""The exit code after SIGINT or SIGTERM."""
+
+
 def main() -> None:
-    """Run the command line; an error that the user can mend is one message on stderr and an exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """Run the command line; an error that the user can mend is one message on stderr and an exit code.
+
+    After a Ctrl-C or a SIGTERM it ends with 130 and without a traceback, whatever a library makes of the interrupt.
+    """
+    interrupts = _raised_interrupts()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that its encoding lacks is shown as escapes
     try:
         app()
-    except ScalepredError as error:
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if interrupts:  # DuckDB, for one, raises a RuntimeError instead
+            sys.exit(INTERRUPTED)
+        if not isinstance(error, ScalepredError):
+            raise
         sys.stderr.write("\n".join(map(visible, f"scalepred: {error}".split("\n"))) + "\n")
         sys.exit(error.exit_code)
 
 
-def _interrupt(_signal: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
+def _raised_interrupts() -> list[int]:
+    """Have SIGINT and SIGTERM raise KeyboardInterrupt from now on; return the list that they are noted in."""
+    noted: list[int] = []
+
+    def interrupt(number: int, _frame: object) -> NoReturn:
+        noted.append(number)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell sets it for what runs in the background
+            signal.signal(number, interrupt)
+    return noted

@@ -1,14 +1,18 @@
 """`scalepred warehouse`: look into the warehouse, check it, copy it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from scalepred.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from scalepred.store.warehouse import Status
+
+T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 SHOWN_ROWS = 1_000
@@ -130,13 +134,35 @@ def query(
 
     if csv and json:
         raise UsageError("Give --json or --csv, not both.")
-    columns, rows = store.query(options.warehouse_path(warehouse), sql, lock_timeout_seconds=lock_timeout)
+    path = options.warehouse_path(warehouse)
+    columns, rows = _waited_for(lambda: store.query(path, sql, lock_timeout_seconds=lock_timeout))
     if json:
         out.print_json({"schema": 2, "columns": columns, "rows": [[_plain(cell) for cell in row] for row in rows]})
     elif csv:
         _print_csv(columns, rows)
     else:
         _show_rows(columns, rows)
+
+
+def _waited_for(work: "Callable[[], T]") -> "T":
+    """Return what some work gives that only reads; an interrupt ends the wait for it at once.
+
+    DuckDB may heed an interrupt of its own thread only after hours, so the work has another one, which the process
+    leaves behind when it ends.
+    """
+    import threading
+    from concurrent.futures import Future
+
+    result: Future[T] = Future()
+
+    def do() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:  # whoever waits gets it
+            result.set_exception(error)
+
+    threading.Thread(target=do, daemon=True).start()
+    return result.result()
 
 
 def _show_status(status: "Status") -> None:
