@@ -61,7 +61,7 @@ def _left_in(group: Path) -> int:
 
 
 def _sizes(file: Path) -> dict[str, int]:
-    """Return the numbers of a file of the system by name, in its own units."""
+    """Return the numbers that a file of the system holds by name, in the units of the file."""
     return {line.split()[0].rstrip(":"): int(line.split()[1]) for line in _lines(file)}
 
 
