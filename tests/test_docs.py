@@ -142,7 +142,7 @@ def test_links_lead_to_files_and_headings_that_are_there(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_of_the_repository_that_are_named_are_there(page):
     named = re.findall(
-        r"`((?:scalepred|tests|docs|models|benchmarks|warehouse)/[\w./-]*)`", page.read_text(encoding="utf-8")
+        r"`((?:scalepred|tests|docs|examples|models|benchmarks|warehouse)/[\w./-]*)`", page.read_text(encoding="utf-8")
     )
     assert [name for name in named if not (ROOT / name).exists()] == []
 
