@@ -11,16 +11,19 @@ if TYPE_CHECKING:
     from scalepred.job.classifier import Classifier, load
     from scalepred.job.finetune import Job
     from scalepred.recipe import Recipe
+    from scalepred.training.critical import CriticalRate, critical_rate
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Classifier",
+    "CriticalRate",
     "Inspection",
     "Job",
     "Prediction",
     "Recipe",
     "ScalepredError",
+    "critical_rate",
     "finetune",
     "inspect",
     "load",
@@ -29,11 +32,13 @@ __all__ = [
 
 _HOMES = {
     "Classifier": "job.classifier",
+    "CriticalRate": "training.critical",
     "Inspection": "data.task",
     "Job": "job.finetune",
     "Prediction": "job.choose",
     "Recipe": "recipe",
     "ScalepredError": "errors",
+    "critical_rate": "training.critical",
     "finetune": "job.api",
     "inspect": "data.task",
     "load": "job.classifier",

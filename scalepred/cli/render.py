@@ -51,16 +51,25 @@ def show_choice(console: "Console", choice: "Choice") -> None:
         console.print(
             f"  expected against the fixed scale: {low:+.1f} to {high:+.1f} points, for 8 of 10 held-out tasks"
         )
+    if choice.rule is not None and choice.by not in ("rule", "given"):
+        console.print(
+            f"  a constant times the critical rate ({choice.rule.critical_scale:g}) would give {choice.rule.scale:g}, "
+            f"within a factor of {choice.rule.safe_factor:g} for 8 of 10 harvested points"
+        )
     if choice.neighbours:
         near = ", ".join(f"{safe(name)} (best at {scale:g})" for name, scale in choice.neighbours.items())
         console.print(f"  nearest harvested tasks: {near}")
 
 
 def show_start(console: "Console", tools: "Tools", choice: "Choice") -> None:
-    """Show who chose which scale and why, and the learning rates that follow."""
+    """Show who chose which scale and why, what is doubtful about it, and the learning rates that follow."""
+    from scalepred.job.choose import warnings_of
+
     if tools.asked is not None:
         console.print(safe(tools.asked.note), soft_wrap=True)
     show_choice(console, choice)
+    for warning in warnings_of(choice):
+        console.print(f"warning: {safe(warning)}", soft_wrap=True)
     show_rates(console, tools.recipe, choice.scale, tools.recipe_name)
 
 
@@ -106,9 +115,11 @@ def show_plan(plan: "Plan", *, warehouse: Path) -> None:
     """Show what a harvest will do before it does it."""
     note(f"warehouse: {warehouse}")
     unread = sum(not bundle.is_read for bundle in plan.bundles)
-    words = (
-        f"plan: {plan.n_runs} runs of {len(plan.bundles)} tasks and sources to do; {plan.n_stored} are stored already"
+    what = (
+        f"{len(plan.bundles)} of {plan.n_points} points" if plan.n_points else f"{len(plan.bundles)} tasks and sources"
     )
+    at_least = "at least " if plan.n_points else ""
+    words = f"plan: {at_least}{plan.n_runs} runs of {what} to do; {plan.n_stored} are stored already"
     note(words + (f" ({unread} have not been read before, and count in full)" if unread else ""))
     for data, reason in plan.refused.items():
         note(f"refused: {data}: {reason}")

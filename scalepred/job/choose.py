@@ -10,11 +10,14 @@ from typing import Any, Literal
 import torch
 
 from scalepred.data.task import Task
+from scalepred.errors import UsageError
 from scalepred.job.setup import Setup
 from scalepred.networks.source import Source
 from scalepred.predictor.choice import Choice, choose
 from scalepred.predictor.context import context_features
 from scalepred.predictor.facts import compute_features
+from scalepred.predictor.rule import RuleAnswer, answer
+from scalepred.predictor.start_facts import start_facts_of
 from scalepred.predictor.train import Predictor
 from scalepred.recipe import Recipe, check_scale
 
@@ -55,6 +58,7 @@ class Prediction:
             "same_scales": list(choice.same_scales),
             "contributions": choice.contributions,
             "neighbours": [{"task": name, "best_scale": scale} for name, scale in choice.neighbours.items()],
+            "rule": None if choice.rule is None else dataclasses.asdict(choice.rule),
             "features": self.features,
             "seconds": self.seconds,
         }
@@ -69,7 +73,12 @@ def choose_scale(setup: Setup, scale: float | Literal["auto"] = "auto") -> Predi
     """
     tools = setup.tools
     if scale != "auto":
-        return Prediction(choice=given(scale), features={}, seconds=0.0)
+        started = time.perf_counter()
+        choice = given(scale)
+        rule = ask_rule(setup)
+        return Prediction(
+            choice=dataclasses.replace(choice, rule=rule), features={}, seconds=time.perf_counter() - started
+        )
     if tools.asked is None:
         raise ValueError("nothing can be predicted: the tools were picked without a predictor")
     prediction = predict(
@@ -79,8 +88,33 @@ def choose_scale(setup: Setup, scale: float | Literal["auto"] = "auto") -> Predi
         recipe=tools.recipe,
         device=tools.device,
         dtype=setup.dtype,
+        rule=ask_rule(setup),
     )
     return dataclasses.replace(prediction, predictor=tools.asked.folder)
+
+
+def ask_rule(setup: Setup) -> RuleAnswer | None:
+    """Measure the start of a job and ask the rule that ships; None where there is none, or nothing can be measured."""
+    tools = setup.tools
+    if tools.rule is None:
+        return None
+    try:
+        facts = start_facts_of(setup.bundle, tools.recipe)
+    except UsageError:  # the loss is not finite at the start, which the finetune says more plainly
+        return None
+    return answer(tools.rule, {fact.name: fact.value for fact in facts}, tools.recipe)
+
+
+def warnings_of(choice: Choice) -> list[str]:
+    """Return what a user should know of a chosen scale before training: that it lies above the critical rate."""
+    rule = choice.rule
+    if choice.by != "given" or rule is None or choice.scale <= rule.critical_scale:
+        return []
+    return [
+        f"scale {choice.scale:g} is {choice.scale / rule.critical_scale:.1f} times the critical rate of this start "
+        f"({rule.critical_scale:g}), where the first update leaves the loss higher than it was: expect training to "
+        f"be unstable, or to diverge. The rule gives {rule.scale:g}"
+    ]
 
 
 def given(scale: float) -> Choice:
@@ -94,9 +128,16 @@ def given(scale: float) -> Choice:
 
 
 def predict(
-    task: Task, source: Source, predictor: Predictor, *, recipe: Recipe, device: torch.device, dtype: torch.dtype
+    task: Task,
+    source: Source,
+    predictor: Predictor,
+    *,
+    recipe: Recipe,
+    device: torch.device,
+    dtype: torch.dtype,
+    rule: RuleAnswer | None = None,
 ) -> Prediction:
-    """Choose a task's scale from its features, without training."""
+    """Choose a task's scale from its features and, where nothing was harvested, by the rule; without training."""
     started = time.perf_counter()
     computed = compute_features(source, task.train, n_classes=len(task.classes), device=device, dtype=dtype)
     features = {name: feature.value for name, feature in sorted(computed.items())}
@@ -107,6 +148,7 @@ def predict(
         source_id=source.source_id,
         recipe_id=recipe.recipe_id,
         other_sizes=other_sizes(predictor, recipe),
+        rule=rule,
     )
     return Prediction(choice=choice, features=features, seconds=time.perf_counter() - started)
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from scalepred.job.setup import Setup
 from scalepred.networks.architecture import check_takes
 from scalepred.predictor.choice import Choice
 from scalepred.records import DIVERGED, JOB, RunRecord
-from scalepred.training.bundle import Bundle
 from scalepred.training.planned import planned_run
 
 
@@ -69,6 +68,7 @@ class Job:
                 "fixed_scale": self.choice.fixed_scale,
                 "predicted_gain": self.choice.predicted_gain,
                 "gain_interval": self.choice.gain_interval,
+                "rule": None if self.choice.rule is None else asdict(self.choice.rule),
             },
             "metrics": metrics(self.run, self.task),
             "seconds": self.seconds,
@@ -105,8 +105,7 @@ def finetune_once(
     planned = planned_run(
         task.record.task_id, source.source_id, recipe=recipe, scale=choice.scale, seed=options.seed, role=JOB
     )
-    bundle = Bundle(task=task, source=source, device=setup.tools.device, dtype=setup.dtype)
-    run, outcome = bundle.run(planned, on_epoch=on_epoch)
+    run, outcome = setup.bundle.run(planned, on_epoch=on_epoch)
     if outcome.status == DIVERGED:
         raise UsageError(
             f"At scale {choice.scale:g} the loss stopped being finite at step {outcome.diverged_step}, "

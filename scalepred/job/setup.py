@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from scalepred.data.task import Task, read_task
 from scalepred.job.options import DataOptions
 from scalepred.job.tools import Tools
+from scalepred.training.bundle import Bundle
 from scalepred.training.devices import pick_dtype
 
 
@@ -28,6 +30,11 @@ class Setup:
     tools: Tools
     dtype: torch.dtype
     scan_seconds: float
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        """Task and source in memory; what is computed of them once serves facts and finetune."""
+        return Bundle(task=self.task, source=self.tools.source, device=self.tools.device, dtype=self.dtype)
 
 
 def set_up(

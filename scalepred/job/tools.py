@@ -12,6 +12,8 @@ from scalepred.networks.architecture import check_takes
 from scalepred.networks.names import default_recipe
 from scalepred.networks.source import Source, load_source
 from scalepred.predictor.artifact import load
+from scalepred.predictor.rule import FILE as RULE_FILE
+from scalepred.predictor.rule import Rule, load_rule
 from scalepred.predictor.train import Predictor
 from scalepred.recipe import RECIPES, Recipe, at_size, load_recipe
 from scalepred.training.devices import pick_device
@@ -28,13 +30,14 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """What a job works with; ``asked`` is None where nothing is to be predicted."""
+    """What a job works with; ``asked`` is None where nothing is to be predicted, ``rule`` where none ships."""
 
     source: Source
     recipe: Recipe
     recipe_name: str
     device: torch.device
     asked: Asked | None
+    rule: Rule | None = None
 
 
 def pick_tools(options: NetworkOptions, *, predicts: bool) -> Tools:
@@ -59,7 +62,17 @@ def pick_tools(options: NetworkOptions, *, predicts: bool) -> Tools:
         if options.recipe is None:
             name, recipe = at_size(*usual_recipe(asked.predictor, source, str(options.source)), options.image_px)
     check_takes(source.architecture, image_px=recipe.image_px)
-    return Tools(source=source, recipe=recipe, recipe_name=name, device=device, asked=asked)
+    return Tools(source=source, recipe=recipe, recipe_name=name, device=device, asked=asked, rule=shipped_rule())
+
+
+def shipped_rule() -> Rule | None:
+    """Return the rule that ships with scalepred, or None where none does.
+
+    Raises:
+        VersionError: if it is damaged.
+    """
+    folder = shipped_predictor()
+    return load_rule(folder) if (folder / RULE_FILE).is_file() else None
 
 
 def pick_recipe(options: NetworkOptions) -> tuple[str, Recipe]:

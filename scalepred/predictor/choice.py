@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import lightgbm
@@ -10,6 +10,7 @@ import numpy as np
 
 from scalepred.predictor.model import joint_inputs, model_columns, predict_curves
 from scalepred.predictor.nearness import distances_between, standardise
+from scalepred.predictor.rule import RuleAnswer
 from scalepred.predictor.threshold import SAME_POINTS, choose_columns
 from scalepred.predictor.train import MIN_ORIGINS, Group, Predictor
 
@@ -19,7 +20,7 @@ MIN_ERRORS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A scale, who chose it ("predicted", "given" or "fallback") and why.
+    """A scale, who chose it ("predicted", "rule", "given" or "fallback") and why.
 
     Attributes:
         fixed_scale: the best fixed scale, which is the default to beat.
@@ -30,6 +31,8 @@ class Choice:
         contributions: feature -> what it adds to the predicted gain of the predicted best over the fixed scale, largest
             first, from LightGBM's ``pred_contrib``; empty where they are the same.
         neighbours: names and best scales of the nearest harvested tasks of the same source and recipe.
+        rule: what a constant times the critical rate of the start gives; it decides where nothing was harvested with
+            the source and recipe, and is told beside the choice elsewhere. None where it was not measured.
     """
 
     scale: float
@@ -42,6 +45,7 @@ class Choice:
     same_scales: tuple[float, ...] = ()
     contributions: dict[str, float] = field(default_factory=dict)
     neighbours: dict[str, float] = field(default_factory=dict)
+    rule: RuleAnswer | None = None
 
 
 def choose(
@@ -51,12 +55,14 @@ def choose(
     source_id: str,
     recipe_id: str,
     other_sizes: Mapping[str, int] = MappingProxyType({}),
+    rule: RuleAnswer | None = None,
 ) -> Choice:
     """Choose the scale of a new task from its features; those that are missing or NaN count as missing.
 
     The best of the predicted curve is chosen where it promises more than the threshold over the best fixed scale.
-    Falls back to the best fixed scale, and says so, where the source and recipe were not harvested, too few collections
-    were harvested with them, or no harvested task is like this one.
+    Where the source and recipe were not harvested, the rule chooses. Falls back to the best fixed scale, and says so,
+    where there is no rule either, too few collections were harvested with source and recipe, or no harvested task is
+    like this one.
 
     Args:
         predictor: what was learnt.
@@ -65,8 +71,24 @@ def choose(
         recipe_id: of the recipe to finetune with.
         other_sizes: ids of the recipes that differ from it in image size alone -> that size, the nearest first; where
             the recipe itself was not harvested, their fixed scale is taken before any other's.
+        rule: what the rule says of the start, where it was measured.
     """
+    choice = _choose(predictor, features, source_id=source_id, recipe_id=recipe_id, other_sizes=other_sizes, rule=rule)
+    return replace(choice, rule=rule)
+
+
+def _choose(
+    predictor: Predictor,
+    features: dict[str, float],
+    *,
+    source_id: str,
+    recipe_id: str,
+    other_sizes: Mapping[str, int],
+    rule: RuleAnswer | None,
+) -> Choice:
     group = next((g for g in predictor.groups if (g.source_id, g.recipe_id) == (source_id, recipe_id)), None)
+    if group is None and rule is not None:
+        return by_rule(rule)
     if group is None:
         return _guess(predictor.groups, source_id=source_id, recipe_id=recipe_id, other_sizes=other_sizes)
     if predictor.booster is None or group.n_origins < MIN_ORIGINS:
@@ -90,6 +112,17 @@ def choose(
             neighbours=names,
         )
     return _predicted(predictor, predictor.booster, group=group, row=row, neighbours=names)
+
+
+def by_rule(rule: RuleAnswer) -> Choice:
+    """Return the rule's choice, for a source and recipe of which nothing was harvested."""
+    share = rule.scale / rule.critical_scale
+    reason = (
+        f"nothing was harvested with this source and recipe, so it is {share:.2g} of the critical rate of this start "
+        f"({rule.critical_scale:g}), as suited {rule.n_points} harvested points of {rule.n_sources} networks best; "
+        f"within a factor of {rule.safe_factor:g} of that lay the best scale of 8 in 10"
+    )
+    return Choice(scale=rule.scale, by="rule", reason=reason, fixed_scale=rule.scale, rule=rule)
 
 
 def _predicted(

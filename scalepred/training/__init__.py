@@ -2,10 +2,13 @@
 
 __all__ = [
     "bundle",
+    "critical",
     "devices",
+    "direction",
     "embed",
     "planned",
     "pretrain",
     "rates",
     "scoring",
+    "start",
 ]

@@ -151,10 +151,10 @@ except UsageError as error:
 def test_weights_that_find_no_room_leave_no_model_and_say_so(tmp_path):
     paths = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
     command = [sys.executable, "-c", FULL, str(tmp_path / "model")]
-    found = subprocess.run(command, env=os.environ | paths, capture_output=True, text=True, check=True)
-    assert found.stdout.startswith(f"The model can't be saved to {tmp_path / 'model'}: ")
-    assert "File too large" in found.stdout
-    assert found.stdout.endswith(" Give another folder with --output.\n")
+    done = subprocess.run(command, env=os.environ | paths, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"The model can't be saved to {tmp_path / 'model'}: ")
+    assert "File too large" in done.stdout
+    assert done.stdout.endswith(" Give another folder with --output.\n")
     assert list((tmp_path / "model").iterdir()) == []
 
 
@@ -301,8 +301,8 @@ def test_what_is_skipped_in_a_folder_is_told(tmp_path):
     (full / "b.png").hardlink_to(full / "a.png")
     (full / "c.png").symlink_to("a.png")
     (full / "d.png").symlink_to("nowhere")
-    found, skipped = find_images([full, tmp_path / "empty"])
-    assert found == [full / "a.png"]
+    files, skipped = find_images([full, tmp_path / "empty"])
+    assert files == [full / "a.png"]
     assert skipped == [
         Skipped(str(full / "b.png"), f"the same as {full / 'a.png'}"),
         Skipped(str(full / "c.png"), f"the same as {full / 'a.png'}"),

@@ -1,0 +1,127 @@
+"""Design points as arrays: each a task, source and recipe with whatever scales were run, and the facts of its start."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scalepred.predictor.context import start_set
+from scalepred.predictor.targets import unpack_correct
+from scalepred.recipe import Recipe
+from scalepred.records import DIVERGED, POINT, FeatureRecord, RecipeRecord, RunRecord, SourceRecord, TaskRecord
+
+FEWEST_SCALES = 5
+"""A point of fewer scales is in work still, and its curve is not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A task, a source and a recipe, run at several scales.
+
+    Attributes:
+        task, origin, source, architecture: names.
+        source_id: of the network.
+        recipe: of all its runs.
+        facts: name -> value, of its start.
+        log2_scales: (s,) float64, ascending.
+        accuracies: (s,) float64, mean over seeds of the accuracy on the test images, or on the validation images where
+            there are none; chance where a run diverged.
+        diverged: (s,) bool, where one of the runs diverged.
+        chance: 1 / n_classes.
+        job_seconds: median wall time of its runs.
+        facts_seconds: what the facts of its start took.
+    """
+
+    task: str
+    origin: str
+    source: str
+    architecture: str
+    source_id: str
+    recipe: Recipe
+    facts: Mapping[str, float]
+    log2_scales: np.ndarray
+    accuracies: np.ndarray
+    diverged: np.ndarray
+    chance: float
+    job_seconds: float
+    facts_seconds: float
+
+    def accuracy_at(self, log2_scale: float) -> float:
+        """Return the accuracy at a scale, interpolated between those that were run, in log2.
+
+        Below the lowest it is the lowest's. Above the highest it is chance if a run diverged there, else the highest's.
+        """
+        if log2_scale > self.log2_scales[-1] and self.diverged[-1]:
+            return self.chance
+        return float(np.interp(log2_scale, self.log2_scales, self.accuracies))
+
+    def diverges_at(self, log2_scale: float) -> bool:
+        """Say whether the nearest scale that was run diverged; above the highest, whether that did."""
+        return bool(self.diverged[int(np.abs(self.log2_scales - log2_scale).argmin())])
+
+    @property
+    def best_log2_scale(self) -> float:
+        """The middle of the scales whose accuracy is the highest."""
+        best = self.log2_scales[self.accuracies >= self.accuracies.max() - 1e-12]
+        return float(np.median(best))
+
+
+def gather_points(
+    *,
+    tasks: Sequence[TaskRecord],
+    sources: Sequence[SourceRecord],
+    recipes: Sequence[RecipeRecord],
+    features: Sequence[FeatureRecord],
+    runs: Sequence[RunRecord],
+) -> list[Point]:
+    """Gather the design points whose facts and at least five scales are there, by origin, task, source and recipe."""
+    task_of = {task.task_id: task for task in tasks}
+    source_of = {source.source_id: source for source in sources}
+    recipe_of = {recipe.recipe_id: Recipe.from_json(recipe.json) for recipe in recipes}
+    sets: dict[tuple[str, str, str], dict[str, FeatureRecord]] = defaultdict(dict)
+    for feature in features:
+        sets[feature.task_id, feature.source_id, feature.feature_set][feature.name] = feature
+    curves: dict[tuple[str, str, str], dict[float, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        if run.role == POINT and run.scale is not None:
+            curves[run.task_id, run.source_id, run.recipe_id][run.scale].append(run)
+    points = []
+    for (task_id, source_id, recipe_id), curve in curves.items():
+        start = sets.get((task_id, source_id, start_set(recipe_of[recipe_id])))
+        if start and len(curve) >= FEWEST_SCALES:
+            points.append(_point(task_of[task_id], source_of[source_id], recipe_of[recipe_id], start, curve))
+    return sorted(points, key=lambda point: (point.origin, point.task, point.source, point.recipe.recipe_id))
+
+
+def _point(
+    task: TaskRecord,
+    source: SourceRecord,
+    recipe: Recipe,
+    start: Mapping[str, FeatureRecord],
+    curve: Mapping[float, Sequence[RunRecord]],
+) -> Point:
+    scales = sorted(curve)
+    return Point(
+        task=task.name,
+        origin=task.origin,
+        source=source.name,
+        architecture=str(source.facts["architecture"]),
+        source_id=source.source_id,
+        recipe=recipe,
+        facts={name: fact.value for name, fact in start.items()},
+        log2_scales=np.log2(np.array(scales)),
+        accuracies=np.array([np.mean([_accuracy(run, task) for run in curve[scale]]) for scale in scales]),
+        diverged=np.array([any(run.status == DIVERGED for run in curve[scale]) for scale in scales]),
+        chance=1 / task.n_classes,
+        job_seconds=float(np.median([run.seconds for some in curve.values() for run in some])),
+        facts_seconds=math.fsum(fact.seconds for fact in start.values()),
+    )
+
+
+def _accuracy(run: RunRecord, task: TaskRecord) -> float:
+    if run.status == DIVERGED:
+        return 1 / task.n_classes
+    bits, n = (run.test_correct, task.n_test) if task.n_test else (run.val_correct, task.n_val)
+    return float(unpack_correct(bits or b"", n).mean())

@@ -1,0 +1,214 @@
+"""The rule: a scale for any network and recipe, one constant times a critical rate, before any harvest of them."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scalepred.errors import VersionError
+from scalepred.files import write_text
+from scalepred.predictor.points import Point
+from scalepred.recipe import Recipe, canonical_json, content_id
+
+SCHEMA = 1
+FILE = "rule.json"
+MAX_BYTES = 100_000
+STEP = 0.25
+"""Octaves between the constants to choose from."""
+
+REACH = 8.0
+"""Constants are looked for within so many octaves of the critical rate."""
+
+SAFE_SHARE = 0.8
+"""Of harvested points whose best scale lies within the factor that a user is told."""
+
+
+def _mean(*values: float | None) -> float | None:
+    numbers = [value for value in values if value is not None]
+    return sum(numbers) / len(numbers) if numbers else None
+
+
+def _log2_damping(recipe: Recipe) -> float:
+    """Return log2(1 - momentum): heavy-ball steps add up to 1 / (1 - momentum) of their rate. AdamW's don't."""
+    return math.log2(1 - recipe.momentum) if recipe.optimizer == "sgd" else 0.0
+
+
+COORDINATES: dict[str, Callable[[Mapping[str, float], Recipe], float | None]] = {
+    "rate": lambda facts, recipe: 0.0,
+    "damped rate": lambda facts, recipe: _log2_damping(recipe),
+    "noise": lambda facts, recipe: facts.get("noise_log2_critical"),
+    "half": lambda facts, recipe: facts.get("half_log2_critical"),
+    "both": lambda facts, recipe: _mean(facts.get("noise_log2_critical"), facts.get("half_log2_critical")),
+    "noise minimum": lambda facts, recipe: facts.get("noise_log2_minimum"),
+    "half minimum": lambda facts, recipe: facts.get("half_log2_minimum"),
+}
+"""Name -> log2 of the base rate that a start gives, to be multiplied by a constant; None where it can't be told.
+
+"noise" is the critical rate at a new head, "half" that at the fitted head shrunk half way, "both" their geometric mean.
+All but the first are also tried with (1 - momentum), under the name with ", damped".
+
+Source: Kalra et al. 2026 (arXiv 2601.16979) for the critical rate; Polyak 1964 for (1 - momentum).
+"""
+
+
+def coordinate(name: str, facts: Mapping[str, float], recipe: Recipe) -> float | None:
+    """Return log2 of a start's base rate by one of ``COORDINATES``, perhaps ", damped"; None where it can't be told."""
+    plain = name.removesuffix(", damped")
+    value = COORDINATES[plain](facts, recipe)
+    return value if value is None or plain == name else value + _log2_damping(recipe)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant:
+    """What a coordinate is multiplied by for one optimizer.
+
+    Attributes:
+        coordinate: a name that ``coordinate`` takes.
+        log2: of the constant.
+        octaves: within so many octaves of the rule's scale, either way, lay the best scale of ``SAFE_SHARE`` of points.
+        n_points, n_origins, n_sources: that it was estimated from.
+    """
+
+    coordinate: str
+    log2: float
+    octaves: float
+    n_points: int
+    n_origins: int
+    n_sources: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """Constants by optimizer, and the evidence for them."""
+
+    constants: Mapping[str, Constant]
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    def log2_scale(self, facts: Mapping[str, float], recipe: Recipe) -> float | None:
+        """Return log2 of the scale for a start, or None where its critical rate can't be told."""
+        constant = self.constants.get(recipe.optimizer)
+        place = None if constant is None else coordinate(constant.coordinate, facts, recipe)
+        if constant is None or place is None:
+            return None
+        return place + constant.log2 - math.log2(recipe.base_lr)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleAnswer:
+    """What the rule says of a start.
+
+    Attributes:
+        scale: constant times the critical rate, as a factor on the recipe's rates.
+        critical_scale: the critical rate itself; above it the loss ends higher than it began along the first update.
+        safe_factor: within this factor of the scale, either way, lay the best scale of 8 in 10 harvested points.
+        n_points, n_origins, n_sources: harvested points behind the constant.
+    """
+
+    scale: float
+    critical_scale: float
+    safe_factor: float
+    n_points: int
+    n_origins: int
+    n_sources: int
+
+
+def answer(rule: Rule, facts: Mapping[str, float], recipe: Recipe) -> RuleAnswer | None:
+    """Return what a rule says of a start; None where its critical rate can't be told, or the optimizer is unknown."""
+    log2_scale = rule.log2_scale(facts, recipe)
+    if log2_scale is None:
+        return None
+    constant = rule.constants[recipe.optimizer]
+    place = coordinate(constant.coordinate.removesuffix(", damped"), facts, recipe) or 0.0
+    return RuleAnswer(
+        scale=float(f"{2**log2_scale:.3g}"),
+        critical_scale=float(f"{2**place / recipe.base_lr:.3g}"),
+        safe_factor=float(f"{2**constant.octaves:.2g}"),
+        n_points=constant.n_points,
+        n_origins=constant.n_origins,
+        n_sources=constant.n_sources,
+    )
+
+
+def fit_rule(points: Sequence[Point], coordinates: Mapping[str, str]) -> Rule:
+    """Estimate a constant for each optimizer: the one of the highest mean accuracy over its points.
+
+    Args:
+        points: of any optimizers; those whose coordinate can't be told are passed over.
+        coordinates: optimizer -> coordinate.
+    """
+    constants = {}
+    for optimizer, name in coordinates.items():
+        placed = [
+            (point, place - math.log2(point.recipe.base_lr))
+            for point in points
+            if point.recipe.optimizer == optimizer
+            and (place := coordinate(name, point.facts, point.recipe)) is not None
+        ]
+        if placed:
+            constants[optimizer] = _constant(name, placed)
+    return Rule(constants=constants)
+
+
+def _constant(name: str, placed: Sequence[tuple[Point, float]]) -> Constant:
+    """Return the constant of the best smoothed mean accuracy over points beside their places in log2 scale."""
+    grid = np.arange(-REACH, REACH + STEP, STEP)
+    means = np.array([np.mean([point.accuracy_at(place + c) for point, place in placed]) for c in grid])
+    width = np.exp(-0.5 * (np.arange(-4, 5) * STEP / 0.5) ** 2)  # half an octave: near ties are decided by luck
+    smooth = np.convolve(np.pad(means, 4, mode="edge"), width / width.sum(), mode="valid")
+    best = float(grid[int(smooth.argmax())])
+    off = np.abs([point.best_log2_scale - (place + best) for point, place in placed])
+    return Constant(
+        coordinate=name,
+        log2=best,
+        octaves=float(np.quantile(off, SAFE_SHARE)),
+        n_points=len(placed),
+        n_origins=len({point.origin for point, _ in placed}),
+        n_sources=len({point.source_id for point, _ in placed}),
+    )
+
+
+def save_rule(rule: Rule, folder: Path) -> None:
+    """Write a rule as ``rule.json``, sealed by the hash of what it holds."""
+    values: dict[str, Any] = {
+        "schema": SCHEMA,
+        "constants": {optimizer: asdict(constant) for optimizer, constant in sorted(rule.constants.items())},
+        "evidence": dict(rule.evidence),
+    }
+    values["rule_id"] = content_id("rule", values)
+    write_text(folder / FILE, canonical_json(values) + "\n")
+
+
+def load_rule(folder: Path) -> Rule:
+    """Read a rule.
+
+    Raises:
+        VersionError: if it is missing, damaged, changed by hand, or of another schema.
+    """
+    file = folder / FILE
+    try:
+        with file.open("rb") as content:
+            raw = content.read(MAX_BYTES + 1)
+        values = json.loads(raw[: MAX_BYTES + 1].decode())
+        if values["schema"] != SCHEMA:
+            raise ValueError(f"its schema is {values['schema']!r:.40}, and this scalepred reads {SCHEMA}")
+        bare = {name: value for name, value in values.items() if name != "rule_id"}
+        if len(raw) > MAX_BYTES or values["rule_id"] != content_id("rule", bare):
+            raise ValueError("it was changed after it was written")
+        constants = {optimizer: _checked(constant) for optimizer, constant in values["constants"].items()}
+        return Rule(constants=constants, evidence=dict(values["evidence"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise VersionError(f"The rule {file} can't be used: {reason}. Copy its folder again, whole.") from error
+
+
+def _checked(values: dict[str, Any]) -> Constant:
+    constant = Constant(**values)
+    numbers = (constant.log2, constant.octaves, constant.n_points, constant.n_origins, constant.n_sources)
+    if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
+        raise ValueError("a constant is no finite number")
+    coordinate(constant.coordinate, {}, Recipe())  # a KeyError where there is no such coordinate
+    return constant

@@ -1,0 +1,88 @@
+"""Design points from a warehouse's rows: curves with gaps, divergence, seeds, and what is not a point."""
+
+import math
+
+import numpy as np
+import pytest
+from fakes import QUICK, SOURCE, run_record, source_record, task_record
+
+from scalepred.predictor.context import start_set
+from scalepred.predictor.points import gather_points
+from scalepred.records import POINT, FeatureRecord, RecipeRecord
+
+TASK = task_record()
+SOURCE_ROW = source_record()
+SOURCE_ROW.facts["architecture"] = "tiny"
+RECIPE_ROW = RecipeRecord(recipe_id=QUICK.recipe_id, name="drawn", json=QUICK.to_json())
+
+
+def fact(name, value, seconds=0.5):
+    return FeatureRecord(
+        task_id=TASK.task_id,
+        source_id=SOURCE,
+        feature_set=start_set(QUICK),
+        name=name,
+        value=value,
+        seconds=seconds,
+    )
+
+
+def run(octave, n_right, *, seed=0, role=POINT):
+    """Return a run with so many of the eight test images right; it diverged where that is None."""
+    val, test = (None, None) if n_right is None else ([1, 0, 1, 0], [1] * n_right + [0] * (8 - n_right))
+    record = run_record(TASK, 2.0**octave, val=val, test=test, seed=seed)
+    return type(record)(**vars(record) | {"role": role})
+
+
+def gather(runs, facts=(("noise_log2_critical", -3.0), ("log2_steps", 5.0))):
+    return gather_points(
+        tasks=[TASK],
+        sources=[SOURCE_ROW],
+        recipes=[RECIPE_ROW],
+        features=[fact(name, value) for name, value in facts],
+        runs=runs,
+    )
+
+
+CURVE = [run(-2, 4), run(-1, 6), run(0, 8), run(1, 6), run(2, None)]
+
+
+def test_a_point_has_its_curve_its_facts_and_chance_where_it_diverged():
+    (point,) = gather(CURVE)
+    assert point.log2_scales.tolist() == [-2, -1, 0, 1, 2]
+    assert point.accuracies.tolist() == [0.5, 0.75, 1.0, 0.75, 0.5]
+    assert point.diverged.tolist() == [False] * 4 + [True]
+    assert point.facts == {"noise_log2_critical": -3.0, "log2_steps": 5.0}
+    assert (point.facts_seconds, point.job_seconds, point.best_log2_scale) == (1.0, 1.0, 0.0)
+    assert point.recipe == QUICK
+
+
+def test_between_scales_it_is_interpolated_and_beyond_them_held_or_chance():
+    (point,) = gather(CURVE)
+    assert point.accuracy_at(-0.5) == pytest.approx(0.875)
+    assert point.accuracy_at(-9) == 0.5
+    assert point.accuracy_at(9) == point.chance
+    assert point.diverges_at(1.8)
+    assert not point.diverges_at(1.2)
+    (open_end,) = gather([*CURVE[:4], run(2, 5)])
+    assert open_end.accuracy_at(9) == 5 / 8
+
+
+def test_seeds_are_averaged():
+    (point,) = gather([*CURVE, run(0, 4, seed=1)])
+    assert point.accuracies[2] == np.mean([1.0, 0.5])
+
+
+@pytest.mark.parametrize("runs", [CURVE[:4], [run(o, 4, role="grid") for o in range(5)], []])
+def test_a_curve_in_work_and_runs_of_a_grid_are_no_point(runs):
+    assert gather(runs) == []
+
+
+def test_a_point_without_the_facts_of_its_start_is_none():
+    assert gather(CURVE, facts=()) == []
+
+
+def test_ties_are_settled_in_the_middle():
+    (point,) = gather([run(o, 8) for o in range(-2, 3)])
+    assert point.best_log2_scale == 0
+    assert not math.isnan(point.accuracy_at(0.3))

@@ -1,0 +1,103 @@
+"""The facts of a start: what they are called, parity with slow ways, and what is left out."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from fakes import write_task
+from small_networks import tiny_source
+from torch import nn
+
+from scalepred.data.task import read_task
+from scalepred.predictor.context import start_set
+from scalepred.predictor.start_facts import direction_facts, feature_facts, schedule_facts, start_facts_of
+from scalepred.recipe import Recipe
+from scalepred.training.bundle import Bundle
+from scalepred.training.critical import CriticalRate
+from scalepred.training.direction import Direction
+from scalepred.training.rates import schedule_factor
+
+RECIPE = Recipe(epochs=6, batch_size=8, image_px=32, schedule="cosine", warmup_epochs=1)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    task = read_task(write_task(tmp_path_factory.mktemp("tasks") / "task", n=30), image_px=32)
+    return Bundle(task=task, source=tiny_source(), device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"optimizer": "adamw"}, {"batchnorm": "frozen", "head_start": "fitted"}], ids=str
+)
+def test_a_start_has_its_facts_by_name_for_its_recipe_with_their_seconds(bundle, changes):
+    recipe = dataclasses.replace(RECIPE, **changes)
+    records = start_facts_of(bundle, recipe)
+    values = {record.name: record.value for record in records}
+    assert {record.feature_set for record in records} == {start_set(recipe)}
+    assert all(math.isfinite(value) for value in values.values())
+    assert sum(record.seconds for record in records) > 0
+    needed = {"log2_steps", "log2_area", "fitted_accuracy", "fitted_log_loss", "features_log2_eigenvalue", "noise_loss"}
+    assert needed | {"half_loss", "noise_is_placed", "half_depth", "noise_log2_update_head"} <= set(values)
+    assert values["noise_loss"] == pytest.approx(math.log(2), rel=0.1)
+
+
+def test_a_recipe_that_freezes_a_stage_has_no_update_of_it(bundle):
+    names = {record.name for record in start_facts_of(bundle, RECIPE)}
+    assert "noise_log2_update_conv1" not in names
+    assert "noise_log2_update_conv2" in names
+
+
+def test_steps_and_area_are_those_of_the_loop(bundle):
+    facts = schedule_facts(bundle, RECIPE)
+    per_epoch = math.ceil(len(bundle.task.train.labels) / 8)
+    n_steps = 6 * per_epoch
+    area = sum(schedule_factor("cosine", step=k, n_steps=n_steps, n_warmup=per_epoch) for k in range(n_steps))
+    assert 2 ** facts["log2_steps"] == pytest.approx(n_steps)
+    assert 2 ** facts["log2_area"] == pytest.approx(area)
+
+
+@pytest.mark.parametrize("shape", [(20, 6), (6, 20)])
+def test_feature_facts_agree_with_plain_loops(shape):
+    features = np.random.default_rng(0).normal(1, 2, shape).astype(np.float32)
+    facts = feature_facts(features)
+    mean = sum(np.outer(row, row) for row in features.astype(np.float64)) / len(features)
+    assert 2 ** facts["features_log2_eigenvalue"] == pytest.approx(np.linalg.eigvalsh(mean)[-1])
+    assert 2 ** facts["features_log2_norm"] == pytest.approx(np.trace(mean))
+    centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
+    assert 2 ** facts["features_log2_variance"] == pytest.approx((centred**2).sum() / len(features))
+
+
+def test_the_eigenvalue_bounds_the_dense_hessian_of_the_heads_loss():
+    torch.manual_seed(0)
+    features = torch.randn(12, 4, dtype=torch.float64)
+    labels = torch.arange(12) % 3
+
+    def loss(weight):
+        return nn.functional.cross_entropy(features @ weight.view(3, 4).T, labels)
+
+    hessian = torch.autograd.functional.hessian(loss, 0.1 * torch.randn(12, dtype=torch.float64))
+    top = float(torch.linalg.eigvalsh(hessian)[-1])
+    bound = 2 ** feature_facts(features.numpy())["features_log2_eigenvalue"]
+    assert 0.1 * bound < top <= 0.5 * bound * (1 + 1e-6)
+
+
+def test_constant_features_and_those_that_are_not_finite_have_no_logarithms():
+    assert feature_facts(np.full((3, 2), np.nan, np.float32)) == {}
+    assert "features_log2_variance" not in feature_facts(np.ones((3, 2), np.float32))
+
+
+@pytest.mark.parametrize("factor", [0.0, math.inf, math.nan])
+def test_a_loss_that_never_comes_back_or_never_falls_is_told_as_such(factor):
+    critical = CriticalRate(
+        factor=factor, minimum=factor, depth=0.5, loss=0.7, spread=math.nan, curve=((0.0, 0.7),), lines=()
+    )
+    measured = Direction(critical=critical, update_shares={"head": 0.25}, noise_images=None)
+    facts = direction_facts(measured, head="noise", base_lr=0.001)
+    assert facts == {
+        "noise_loss": 0.7,
+        "noise_is_placed": 0.0,
+        "noise_depth": 0.5,
+        "noise_log2_update_head": math.log2(250),
+    }
