@@ -1,11 +1,12 @@
-"""Which finetunes a task and source need: the grid, its baseline, and scales beyond an edge that is best."""
+"""Which finetunes are wanted: of a task and source the grid and what lies beyond its edges, of a point its octaves."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from scalepred.harvest.octaves import Seen, next_octaves
 from scalepred.recipe import GRID, Recipe, baseline_of, content_id
-from scalepred.records import DIVERGED, EXTENSION, GRID_RUN, Outcome
+from scalepred.records import DIVERGED, EXTENSION, GRID_RUN, POINT, Outcome
 from scalepred.training.planned import PlannedRun, planned_run
 
 T = TypeVar("T")
@@ -115,3 +116,49 @@ def _seeds(task_id: str, source_id: str, recipe: Recipe, scale: float, *, n_seed
     return [
         planned_run(task_id, source_id, recipe=recipe, scale=scale, seed=seed, role=role) for seed in range(n_seeds)
     ]
+
+
+def point_runs(
+    task_id: str,
+    source_id: str,
+    recipe: Recipe,
+    *,
+    guess: int,
+    n_seeds: int,
+    n_val: int,
+    outcomes: Mapping[str, Outcome],
+) -> tuple[list[PlannedRun], list[PlannedRun]]:
+    """Return which runs of a design point are done, and which come next; none if its curve is known.
+
+    Octaves follow from what came out of seed 0, each decision from all that were asked for before it. A second seed is
+    run over the same octaves.
+
+    Args:
+        task_id: of the point's task.
+        source_id: of its source.
+        recipe: its recipe.
+        guess: the octave to start from.
+        n_seeds: 1 or 2.
+        n_val: validation images of the task.
+        outcomes: run_id -> what came out, of all runs that are done.
+    """
+
+    def runs_at(octaves: Iterable[int], seed: int) -> list[PlannedRun]:
+        scales = [2.0**octave for octave in octaves]
+        return [planned_run(task_id, source_id, recipe=recipe, scale=s, seed=seed, role=POINT) for s in scales]
+
+    seen: dict[int, Seen] = {}
+    done: list[PlannedRun] = []
+    while octaves := next_octaves(seen, guess=guess, n_images=n_val):
+        asked = runs_at(octaves, 0)
+        done += [run for run in asked if run.run_id in outcomes]
+        if lacking := [run for run in asked if run.run_id not in outcomes]:
+            return done, lacking
+        seen |= {octave: _seen(outcomes[run.run_id]) for octave, run in zip(octaves, asked, strict=True)}
+    again = [run for seed in range(1, n_seeds) for run in runs_at(sorted(seen), seed)]
+    done += [run for run in again if run.run_id in outcomes]
+    return done, [run for run in again if run.run_id not in outcomes]
+
+
+def _seen(outcome: Outcome) -> Seen:
+    return Seen(accuracy=None if outcome.status == DIVERGED else outcome.val_accuracy)

@@ -1,14 +1,15 @@
 """Which runs are wanted, which are missing, and when the grid is extended."""
 
 import dataclasses
+import math
 
 import pytest
 from fakes import QUICK
 
-from scalepred.harvest.plan import missing_runs, next_scale, wanted_runs
+from scalepred.harvest.plan import missing_runs, next_scale, point_runs, wanted_runs
 from scalepred.predictor.context import feature_set
 from scalepred.recipe import GRID, baseline_of
-from scalepred.records import DIVERGED, DONE, EXTENSION, GRID_RUN, Outcome
+from scalepred.records import DIVERGED, DONE, EXTENSION, GRID_RUN, POINT, Outcome
 
 FROZEN = dataclasses.replace(QUICK, batchnorm="frozen")
 
@@ -122,3 +123,63 @@ def test_the_next_scale_doubles_or_halves_the_best_edge(best, then):
 
 def test_a_set_of_features_is_named_by_the_size_of_images():
     assert feature_set(64) == "basic-1@64px"
+
+
+# --- design points ----------------------------------------------------------------------------------------------------
+
+
+def point_of(curve, *, guess=0, n_seeds=1, given=None):
+    """Run what a point asks for until it asks for nothing; returns the runs in turns, and what came out."""
+    outcomes, turns = dict(given or {}), []
+    while True:
+        done, following = point_runs(
+            "task", "source", QUICK, guess=guess, n_seeds=n_seeds, n_val=100, outcomes=outcomes
+        )
+        assert {run.run_id for run in done} == set(outcomes)
+        if not following:
+            return turns, outcomes
+        turns.append([(math.log2(run.scale), run.seed, run.role) for run in following])
+        outcomes |= {run.run_id: curve(math.log2(run.scale), run.seed) for run in following}
+
+
+def best_at(octave):
+    return lambda at, _seed: Outcome(DONE, 0.9 - 0.1 * abs(at - octave), 0.5)
+
+
+def test_a_point_begins_with_five_octaves_around_its_guess_and_goes_on_until_its_curve_falls():
+    turns, _ = point_of(best_at(3), guess=1)
+    assert turns[0] == [(octave, 0, POINT) for octave in (-1, 0, 1, 2, 3)]
+    assert [octave for turn in turns for octave, *_ in turn][5:] == [4, 5]
+
+
+def test_a_second_seed_is_run_over_the_octaves_that_the_first_has_chosen():
+    turns, _ = point_of(lambda at, seed: best_at(0 if seed == 0 else 9)(at, seed), n_seeds=2)
+    first = sorted(octave for turn in turns for octave, seed, _ in turn if seed == 0)
+    assert turns[-1] == [(octave, 1, POINT) for octave in first]
+    assert all(seed == 0 for turn in turns[:-1] for _, seed, _ in turn)
+
+
+def test_a_diverged_run_ends_its_side_of_a_point():
+    def cliff(at, _seed):
+        return Outcome(DIVERGED, None, None) if at > 1 else Outcome(DONE, 0.9 - 0.1 * (1 - at), 0.5)
+
+    _, outcomes = point_of(cliff)
+    assert sum(each.status == DIVERGED for each in outcomes.values()) == 1
+
+
+def test_a_point_that_is_taken_up_again_asks_for_what_is_left_and_for_nothing_when_it_is_done():
+    turns, outcomes = point_of(best_at(2), n_seeds=2)
+    asked = [run for turn in turns for run in turn]
+    for n in range(len(outcomes)):
+        given = dict(list(outcomes.items())[:n])
+        again, all_of = point_of(best_at(2), n_seeds=2, given=given)
+        assert [run for turn in again for run in turn] == asked[n:]
+        assert all_of == outcomes
+    assert point_of(best_at(2), n_seeds=2, given=outcomes) == ([], outcomes)
+
+
+def test_nothing_is_decided_before_all_that_was_asked_for_is_in():
+    _, following = point_runs("task", "source", QUICK, guess=0, n_seeds=2, n_val=100, outcomes={})
+    four = {run.run_id: best_at(9)(math.log2(run.scale), 0) for run in following[:4]}
+    done, rest = point_runs("task", "source", QUICK, guess=0, n_seeds=2, n_val=100, outcomes=four)
+    assert (done, rest) == (following[:4], following[4:])
