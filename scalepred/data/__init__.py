@@ -9,6 +9,7 @@ __all__ = [
     "load",
     "scan",
     "splits",
+    "subset",
     "task",
     "torchvision_sets",
 ]

@@ -1,5 +1,6 @@
 """Draws design points: task, source and recipe, quasi-randomly, so that any first part of them is balanced."""
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from typing import TypeVar
 
 from scipy.stats import qmc
 
+from scalepred.data.task import Survey, survey
+from scalepred.errors import DataError
 from scalepred.harvest.space import Space
 from scalepred.recipe import Recipe, content_id
 
@@ -41,6 +44,15 @@ class DesignPoint:
     n_seeds: int
 
 
+def survey_tasks(data: Sequence[str]) -> dict[str, Survey]:
+    """Look at the files of tasks, none of which is read; returns what they say, of those that can be drawn from."""
+    surveys = {}
+    for each in data:
+        with contextlib.suppress(DataError):  # the harvest refuses it with its reason
+            surveys[each] = survey(each)
+    return surveys
+
+
 def draw_points(
     n: int, *, tasks: Mapping[str, str], sources: Mapping[str, str], space: Space, seed: int = 0
 ) -> list[DesignPoint]:
@@ -50,7 +62,7 @@ def draw_points(
     drawn no more often than another.
 
     Args:
-        n: how many; more continue the sequence.
+        n: how many; more continue the sequence. None are drawn where there is no task.
         tasks: data -> origin.
         sources: name -> family.
         space: of recipes.
@@ -59,7 +71,7 @@ def draw_points(
     Source: Sobol 1967, scrambled by Owen 1998; scipy's ``qmc.Sobol``.
     """
     engine = qmc.Sobol(len(_OWN) + len(space.dimensions), scramble=True, rng=seed)
-    rows = engine.random_base2(max(0, n - 1).bit_length())[:n] if n else []
+    rows = engine.random_base2(max(0, n - 1).bit_length())[:n] if n and tasks else []
     by_origin, by_family = _grouped(tasks), _grouped(sources)
     points = []
     for index, row in enumerate(rows):

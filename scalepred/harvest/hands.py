@@ -5,9 +5,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 from scalepred.errors import UsageError
+from scalepred.harvest.bundles import MAX_DEATHS, BundleState
 from scalepred.harvest.calls import Engine, Failure, Hello
 from scalepred.harvest.log import Log
-from scalepred.harvest.worklist import MAX_DEATHS, BundleState, Worklist
+from scalepred.harvest.worklist import Worklist
 from scalepred.records import RunRecord
 from scalepred.training.planned import PlannedRun
 
@@ -170,14 +171,15 @@ def _assign_to(hand: Hand, hands: Hands, worklist: Worklist) -> None:
     bundle = hand.bundle
     if bundle and bundle.wants_features:
         bundle.wants_features = False
-        hands.ask(hand, "features")
+        hands.ask(hand, "features", worklist.lacking_sets(bundle), bundle.recipe)
     elif bundle and bundle.todo:
         hand.run = bundle.todo.popleft()
         bundle.n_running += 1
         hands.ask(hand, "run", hand.run)
     elif following := _next_bundle(hand, worklist):
         hand.bundle = following
-        hands.ask(hand, "open", following.data, following.source, following.image_px, following.dtype)
+        what = (following.data, following.source, following.image_px, following.dtype, following.n_images)
+        hands.ask(hand, "open", *what)
 
 
 def _next_bundle(hand: Hand, worklist: Worklist) -> BundleState | None:

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 
 from scalepred.errors import ScalepredError
 from scalepred.harvest.calls import Engine
+from scalepred.harvest.guess import Guesses
 from scalepred.harvest.hands import Hands, assign
 from scalepred.harvest.log import Log
 from scalepred.harvest.prepare import fill, meet_first_worker, pick_dtypes
@@ -38,14 +39,14 @@ class Harvest:
         self.keeper = Keeper(wanted.warehouse, self.journal, lock_timeout_seconds=wanted.lock_timeout_seconds)
         self.interrupts: Sequence[int] = ()
         self._log = Log(self.journal)
-        self._worklist = Worklist(wanted=wanted)
+        self._worklist = Worklist(wanted=wanted, guesses=Guesses(self.journal))
         self._hands = Hands(engine, self._log, max_workers=wanted.max_workers, grows=wanted.grows)
         self._results = Results(self._worklist, self._hands, keeper=self.keeper, log=self._log)
         self._began = time.monotonic()
 
     @property
     def refused(self) -> Mapping[str, str]:
-        """Task -> why it can't be harvested."""
+        """Task or point -> why it can't be harvested."""
         return self._worklist.refused
 
     @property
@@ -88,11 +89,11 @@ class Harvest:
         """
         self._log.tell(self.keeper.catch_up())
         hand, hello = meet_first_worker(self._hands)
-        dtypes = pick_dtypes(hand, hello, self.wanted, engine=self.engine, journal=self.journal)
+        dtypes, unfit = pick_dtypes(hand, hello, self.wanted, engine=self.engine, journal=self.journal)
         stored, notes = self.keeper.stored([source.source_id for source in hello.sources])
         self._log.tell(notes)
         self._worklist.sources, self._worklist.dtypes, self._worklist.stored = hello.sources, dtypes, stored
-        return fill(self._worklist, log=self._log)
+        return fill(self._worklist, unfit=unfit, log=self._log)
 
     def run(self) -> Iterator[Progress]:
         """Do what was planned; yields whenever there is something to tell, and every second or so.
@@ -118,7 +119,8 @@ class Harvest:
 
     def _begin(self) -> None:
         """Keep the rows of sources and recipes, and start as many workers as there is work for."""
-        self.keeper.add([*self._worklist.sources, *self.wanted.recipe_records()])
+        recipes = [*self.wanted.recipe_records(), *self._worklist.recipe_records()]
+        self.keeper.add([*self._worklist.sources, *recipes])
         self._hands.start_for(sum(bundle.n_left + bundle.wants_features for bundle in self._worklist.waiting))
         self._assign()
 

@@ -47,9 +47,10 @@ class Log:
     def opened(self, data: str, opened: Opened) -> None:
         """Note once how much of a task is skipped or doubtful, and write all of it."""
         counts = {"paths skipped": len(opened.skipped), "warnings": len(opened.warnings)}
-        if not any(counts.values()) or (data, opened.task.task_id) in self._told:
+        files = (data, opened.fingerprint or opened.task.task_id)  # subsets of a task have the same
+        if not any(counts.values()) or files in self._told:
             return
-        self._told.add((data, opened.task.task_id))
+        self._told.add(files)
         words = " and ".join(f"{n} {what}" for what, n in counts.items() if n)
         self.note(f"{data}: {words}; {self.journal.folder / 'harvest.log'} lists them")
         for path, reason in opened.skipped:

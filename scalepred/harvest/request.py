@@ -1,21 +1,26 @@
 """What a harvest is asked for, and what it tells: its plan and its progress."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from scalepred.data.task import Survey
+from scalepred.harvest.draw import DesignPoint
 from scalepred.recipe import Recipe, baseline_of
 from scalepred.records import RecipeRecord, RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What a harvest is asked for.
+    """What a harvest is asked for: tasks x sources x recipes over the grid, or else design points.
 
     Attributes:
         data: tasks, as ``task.read_task`` takes them.
-        recipes: name -> graduated recipe; the baseline belongs to each.
-        n_seeds: seeds 0..n_seeds-1.
+        recipes: name -> graduated recipe; the baseline belongs to each. Empty where there are points.
+        n_seeds: seeds 0..n_seeds-1 of the grid.
+        points: what is run instead of the grid, in this order; each places its scales itself.
+        sources: names of the sources as points have them, in the order in which workers hold them.
+        surveys: of tasks that were looked at already; the others are when the harvest is planned.
         warehouse: a DuckDB file, which need not exist.
         max_workers: workers at a time.
         extends: go beyond the edges of the grid where the best scale lies there.
@@ -24,10 +29,13 @@ class Wanted:
     """
 
     data: Sequence[str]
-    recipes: Mapping[str, Recipe]
-    n_seeds: int
     warehouse: Path
     max_workers: int
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
+    n_seeds: int = 1
+    points: Sequence[DesignPoint] = ()
+    sources: Sequence[str] = ()
+    surveys: Mapping[str, Survey] = field(default_factory=dict)
     extends: bool = True
     grows: bool = False
     lock_timeout_seconds: float = 60.0
@@ -36,12 +44,31 @@ class Wanted:
         """Return the recipes that take images of a size."""
         return [recipe for recipe in self.recipes.values() if recipe.image_px == image_px]
 
+    def size_recipes(self, n_sources: int) -> dict[tuple[int, int], Recipe]:
+        """Return (number of a source, image size) -> a recipe of that size, of all that are wanted.
+
+        Of points it is the first one's, so that it stays the same when more are asked for.
+        """
+        if not self.points:
+            return {
+                (number, recipe.image_px): recipe for number in range(n_sources) for recipe in self.recipes.values()
+            }
+        first: dict[int, Recipe] = {}
+        for point in self.points:
+            first.setdefault(point.recipe.image_px, point.recipe)
+        pairs = dict.fromkeys((self.number_of(point.source), point.recipe.image_px) for point in self.points)
+        return {(number, image_px): first[image_px] for number, image_px in pairs}
+
+    def number_of(self, source: str) -> int:
+        """Return the number of a point's source, as workers hold it."""
+        return self.sources.index(source)
+
     def sizes_px(self) -> list[int]:
         """Return the image sizes of the recipes, each once, smallest first."""
         return sorted({recipe.image_px for recipe in self.recipes.values()})
 
     def recipe_records(self) -> list[RecipeRecord]:
-        """Return the rows of the recipes and of their baselines."""
+        """Return the rows of the grid's recipes and of their baselines."""
         return [
             RecipeRecord(recipe_id=member.recipe_id, name=member_name, json=member.to_json())
             for name, recipe in self.recipes.items()
@@ -55,7 +82,10 @@ def _baseline_name(recipe: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedBundle:
-    """A task and source with missing runs, as the plan shows it; a task that was never read counts in full."""
+    """A task and source with missing runs, as the plan shows it; a task that was never read counts in full.
+
+    Of a design point ``n_runs`` is what is known to be missing; what comes out may ask for more.
+    """
 
     data: str
     source: str
@@ -71,12 +101,14 @@ class Plan:
     Attributes:
         bundles: what is missing, in the order in which it is done.
         n_stored: wanted runs that are done already.
-        refused: task -> why it can't be harvested.
+        refused: task or point -> why it can't be harvested.
+        n_points: design points that are asked for; 0 for a grid.
     """
 
     bundles: tuple[PlannedBundle, ...]
     n_stored: int
     refused: Mapping[str, str]
+    n_points: int = 0
 
     @property
     def n_runs(self) -> int:

@@ -1,11 +1,17 @@
 """What comes of workers' calls: answers go where they belong, deaths and failures are setbacks."""
 
+from collections import defaultdict
+from collections.abc import Sequence
+
+from scalepred.harvest.bundles import BundleState
 from scalepred.harvest.calls import Event, Failure, Opened
 from scalepred.harvest.hands import Hand, Hands
 from scalepred.harvest.log import Log
+from scalepred.harvest.prepare import scan_key
 from scalepred.harvest.setbacks import Setbacks
-from scalepred.harvest.worklist import BundleState, Worklist
-from scalepred.records import DIVERGED, RunRecord
+from scalepred.harvest.worklist import Worklist
+from scalepred.predictor.context import start_set
+from scalepred.records import DIVERGED, FeatureRecord, RunRecord
 from scalepred.store.keeping import Keeper
 
 
@@ -48,7 +54,7 @@ class Results:
         elif bundle and call == "open":
             self._take_opened(hand, bundle, event.value)
         elif bundle and call == "features":
-            self.keeper.add_features(event.value)
+            self._take_features(bundle, event.value)
         elif bundle and run:
             self._take_run(bundle, event.value)
             return event.value  # type: ignore[no-any-return]  # run's answer
@@ -59,14 +65,27 @@ class Results:
         task = opened.task
         self.log.opened(bundle.data, opened)
         if opened.fingerprint:
-            self.log.journal.note("scans", opened.fingerprint, {"task_id": task.task_id})
-        if bundle.task_id != task.task_id and not self.worklist.settle(bundle, task.task_id):
+            scan = {"task_id": task.task_id, "n_val": task.n_val}
+            self.log.journal.note("scans", scan_key(opened.fingerprint, bundle.n_images), scan)
+        if bundle.task_id != task.task_id and not self.worklist.settle(bundle, task.task_id, n_val=task.n_val):
             hand.bundle = None
             self.worklist.close(bundle)
             return
         bundle.n_train = task.n_train
-        self.keeper.add([task])
+        self.keeper.add([task, *bundle.recipe_records])
         self.worklist.finish_if_done(bundle)
+
+    def _take_features(self, bundle: BundleState, features: Sequence[FeatureRecord]) -> None:
+        """Keep sets of features; where a point starts is noted before them, and so it is never worked out again."""
+        sets: dict[str, list[FeatureRecord]] = defaultdict(list)
+        for feature in features:
+            sets[feature.feature_set].append(feature)
+        if bundle.recipe:
+            start = sets.get(start_set(bundle.recipe), [])
+            self.worklist.place(bundle, {feature.name: feature.value for feature in start})
+        for of_set in sets.values():
+            self.keeper.add_features(of_set)
+        self.worklist.take_features(bundle, sets)
 
     def _take_run(self, bundle: BundleState, run: RunRecord) -> None:
         """Keep a run and count it; it may show that more workers fit."""
@@ -76,6 +95,6 @@ class Results:
         self.n_done += 1
         self.n_diverged += run.status == DIVERGED
         self.n_images += bundle.n_train * len(run.epoch_losses)
-        self.log.run(bundle.data, run)
+        self.log.run(bundle.label, run)
         self.worklist.finish_if_done(bundle)
         self.hands.grow(run, n_left=self.worklist.n_left)

@@ -4,10 +4,11 @@ import time
 from collections import Counter
 
 from scalepred.errors import ScalepredError
+from scalepred.harvest.bundles import MAX_DEATHS, BundleState
 from scalepred.harvest.calls import Failure
 from scalepred.harvest.hands import Hand, Hands
 from scalepred.harvest.log import Log
-from scalepred.harvest.worklist import MAX_DEATHS, BundleState, Worklist
+from scalepred.harvest.worklist import Worklist
 from scalepred.training.planned import PlannedRun
 
 MAX_FAILURES = 5
@@ -38,7 +39,7 @@ class Setbacks:
         del self.hands.by_number[hand.number]
         bundle = hand.bundle
         why = f": {words}" if words else ""
-        self.log.note(f"a worker died ({call or 'waiting'}{f' {bundle.data}' if bundle else ''}){why}")
+        self.log.note(f"a worker died ({call or 'waiting'}{f' {bundle.label}' if bundle else ''}){why}")
         if call == "starting" and not is_ending:
             self.hands.count_failed_start(words)
         if bundle and call == "open":
@@ -57,14 +58,14 @@ class Setbacks:
         Raises:
             ScalepredError: if this is the last of ``MAX_FAILURES`` unexpected errors in a row.
         """
-        self.log.write(f"failed: {call} {bundle.data}: {failure.words}", details=failure.traceback)
+        self.log.write(f"failed: {call} {bundle.label}: {failure.words}", details=failure.traceback)
         if run is None:
             hand.bundle = None
         if call == "open":
             self._doubt(bundle, hand, failure.words)
             if self.hands.hold(bundle) or self.hands.may_open(bundle):
                 return
-        self._count_error(f"{call} of {bundle.data}", failure)
+        self._count_error(f"{call} of {bundle.label}", failure)
         self._give_up(bundle, run, failure.words)
 
     def _count_error(self, what: str, failure: Failure) -> None:
@@ -78,7 +79,7 @@ class Setbacks:
 
     def _take_back(self, bundle: BundleState, call: str | None, run: PlannedRun | None) -> None:
         """Have others do what a dead worker had in hand, unless too many have died of it."""
-        what = run.run_id if run else f"{call} {bundle.data}"
+        what = run.run_id if run else f"{call} {bundle.label}"
         self._deaths[what] += 1
         if call and self._deaths[what] >= MAX_DEATHS:
             self._give_up(bundle, run, f"{MAX_DEATHS} workers died of it")
@@ -110,7 +111,7 @@ class Setbacks:
         """Go on without a run, or without a whole bundle if it can't be opened or looked at."""
         if run:
             self.worklist.give_up_run(bundle, run, reason)
-            self.log.note(f"gave up a run of {bundle.data}: {reason}")
+            self.log.note(f"gave up a run of {bundle.label}: {reason}")
         else:
             self.worklist.refuse(bundle, reason)
-            self.log.note(f"refused: {bundle.data}: {reason}")
+            self.log.note(f"refused: {bundle.label}: {reason}")

@@ -2,14 +2,18 @@
 
 import os
 import platform
+from collections.abc import Sequence
 
 import torch
 
+from scalepred.data.subset import subset
 from scalepred.data.task import Task, read_task, survey
 from scalepred.harvest.calls import Hello, Opened, WorkerSettings
 from scalepred.networks.architecture import check_takes
 from scalepred.networks.source import Source, load_source
+from scalepred.predictor.context import feature_set, start_set
 from scalepred.predictor.facts import facts_of
+from scalepred.predictor.start_facts import start_facts_of
 from scalepred.recipe import Recipe
 from scalepred.records import FeatureRecord, RunRecord
 from scalepred.training.bundle import Bundle
@@ -24,7 +28,7 @@ class Worker:
         self.settings = settings
         self.device = torch.device("cpu")
         self.sources: list[Source] = []
-        self.task: tuple[str, int, str | None, Task] | None = None
+        self.task: tuple[tuple[object, ...], Task] | None = None
         self.bundle: Bundle | None = None
 
     def hello(self) -> Hello:
@@ -57,15 +61,19 @@ class Worker:
             return self.settings.dtype
         return str(pick_dtype(self.sources[source], recipe, self.device)).removeprefix("torch.")
 
-    def open(self, data: str, source: int, image_px: int, dtype: str) -> Opened:
-        """Decode a task's images, unless they are those in hand, and make a bundle of them and a source."""
+    def open(self, data: str, source: int, image_px: int, dtype: str, n_images: int | None = None) -> Opened:
+        """Decode a task's images, unless they are those in hand, and make a bundle of them and a source.
+
+        With ``n_images`` the task is cut down to so many training and validation images.
+        """
         self.bundle = None
         before = survey(data).fingerprint
-        if self.task is None or self.task[:3] != (data, image_px, before):
+        key = (data, image_px, before, n_images)
+        if self.task is None or self.task[0] != key:
             self.task = None  # never two in memory
             task = read_task(data, image_px=image_px, max_bytes=self.settings.max_bytes // 2)
-            self.task = (data, image_px, before, task)
-        task = self.task[3]
+            self.task = (key, task if n_images is None else subset(task, n_images))
+        task = self.task[1]
         self.bundle = Bundle(
             task=task,
             source=self.sources[source],
@@ -80,9 +88,19 @@ class Worker:
             warnings=tuple(task.inspection.warnings),
         )
 
-    def features(self) -> list[FeatureRecord]:
-        """Compute the features of the bundle in hand."""
-        return facts_of(self._bundle())
+    def features(self, sets: Sequence[str], recipe: Recipe | None = None) -> list[FeatureRecord]:
+        """Compute sets of features of the bundle in hand, by their names: of its task, and of a recipe's start.
+
+        Raises:
+            UsageError: if the start of the recipe can't be measured, or there is no memory.
+        """
+        bundle = self._bundle()
+        features = []
+        if recipe is not None and start_set(recipe) in sets:
+            features += start_facts_of(bundle, recipe)
+        if feature_set(bundle.task.image_px) in sets:
+            features += facts_of(bundle)
+        return features
 
     def run(self, planned: PlannedRun) -> RunRecord:
         """Finetune the bundle in hand once."""

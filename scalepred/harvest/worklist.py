@@ -2,80 +2,18 @@
 
 import itertools
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from scalepred.harvest.plan import missing_runs, wanted_runs
+from scalepred.harvest.bundles import BundleState
+from scalepred.harvest.guess import Guesses
+from scalepred.harvest.octaves import FIRST
+from scalepred.harvest.plan import missing_runs, point_runs, wanted_runs
 from scalepred.harvest.request import Wanted
-from scalepred.predictor.context import feature_set
-from scalepred.records import Outcome, RunRecord, SourceRecord
+from scalepred.predictor.context import feature_set, start_set
+from scalepred.records import Outcome, RecipeRecord, RunRecord, SourceRecord
 from scalepred.store.keeping import Stored
 from scalepred.training.planned import PlannedRun
-
-MAX_DEATHS = 3
-"""A bundle or run during which workers died so often is given up."""
-
-
-@dataclass(kw_only=True, eq=False)
-class BundleState:
-    """A task and source in a harvest, and what it lacks.
-
-    Attributes:
-        data: the task, as it was asked for.
-        origin: of the task.
-        source: number of the source, as workers hold it.
-        source_id: of the source.
-        image_px: side of the images.
-        dtype: that its runs are computed in.
-        n_expected: runs to expect while the task was never read.
-        task_id: None until the task is read, and so is what there is to do.
-        todo: runs that nobody has in hand.
-        wants_features: its features are missing, and no worker computes them.
-        n_train: training images, once a worker has opened it.
-        n_running: runs that workers have in hand.
-        is_given_up: it is refused, and nothing more of it is done.
-        failed_at: worker -> its machine, of those that could not open it, or died of it.
-        failed_seconds: when the last of these did, by ``time.monotonic``.
-        reason: what it said.
-    """
-
-    data: str
-    origin: str
-    source: int
-    source_id: str
-    image_px: int
-    dtype: str
-    n_expected: int = 0
-    task_id: str | None = None
-    todo: deque[PlannedRun] = field(default_factory=deque)
-    wants_features: bool = False
-    n_train: int = 0
-    n_running: int = 0
-    is_given_up: bool = False
-    failed_at: dict[int, str] = field(default_factory=dict)
-    failed_seconds: float = 0.0
-    reason: str = ""
-
-    @property
-    def name(self) -> str:
-        """The task's folder or file, without the way there."""
-        return Path(self.data).name
-
-    @property
-    def n_left(self) -> int:
-        """Number of runs that are not done."""
-        return self.n_expected if self.task_id is None else len(self.todo) + self.n_running
-
-    @property
-    def lacks_something(self) -> bool:
-        """Whether runs or features are missing."""
-        return self.n_left > 0 or self.wants_features
-
-    def may_be_opened_by(self, worker: int, *, host: str) -> bool:
-        """Say whether a worker may try: none that failed before, and none of a machine where ``MAX_DEATHS`` did."""
-        n_failed = sum(each == host for each in self.failed_at.values())
-        return worker not in self.failed_at and n_failed < MAX_DEATHS
 
 
 @dataclass(kw_only=True, eq=False)
@@ -87,15 +25,17 @@ class Worklist:
     Attributes:
         wanted: what the harvest is asked for.
         sources: rows of the sources, by their numbers.
-        dtypes: (number of a source, image size) -> what its runs are computed in.
+        dtypes: (number of a source, image size) -> what its runs are computed in; none where the source can't take it.
+        guesses: where points start.
         stored: what was done before this harvest or in it.
         waiting: bundles that no worker has, in the order in which they are opened.
         open: bundles that workers have.
-        refused: task -> why it can't be harvested.
+        refused: task or point -> why it can't be harvested.
         failed: run_id -> why the run was given up.
     """
 
     wanted: Wanted
+    guesses: Guesses
     sources: tuple[SourceRecord, ...] = ()
     dtypes: Mapping[tuple[int, int], str] = field(default_factory=dict)
     stored: Stored = field(default_factory=lambda: Stored(set(), {}, set()))
@@ -103,7 +43,7 @@ class Worklist:
     open: list[BundleState] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
-    _claimed: dict[tuple[str, str, int], BundleState] = field(default_factory=dict)
+    _claimed: dict[tuple[str, str, int | str], BundleState] = field(default_factory=dict)
 
     @property
     def n_left(self) -> int:
@@ -129,23 +69,103 @@ class Worklist:
             for (number, source), image_px in itertools.product(enumerate(self.sources), self.wanted.sizes_px())
         ]
 
-    def settle(self, bundle: BundleState, task_id: str) -> bool:
+    def new_points(self, origins: Mapping[str, str]) -> list[BundleState]:
+        """Return the design points of these tasks, in their order, without those that their sources can't take.
+
+        Args:
+            origins: task -> its origin.
+        """
+        numbers = {name: self.wanted.number_of(name) for name in self.wanted.sources}
+        return [
+            BundleState(
+                data=point.data,
+                origin=origins[point.data],
+                source=numbers[point.source],
+                source_id=self.sources[numbers[point.source]].source_id,
+                image_px=point.recipe.image_px,
+                dtype=self.dtypes.get((numbers[point.source], point.recipe.image_px), ""),
+                point=point,
+                n_seeds=point.n_seeds,
+                n_expected=(2 * FIRST + 1) * point.n_seeds,
+            )
+            for point in self.wanted.points
+            if point.data in origins
+        ]
+
+    def settle(self, bundle: BundleState, task_id: str, *, n_val: int) -> bool:
         """Take which task a bundle is, and work out what it lacks; False if it is in work under another name."""
-        key = (task_id, bundle.source_id, bundle.image_px)
-        if self._claimed.setdefault(key, bundle) is not bundle:
+        if not self._claim(bundle, task_id):
             return False
-        bundle.task_id = task_id
-        features = (task_id, bundle.source_id, feature_set(bundle.image_px))
-        bundle.wants_features = features not in self.stored.features
+        bundle.task_id, bundle.n_val = task_id, n_val
+        if bundle.recipe:
+            is_measured = (task_id, bundle.source_id, start_set(bundle.recipe)) in self.stored.features
+            bundle.guess = self.guesses.find(task_id, bundle.source_id, bundle.recipe, is_measured=is_measured)
+        bundle.wants_features = bool(self.lacking_sets(bundle))
         bundle.todo = deque(self._missing(bundle))
         return True
+
+    def _claim(self, bundle: BundleState, task_id: str) -> bool:
+        """Say whether a bundle is the first of its kind, or asks for more than one that is finished."""
+        key = (task_id, bundle.source_id, bundle.recipe.recipe_id if bundle.recipe else bundle.image_px)
+        first = self._claimed.setdefault(key, bundle)
+        if first is not bundle and bundle.n_seeds > first.n_seeds:
+            first.n_seeds = bundle.n_seeds
+            if not first.lacks_something:
+                self._claimed[key] = bundle
+        return self._claimed[key] is bundle
+
+    def lacking_sets(self, bundle: BundleState) -> list[str]:
+        """Return the names of the sets of features that a bundle lacks now; others may have brought some."""
+        sets = [feature_set(bundle.image_px)]
+        lacking = [each for each in sets if (bundle.task_id, bundle.source_id, each) not in self.stored.features]
+        if bundle.recipe:
+            own = start_set(bundle.recipe)
+            is_stored = (bundle.task_id, bundle.source_id, own) in self.stored.features
+            lacking += [own] if bundle.guess is None or not is_stored else []
+        return lacking
+
+    def place(self, bundle: BundleState, facts: Mapping[str, float]) -> None:
+        """Guess from the facts of its start where a point's scales lie, unless it is placed, or is none."""
+        if bundle.recipe and bundle.guess is None:
+            bundle.guess = self.guesses.take(bundle.task_id or "", bundle.source_id, bundle.recipe, facts)
+
+    def take_features(self, bundle: BundleState, sets: Iterable[str]) -> None:
+        """Take that sets of features of a bundle are kept, and see what it lacks now."""
+        self.stored.features.update((bundle.task_id or "", bundle.source_id, each) for each in sets)
+        self.finish_if_done(bundle)
+
+    def recipe_records(self) -> list[RecipeRecord]:
+        """Return the rows of the recipes of all points whose tasks were read."""
+        return [record for bundle in self._claimed.values() for record in bundle.recipe_records]
+
+    def n_stored(self, bundle: BundleState) -> int:
+        """Return how many of a bundle's runs were done before, but for those beyond a grid's edges."""
+        if bundle.point:
+            return len(self._of_point(bundle)[0])
+        return sum(run.run_id in self.stored.outcomes for run in self.grid(bundle, task_id=bundle.task_id or ""))
 
     def grid(self, bundle: BundleState, *, task_id: str) -> list[PlannedRun]:
         """Return all runs that are wanted of a bundle, done or not, but for those beyond the grid's edges."""
         recipes = self.wanted.recipes_at(bundle.image_px)
         return wanted_runs(task_id, bundle.source_id, recipes, n_seeds=self.wanted.n_seeds)
 
+    def _of_point(self, bundle: BundleState) -> tuple[list[PlannedRun], list[PlannedRun]]:
+        """Return which runs of a point are done, and which come next; none of one that is not placed."""
+        if bundle.recipe is None or bundle.guess is None:
+            return [], []
+        return point_runs(
+            bundle.task_id or "",
+            bundle.source_id,
+            bundle.recipe,
+            guess=bundle.guess,
+            n_seeds=bundle.n_seeds,
+            n_val=bundle.n_val,
+            outcomes=self.stored.outcomes,
+        )
+
     def _missing(self, bundle: BundleState) -> list[PlannedRun]:
+        if bundle.point:
+            return [run for run in self._of_point(bundle)[1] if run.run_id not in self.failed]
         return missing_runs(
             bundle.task_id or "",
             bundle.source_id,
@@ -176,10 +196,10 @@ class Worklist:
         self.stored.outcomes[run.run_id] = Outcome(run.status, run.val_accuracy, run.val_loss)
 
     def finish_if_done(self, bundle: BundleState) -> None:
-        """See whether a bundle whose runs are done needs more, beyond the grid's edges; else it is finished."""
+        """See whether a bundle whose runs are done needs more, by what came out of them; else it is finished."""
         if not bundle.todo and not bundle.n_running and not bundle.is_given_up:
             bundle.todo.extend(self._missing(bundle))
-            if not bundle.todo and not bundle.wants_features:
+            if not bundle.lacks_something:
                 self.close(bundle)
 
     def give_up_run(self, bundle: BundleState, run: PlannedRun, reason: str) -> None:
@@ -189,7 +209,7 @@ class Worklist:
 
     def refuse(self, bundle: BundleState, reason: str) -> None:
         """Go on without a bundle."""
-        self.refused[bundle.data] = reason
+        self.refused[bundle.label] = reason
         bundle.todo.clear()
         bundle.n_expected, bundle.wants_features, bundle.is_given_up = 0, False, True
         self.close(bundle)

@@ -7,6 +7,7 @@ from fakes import QUICK, InlineEngine, fake_finetune
 
 from scalepred.errors import DataError
 from scalepred.harvest.calls import WorkerSettings
+from scalepred.harvest.draw import DesignPoint
 from scalepred.harvest.harvest import Harvest
 from scalepred.harvest.request import Wanted
 from scalepred.harvest.worker import Worker
@@ -19,11 +20,19 @@ LARGER = dataclasses.replace(QUICK, image_px=24)
 
 def harvest_of(data, warehouse, *, recipes=None, sources=("tiny",), deaths=(), pending=(), dtype="float32", **wanted):
     settings = WorkerSettings(sources=tuple((name, None) for name in sources), device="cpu", dtype=dtype)
-    asked = {"n_seeds": 1, "max_workers": 1, "lock_timeout_seconds": 0.2} | wanted
+    asked = {"n_seeds": 1, "max_workers": 1, "lock_timeout_seconds": 0.2, "sources": sources} | wanted
+    if "points" not in asked:
+        asked["recipes"] = recipes or {"quick": QUICK}
     return Harvest(
-        Wanted(data=data, recipes=recipes or {"quick": QUICK}, warehouse=warehouse, **asked),
+        Wanted(data=data, warehouse=warehouse, **asked),
         InlineEngine(lambda: Worker(settings), deaths=deaths, pending=pending),
     )
+
+
+def points_of(*each, recipe=QUICK, source="tiny"):
+    """Return design points, of which each is a task and what differs from the usual, in this order."""
+    usual = {"source": source, "recipe": recipe, "n_images": None, "n_seeds": 1}
+    return [DesignPoint(index=at, data=data, **(usual | differs)) for at, (data, differs) in enumerate(each)]
 
 
 def go(harvest):

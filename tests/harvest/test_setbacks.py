@@ -8,8 +8,8 @@ from inline import calls, dying, failing, go, harvest_of, log_of, opened, stored
 
 from scalepred.errors import DataError, ScalepredError, UsageError
 from scalepred.harvest import setbacks
+from scalepred.harvest.bundles import MAX_DEATHS
 from scalepred.harvest.setbacks import MAX_FAILURES
-from scalepred.harvest.worklist import MAX_DEATHS
 from scalepred.recipe import GRID
 from scalepred.store.journal import journal_of
 
