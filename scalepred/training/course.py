@@ -1,6 +1,7 @@
 """The course of a run: critical rates measured while it trains, where that costs next to nothing."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -33,27 +34,31 @@ def epochs_to_measure(*, n_train: int, epochs: int) -> tuple[int, ...]:
 def critical_scale(
     network: nn.Module,
     forward: nn.Module,
-    *,
     architecture: Architecture,
     recipe: Recipe,
+    *,
     loss_of: Loss,
-    inputs: Tensor,
-    targets: Tensor,
+    rows_of: Callable[[Tensor], Tensor],
+    labels: Tensor,
 ) -> float | None:
-    """Return the scale at which the recipe's update on a batch, from here, would bring the loss back to where it is.
+    """Return the scale at which the recipe's update, from here, would bring the loss back to where it is.
+
+    It is measured on the first ``IMAGES`` training images, whose order is that of their contents' hashes.
 
     The update is that of a first step: what the optimizer has gathered so far is not used. The network ends as it was,
     but for its mode. None where the loss never comes back, never falls, or is not finite.
 
     Args:
         network: in mid-training.
-        forward: how it is run on ``inputs``.
+        forward: how it is run on what ``rows_of`` gives.
         architecture: its stages.
         recipe: of the run.
         loss_of: the recipe's loss.
-        inputs: of at most ``IMAGES`` training images, not augmented.
-        targets: their labels.
+        rows_of: gives the input for rows of the training images, not augmented.
+        labels: of all training images.
     """
+    sample = torch.arange(min(len(labels), IMAGES), device=labels.device)
+    targets, inputs = labels[sample], rows_of(sample)
     set_mode(network, architecture, recipe)
     optimizer = make_optimizer(network, architecture, recipe, stage_rates(recipe, 1.0))
     n_parts = math.ceil(len(targets) / recipe.batch_size)

@@ -14,7 +14,7 @@ from scalepred.data.task import Split
 from scalepred.networks.source import Source, on_device
 from scalepred.recipe import Recipe
 from scalepred.records import DIVERGED, DONE
-from scalepred.training.course import IMAGES, critical_scale
+from scalepred.training.course import critical_scale
 from scalepred.training.front import Prepared, batches, inputs_of
 from scalepred.training.loss import Loss, make_loss
 from scalepred.training.optimizer import make_optimizer, set_mode
@@ -110,13 +110,13 @@ def finetune(
     stage_lr = stage_rates(recipe, scale)
     optimizer = make_optimizer(network, architecture, recipe, stage_lr)
     forward = prepared.cut.rest_of(network)
+    rows_of = inputs_of(train, prepared, architecture, device=device)
     batch_of = batches(train, prepared, architecture, recipe, generator=generator, device=device)
     labels = torch.from_numpy(train.labels).to(device)
     per_epoch = steps_per_epoch(n_train=len(labels), batch_size=recipe.batch_size)
     n_steps = recipe.epochs * per_epoch
     epoch_losses: list[float] = []
     course: dict[str, object] = {}
-    sample = torch.arange(min(len(labels), IMAGES), device=device)
     diverged_step = None
     with _seeded(seed, device):
         for epoch in range(recipe.epochs):
@@ -138,17 +138,9 @@ def finetune(
                 break
             epoch_losses.append(float(torch.stack(losses).mean()))
             if epoch + 1 in measure_after:
-                inputs = inputs_of(train, prepared, architecture, device=device)(sample)
-                critical = critical_scale(
-                    network,
-                    forward,
-                    architecture=architecture,
-                    recipe=recipe,
-                    loss_of=loss,
-                    inputs=inputs,
-                    targets=labels[sample],
+                course[str(epoch + 1)] = critical_scale(
+                    network, forward, architecture, recipe, loss_of=loss, rows_of=rows_of, labels=labels
                 )
-                course[str(epoch + 1)] = critical
             if on_epoch:
                 on_epoch(epoch + 1, epoch_losses[-1])
     trained = time.perf_counter()
