@@ -27,7 +27,6 @@ Warehouse = Annotated[
     Path | None,
     typer.Option(
         help="Also store the run and what was predicted of it in this warehouse.",
-        callback=lambda given: given and options.warehouse_path(given),
         show_default=False,
     ),
 ]
