@@ -18,6 +18,7 @@ from scalepred.harvest.local_engine import LocalEngine
 from scalepred.job.output import default_output
 from scalepred.job.places import shipped_predictor
 from scalepred.networks.architecture import build
+from scalepred.networks.names import PACKAGED
 from scalepred.predictor.artifact import save
 from scalepred.predictor.train import train
 from scalepred.recipe import GRID
@@ -107,12 +108,12 @@ def test_inspect_lists_classes_splits_and_what_was_skipped(run, tmp_path):
     task = make_task(tmp_path / "task", classes=("=1+1", "[red]\n🐈"), n=10)
     (task / "=1+1" / "broken.jpg").write_text("no image")
     code, out, _ = run("inspect", task, "--json")
-    found = json.loads(out)
+    document = json.loads(out)
     assert code == 0
-    assert found["classes"] == {"=1+1": 10, "[red]\n🐈": 10}
-    assert sum(found["splits"].values()) == 20
-    assert [each["path"] for each in found["skipped"]] == [str(task / "=1+1" / "broken.jpg")]
-    assert "not an image" in found["skipped"][0]["reason"]
+    assert document["classes"] == {"=1+1": 10, "[red]\n🐈": 10}
+    assert sum(document["splits"].values()) == 20
+    assert [each["path"] for each in document["skipped"]] == [str(task / "=1+1" / "broken.jpg")]
+    assert "not an image" in document["skipped"][0]["reason"]
 
 
 def test_inspect_shows_nasty_names_without_obeying_them(run, tmp_path):
@@ -142,13 +143,10 @@ def test_sources_shows_five_stages_and_a_head(run):
     assert rates == [0, 0.001, 0.002, 0.004, 0.008, 0.016]
 
 
-def test_an_unknown_source_is_refused_with_what_is_known(run):
+def test_an_unknown_source_is_refused_with_the_names_that_there_are(run):
     code, _, err = run("sources", "resnet")
     assert code == 2
-    assert (
-        "No source 'resnet': give efficientnet_lite0, efficientnet_lite1, timm/<name>, torchvision/<name>, or a folder"
-        in err
-    )
+    assert f"No source 'resnet': give {', '.join(PACKAGED)}, timm/<name>, torchvision/<name>, or a folder" in err
 
 
 def test_a_missing_warehouse_is_named_with_the_next_step(run, tmp_path):
@@ -162,13 +160,13 @@ def test_a_missing_warehouse_is_named_with_the_next_step(run, tmp_path):
 
 def test_predict_says_what_it_would_choose_and_why(run, tmp_path):
     code, out, _ = run("predict", make_task(tmp_path / "task", n=12), "--json")
-    found = json.loads(out)
+    document = json.loads(out)
     assert code == 0
-    assert {"scale", "by", "reason", "fixed_scale", "curve", "features"} <= set(found)
-    assert found["by"] in ("predicted", "fallback")
-    assert found["scale"] in GRID
-    assert all(set(point) == {"scale", "relative_accuracy"} for point in found["curve"])
-    assert found["features"]["n_classes"] == 2
+    assert {"scale", "by", "reason", "fixed_scale", "curve", "features"} <= set(document)
+    assert document["by"] in ("predicted", "fallback")
+    assert document["scale"] in GRID
+    assert all(set(point) == {"scale", "relative_accuracy"} for point in document["curve"])
+    assert document["features"]["n_classes"] == 2
 
 
 @pytest.mark.slow
@@ -183,16 +181,16 @@ def test_predict_splits_as_the_finetune_that_it_previews(run, tmp_path):
 
 @pytest.mark.slow
 def test_a_predictor_that_has_not_met_the_source_leaves_it_to_the_one_that_ships(run, tmp_path):
-    task, own = make_task(tmp_path / "task"), tmp_path / "user" / "scalepred" / "predictor"
-    save(train(curve_table(3)), own)
+    task, users = make_task(tmp_path / "task"), tmp_path / "user" / "scalepred" / "predictor"
+    save(train(curve_table(3)), users)
     code, out, err = run("predict", task, "--json")
     assert code == 0, err
-    why = f", which ships, since your own at {own} has not met this source"
+    why = f", which ships, since your own at {users} has not met this source"
     assert f"predictor: {shipped_predictor()}{why}\n" in err
     assert json.loads(out)["scale"] == 4
-    code, out, err = run("predict", task, "--predictor", own, "--json")
+    code, out, err = run("predict", task, "--predictor", users, "--json")
     assert (code, json.loads(out)["scale"]) == (0, 1)
-    assert f"predictor: {own}\n" in err
+    assert f"predictor: {users}\n" in err
     assert "neither this source nor this recipe was harvested" in json.loads(out)["reason"]
 
 

@@ -339,13 +339,13 @@ def test_a_warehouse_that_another_process_has_open_is_not_pulled_from_under_it(r
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", code], **pipes) as other:
         assert other.stdout.readline() == "open\n"
-        found = run("rebuild", "--warehouse", journalled, "--lock-timeout", "0.1")
+        code, *_ = run("rebuild", "--warehouse", journalled, "--lock-timeout", "0.1")
         other.communicate("\n")
-    assert found[0] == 4
+    assert code == 4
     assert list(journalled.parent.glob("*.corrupt-*")) == []
 
 
-def test_another_programs_database_is_never_move_aside(run, journalled):
+def test_another_programs_database_is_never_moved_aside(run, journalled):
     with duckdb.connect(str(journalled)) as database:
         database.execute("CREATE TABLE mine (x INTEGER)")
     before = journalled.read_bytes()

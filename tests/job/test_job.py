@@ -144,6 +144,7 @@ def test_the_json_of_a_prediction_has_these_fields():
         "predicted_gain": 0.01,
         "gain_interval": [0.0, 0.02],
         "same_scales": [2.0],
+        "rule": None,
         "contributions": {"knn_accuracy": 0.01},
         "neighbours": [{"task": "birds", "best_scale": 2.0}],
         "features": {"knn_accuracy": 0.5},
