@@ -10,7 +10,7 @@ FIRST = 2
 FALLS = 2
 """So many scales on a side must be clearly worse than the best; one that diverged is enough."""
 
-PLATEAU = 4
+PLATEAU = 6
 """So many scales on a side that can't be told from one another, nor from the best, count as the curve's end there."""
 
 MOST = 14
@@ -23,7 +23,7 @@ CLEARLY = 1.5
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What came of the runs at one scale: mean validation accuracy over seeds, or None where one diverged."""
+    """What came of the run at one scale: its accuracy on all held-out images, or None where it diverged."""
 
     accuracy: float | None
 
@@ -36,30 +36,32 @@ def octave_of(scale: float) -> int:
 def next_octaves(seen: Mapping[int, Seen], *, guess: int, n_images: int) -> list[int]:
     """Return the octaves to run next, none where the curve is known: at first five around the guess.
 
-    A side is known once two scales there are clearly worse than the best, or one has diverged; or once four in a row,
-    from the best outwards, can't be told from it, as below a fitted head that finetuning does not improve.
+    A side is known once two scales there are clearly worse than the best, or one has diverged; or once six in a row
+    there can't be told from it, as below a fitted head that finetuning does not improve. Where several tie for the
+    best, a side is looked at from the one that is farthest from it.
+
+    Validation and test images decide together. They decide what is run, never what is reported: no accuracy is chosen,
+    and on the few validation images of a small task a curve would be cut where it still rises.
 
     Args:
         seen: octave -> what came out, of all that were run.
         guess: the octave to start from.
-        n_images: validation images behind each accuracy.
+        n_images: held-out images behind each accuracy.
     """
     first = [guess + step for step in range(-FIRST, FIRST + 1) if guess + step not in seen]
     if first:
         return first
-    best = best_octave(seen)
-    if best is None:  # all have diverged
+    if not best_octaves(seen):  # all have diverged
         wanted = [min(seen) - 1]
     else:
-        wanted = [_outwards(seen, side) for side in (-1, 1) if not _is_known(seen, best, side, n_images)]
+        wanted = [_outwards(seen, side) for side in (-1, 1) if not _is_known(seen, side, n_images)]
     return wanted[: max(0, MOST - len(seen))]
 
 
-def best_octave(seen: Mapping[int, Seen]) -> int | None:
-    """Return the octave of the highest accuracy, the middle one of those that tie; None where all have diverged."""
+def best_octaves(seen: Mapping[int, Seen]) -> list[int]:
+    """Return the octaves of the highest accuracy, ascending; none where all have diverged."""
     done = {octave: each.accuracy for octave, each in seen.items() if each.accuracy is not None}
-    tied = sorted(octave for octave in done if done[octave] == max(done.values()))
-    return tied[(len(tied) - 1) // 2] if tied else None
+    return sorted(octave for octave in done if done[octave] == max(done.values()))
 
 
 def clear_fall(best: float, n_images: int) -> float:
@@ -76,8 +78,9 @@ def _outwards(seen: Mapping[int, Seen], side: int) -> int:
     return (max(seen) if side > 0 else min(seen)) + side
 
 
-def _is_known(seen: Mapping[int, Seen], best: int, side: int, n_images: int) -> bool:
+def _is_known(seen: Mapping[int, Seen], side: int, n_images: int) -> bool:
     """Say whether the curve has come to its end on one side of the best: -1 below, 1 above."""
+    best = best_octaves(seen)[-1 if side < 0 else 0]
     beyond = [seen[octave].accuracy for octave in sorted(seen, key=lambda o: o * side) if (octave - best) * side > 0]
     if any(accuracy is None for accuracy in beyond):
         return True
