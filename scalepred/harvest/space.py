@@ -16,6 +16,8 @@ KINDS = ("choice", "log_uniform", "log_integer")
 EXTRA = ("n_images",)
 """What a space draws besides the fields of a recipe: how many training and validation images a point may have."""
 
+FEWEST_IMAGES = 2
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dimension:
@@ -116,20 +118,24 @@ def parse_space(text: str, *, where: str) -> Space:
     problems = [problem for at, entry in enumerate(entries) for problem in _problems(entry, entries[:at])]
     if problems or not entries:
         raise UsageError(join_problems(f"The space {where} can't be used:", problems or ["it has no dimensions"]))
-    dimensions = tuple(
-        Dimension(
-            name=entry["name"],
-            kind=entry["kind"],
-            values=tuple(_hashable(each["value"]) for each in entry.get("values", ())),
-            weights=tuple(float(each.get("weight", 1)) for each in entry.get("values", ())),
-            low=float(entry.get("low", 0)),
-            high=float(entry.get("high", 0)),
-            where={field: tuple(map(_hashable, values)) for field, values in entry.get("where", {}).items()},
-        )
-        for entry in entries
-    )
+    dimensions = tuple(map(_dimension, entries))
     _check_corners(dimensions, where)
     return Space(name=name, dimensions=dimensions)
+
+
+def _dimension(entry: Mapping[str, Any]) -> Dimension:
+    """Return the dimension of an entry without problems."""
+    is_choice = entry["kind"] == "choice"
+    values = entry["values"] if is_choice else ()
+    return Dimension(
+        name=entry["name"],
+        kind=entry["kind"],
+        values=tuple(_hashable(each["value"]) for each in values),
+        weights=tuple(float(each.get("weight", 1)) for each in values),
+        low=0.0 if is_choice else float(entry["low"]),
+        high=0.0 if is_choice else float(entry["high"]),
+        where={field: tuple(map(_hashable, allowed)) for field, allowed in entry.get("where", {}).items()},
+    )
 
 
 def _hashable(value: Any) -> Any:
@@ -155,7 +161,7 @@ def _problems(entry: Any, before: Sequence[Any]) -> list[str]:
         low, high = entry.get("low", 0), entry.get("high", 0)
         fine = _is_positive(low) and _is_positive(high) and low <= high
         checks.append((fine, f"the range of {name} is {low!r} to {high!r}, not two numbers above 0, low first"))
-    named = {each.get("name") for each in before if isinstance(each, dict)}
+    named = {str(each.get("name")) for each in before if isinstance(each, dict)}
     conditions = entry.get("where", {})
     fine = isinstance(conditions, dict) and all(isinstance(values, list) for values in conditions.values())
     checks.append((fine, f'the condition of {name} is no {{"field": [values]}}'))
@@ -176,6 +182,8 @@ def _check_corners(dimensions: Sequence[Dimension], where: str) -> None:
         ends = dimension.values or (dimension.value(0.0), dimension.value(1 - 1e-9))
         for value in ends:
             if dimension.name in EXTRA:
+                if not (isinstance(value, int) and value >= FEWEST_IMAGES):
+                    problems.append(f"n_images must be a whole number of {FEWEST_IMAGES} or more, not {value!r}")
                 continue
             try:
                 Recipe(**_fitting({"epochs": 100, dimension.name: value}))
