@@ -1,13 +1,13 @@
 """`scalepred harvest`: run what is missing of the grid, task by task, on all cores."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scalepred.cli import options
+from scalepred.cli import harvest_draw, options
 from scalepred.errors import DataError, UsageError, join_problems
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ Recipes = Annotated[
     list[str] | None,
     typer.Option("--recipe", help=f"A recipe; may be given several times. {options.USUAL_RECIPE}", show_default=False),
 ]
-Seeds = Annotated[int, typer.Option(help="Runs of every point of the grid.", min=1)]
+Seeds = Annotated[
+    int | None, typer.Option(help="Runs of every point of the grid. Default: 1.", min=1, show_default=False)
+]
 Workers = Annotated[
     int | None,
     typer.Option(
@@ -91,7 +93,10 @@ def harvest(
     weights: options.Weights = None,
     recipe: Recipes = None,
     image_px: options.ImagePx = None,
-    seeds: Seeds = 1,
+    seeds: Seeds = None,
+    draw: harvest_draw.Draw = None,
+    draw_seed: harvest_draw.DrawSeed = None,
+    space: harvest_draw.SpaceFile = None,
     warehouse: options.WarehouseFile = None,
     lock_timeout: options.LockTimeout = 60.0,
     device: options.DeviceName = "auto",
@@ -107,39 +112,66 @@ def harvest(
 ) -> None:
     """Finetune every task at the eleven scales, and the baseline, and store features and accuracies.
 
+    With --draw it finetunes tasks, sources and recipes that are drawn at random, each at as many scales as its curve
+    needs.
+
     Runs what the warehouse lacks: run again, it does nothing. Stopped at any moment, it loses the runs in hand at most.
     """
     chosen = EngineOptions(name=engine, n_workers=workers, address=address, gpus_per_worker=gpus_per_worker)
+    drawing = harvest_draw.DrawOptions(n=draw, seed=draw_seed, space=space)
+    drawing.check_alone(recipe=recipe, image_px=image_px, seeds=seeds, extend=extend)
     path = options.warehouse_path(warehouse)
     from scalepred.data.layouts import find_tasks
-    from scalepred.harvest.calls import DTYPES, WorkerSettings
     from scalepred.harvest.request import Wanted
-    from scalepred.job.options import check_device, check_one_of
 
-    check_device(device)
-    check_one_of("--dtype", dtype, DTYPES)
     names = _sources(source or ["efficientnet_lite0"], weights)
-    settings = WorkerSettings(
-        sources=tuple((name, weights) for name in names), device=device, max_bytes=int(memory * 1e9), dtype=dtype
-    )
+    settings = _settings(names, weights, device=device, memory=memory, dtype=dtype)
     data = list(dict.fromkeys(task for each in tasks for task in find_tasks(each)))
-    recipes = _recipes(recipe or _default_recipe(names), image_px)
+    drawn = harvest_draw.draw(drawing, data, names)
+    recipes = {} if drawn else _recipes(recipe or _default_recipe(names), image_px)
     carrier = _engine(chosen, settings)
     wanted = Wanted(
         data=data,
         recipes=recipes,
-        n_seeds=seeds,
+        n_seeds=seeds or 1,
+        sources=names,
         warehouse=path,
         max_workers=carrier.n_workers,
         extends=extend,
         grows=workers is None and engine == "local",
         lock_timeout_seconds=lock_timeout,
     )
-    _harvest(wanted, carrier, dry_run=dry_run, json=json)
+    if drawn:
+        wanted = replace(wanted, points=drawn.points, surveys=drawn.surveys)
+    _harvest(wanted, carrier, balance=drawn.balance if drawn and dry_run else None, dry_run=dry_run, json=json)
 
 
-def _harvest(wanted: "Wanted", carrier: "LocalEngine | RayEngine", *, dry_run: bool, json: bool) -> None:
-    """Show the plan, do it, and say what came of it.
+def _settings(
+    names: Sequence[str], weights: Path | None, *, device: str, memory: float, dtype: str
+) -> "WorkerSettings":
+    """Return what workers are told.
+
+    Raises:
+        UsageError: if there is no such device or dtype.
+    """
+    from scalepred.harvest.calls import DTYPES, WorkerSettings
+    from scalepred.job.options import check_device, check_one_of
+
+    check_device(device)
+    check_one_of("--dtype", dtype, DTYPES)
+    sources = tuple((name, weights) for name in names)
+    return WorkerSettings(sources=sources, device=device, max_bytes=int(memory * 1e9), dtype=dtype)
+
+
+def _harvest(
+    wanted: "Wanted",
+    carrier: "LocalEngine | RayEngine",
+    *,
+    balance: Mapping[str, Mapping[str, int]] | None,
+    dry_run: bool,
+    json: bool,
+) -> None:
+    """Show the plan, do it, and say what came of it; a dry run of a draw has its balance.
 
     Raises:
         DataError: if none of the tasks can be harvested.
@@ -152,7 +184,7 @@ def _harvest(wanted: "Wanted", carrier: "LocalEngine | RayEngine", *, dry_run: b
         with work.held(), harvest_run.told_at_the_end(work):
             plan = work.plan()
             harvest_run.tell(work)
-            if len(plan.refused) == len(wanted.data):
+            if all(task in plan.refused for task in wanted.data):
                 reasons = [f"{name}: {reason}".replace("\n", "\n  ") for name, reason in plan.refused.items()]
                 raise DataError(join_problems(f"None of the {len(wanted.data)} tasks can be harvested:", reasons))
             render.show_plan(plan, warehouse=wanted.warehouse)
@@ -160,7 +192,7 @@ def _harvest(wanted: "Wanted", carrier: "LocalEngine | RayEngine", *, dry_run: b
                 harvest_run.run(work, plan, json=json)
     finally:
         carrier.stop()
-    harvest_run.conclude(work, plan, json=json, dry_run=dry_run)
+    harvest_run.conclude(work, plan, balance=balance, json=json, dry_run=dry_run)
 
 
 def _sources(names: Sequence[str], weights: Path | None) -> list[str]:

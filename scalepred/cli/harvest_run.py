@@ -1,12 +1,13 @@
 """Runs a harvest: notes an interrupt, shows what is done, and says at the end what came of it."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
 
+from scalepred.cli.harvest_draw import show_balance
 from scalepred.cli.output import note, print_json
 
 if TYPE_CHECKING:
@@ -72,14 +73,21 @@ def _noted_interrupts() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def conclude(work: "Harvest", plan: "Plan", *, json: bool, dry_run: bool) -> None:
-    """Print the counts of a harvest.
+def conclude(
+    work: "Harvest",
+    plan: "Plan",
+    *,
+    balance: Mapping[str, Mapping[str, int]] | None = None,
+    json: bool,
+    dry_run: bool,
+) -> None:
+    """Print the counts of a harvest, and how balanced a draw is if that is given.
 
     Raises:
         typer.Exit: with code 6, if tasks were refused or runs failed.
     """
     if json:
-        summary = {
+        summary: dict[str, object] = {
             "schema": 2,
             "dry_run": dry_run,
             "warehouse": str(work.wanted.warehouse),
@@ -90,7 +98,11 @@ def conclude(work: "Harvest", plan: "Plan", *, json: bool, dry_run: bool) -> Non
             "failed": [{"run_id": run_id, "reason": reason} for run_id, reason in work.failed.items()],
             "refused": [{"task": name, "reason": reason} for name, reason in work.refused.items()],
         }
+        if balance is not None:
+            summary["balance"] = balance
         print_json(summary, indent=None)
+    elif balance is not None:
+        show_balance(balance)
     elif not dry_run:
         counts = f"{work.n_done - work.n_diverged} runs done, {work.n_diverged} diverged, {len(work.failed)} failed"
         note(f"{counts}, {plan.n_stored} were stored before")

@@ -125,6 +125,103 @@ def test_recipes_that_become_the_same_at_a_size_are_one(harvest, task, tmp_path)
     assert (code, json.loads(out)["planned"]) == (0, 12)
 
 
+# --- draws ------------------------------------------------------------------------------------------------------------
+
+SPACE = {
+    "name": "small",
+    "dimensions": [
+        {"name": "optimizer", "kind": "choice", "values": [{"value": "sgd"}, {"value": "adamw"}]},
+        {"name": "image_px", "kind": "choice", "values": [{"value": 16}, {"value": 24}]},
+        {"name": "epochs", "kind": "log_integer", "low": 1, "high": 3},
+        {"name": "batch_size", "kind": "choice", "values": [{"value": 8}]},
+        {"name": "n_images", "kind": "choice", "values": [{"value": 12}, {"value": 500}]},
+    ],
+}
+
+
+@pytest.fixture
+def draw(harvest, tmp_path):
+    """Run the command with a draw from a small space."""
+    (tmp_path / "space.json").write_text(json.dumps(SPACE))
+    return lambda *arguments: harvest(*arguments, "--space", tmp_path / "space.json", recipes=())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--recipe", "cosine"), "--recipe does"),
+        (("--seeds", "1"), "--seeds does"),
+        (("--image-px", "64", "--no-extend"), "--image-px and --no-extend do"),
+    ],
+)
+def test_options_of_the_grid_do_not_go_with_a_draw(harvest, task, arguments, named):
+    assert harvest(task, "--draw", "3", *arguments, recipes=()) == (
+        2,
+        "",
+        [
+            f"scalepred: {named} not go with --draw: the space draws recipes and image sizes, and each point places "
+            "its own scales and seeds."
+        ],
+    )
+
+
+@pytest.mark.parametrize("arguments", [("--draw-seed", "0"), ("--space", "none.json")])
+def test_the_options_of_a_draw_need_one(harvest, task, arguments):
+    words = "scalepred: --draw-seed and --space belong to --draw N: say how many points."
+    assert harvest(task, *arguments, recipes=()) == (2, "", [words])
+
+
+def test_a_space_that_cannot_be_used_is_refused_before_any_worker_starts(harvest, task, tmp_path, monkeypatch):
+    monkeypatch.setattr("scalepred.harvest.local_engine.LocalEngine", None)  # it would fail if it was called
+    (tmp_path / "space.json").write_text('{"name": "mine", "dimensions": [{"name": "epoch", "kind": "choice"}]}')
+    code, _, said = harvest(task, "--draw", "3", "--space", tmp_path / "space.json", recipes=())
+    assert (code, said[0]) == (2, f"scalepred: The space {tmp_path / 'space.json'} can't be used:")
+
+
+def test_a_dry_run_of_a_draw_prints_its_plan_and_how_balanced_it_is(draw, task):
+    code, out, said = draw(task, "--draw", "8", "--dry-run")
+    assert code == 0
+    assert any(line.startswith("plan: at least ") and " runs of 8 of 8 points to do" in line for line in said)
+    rows = [line.split() for line in out.splitlines()]
+    assert ["optimizer", "adamw", "4"] in rows
+    assert ["families", "efficientnet", "8"] in rows
+
+
+def test_the_balance_of_a_draw_is_json_too(draw, task):
+    code, out, _ = draw(task, "--draw", "8", "--dry-run", "--json")
+    summary = json.loads(out)
+    assert code == 0
+    assert summary["balance"]["sources"] == {"efficientnet_lite0": 8}
+    assert summary["balance"]["image size"] == {"16": 4, "24": 4}
+    assert summary["balance"]["tasks"] == {str(task): 8}
+
+
+def test_a_long_list_of_a_balance_is_told_by_its_number_least_and_most(draw, tmp_path):
+    for seed in range(22):
+        write_task(tmp_path / "many" / f"t{seed}", seed=seed)
+    _, out, _ = draw(tmp_path / "many", "--draw", "4", "--dry-run")
+    assert "22: 0 to 1 points each, 18 none at all" in out
+
+
+def test_a_draw_is_harvested_and_more_points_continue_it(draw, task):
+    summaries = []
+    for n in ("2", "2", "4"):
+        code, out, _ = draw(task, "--draw", n, "--json")
+        assert code == 0
+        summaries.append(json.loads(out.splitlines()[-1]))
+    first, again, more = summaries
+    assert first["done"] + first["diverged"] > 0
+    assert (again["planned"], again["done"], again["stored_before"]) == (0, 0, first["done"] + first["diverged"])
+    assert more["stored_before"] == again["stored_before"]
+    assert more["done"] > 0
+    assert "balance" not in first
+
+
+def test_a_draw_of_tasks_that_are_all_refused_lists_them(draw, refused):
+    code, out, said = draw(refused, "--draw", "3")
+    assert (code, out, said[0]) == (3, "", "scalepred: None of the 2 tasks can be harvested:")
+
+
 @pytest.mark.parametrize("path", ["", ".", "/", ".."])
 def test_a_warehouse_without_a_name_is_refused(harvest, task, path):
     shown = path or "."
