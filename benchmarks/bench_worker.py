@@ -38,7 +38,7 @@ def main() -> None:
         task = make_task(scratch / "noise", counts)
         recipe = scratch / "recipe.json"
         recipe.write_text(Recipe(epochs=1, image_px=SIDE_PX).to_json(), encoding="utf-8")
-        largest = {
+        bytes_by_source = {
             source: largest(
                 Job(
                     task=task,
@@ -51,14 +51,14 @@ def main() -> None:
             )
             for source in ((SMOKE_SOURCE,) if smoke else SOURCES)
         }
-    for source, bytes_of in largest.items():
+    for source, bytes_of in bytes_by_source.items():
         for contender, n_bytes in bytes_of.items():
             print(f"{source:22} {contender:10} {n_bytes / 1e6:8,.0f} MB in the largest process")
     report = {
         "benchmark": "worker",
         "smoke": smoke,
         "n_images": sum(counts),
-        "largest_bytes": largest,
+        "largest_bytes": bytes_by_source,
         "hardware": machine,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
     }
@@ -67,14 +67,14 @@ def main() -> None:
 
 def largest(job: Job) -> dict[str, int]:
     """Return contender -> the bytes of its largest process."""
-    largest = {}
+    bytes_of = {}
     for contender in ("plain", "scalepred"):
         note(f"{job.source}, {contender}")
         looked = measure(contender, job, workers=1, sample_memory=True).largest_bytes
         if looked is None:
             raise SystemExit("This system does not tell the memory of processes in /proc.")
-        largest[contender] = looked
-    return largest
+        bytes_of[contender] = looked
+    return bytes_of
 
 
 def make_task(folder: Path, counts: tuple[int, ...]) -> Path:
