@@ -10,13 +10,19 @@ from scalepred.predictor.facts import Feature
 from scalepred.recipe import Recipe
 from scalepred.records import FeatureRecord
 from scalepred.training.bundle import Bundle
-from scalepred.training.direction import Direction, measure_direction
+from scalepred.training.direction import DRAWS, IMAGES, Direction, measure_direction
 from scalepred.training.rates import schedule_factor, steps_per_epoch
 from scalepred.training.start import Start
 
 HEADS = ("noise", "half")
 """Heads that the critical rate is measured at, whatever the job starts from: at the fitted head the loss is nearly
 nothing, and its place scatters."""
+
+SHARE = 0.1
+"""Of a job's cost that three draws of images may take; one is drawn where they would take more."""
+
+PASSES = 12
+"""Forward passes that a draw costs at one head: one gradient, which counts as three, and about nine looks."""
 
 
 def start_facts_of(bundle: Bundle, recipe: Recipe) -> list[FeatureRecord]:
@@ -34,9 +40,10 @@ def start_facts_of(bundle: Bundle, recipe: Recipe) -> list[FeatureRecord]:
     facts |= _booked(started, probe_facts(start))
     started = time.perf_counter()
     facts |= _booked(started, feature_facts(start.features))
+    n_draws = affordable_draws(n_train=len(bundle.task.train.labels), epochs=recipe.epochs)
     for head in HEADS:
         started = time.perf_counter()
-        measured = measure_direction(bundle, recipe, head=head)
+        measured = measure_direction(bundle, recipe, head=head, n_draws=n_draws)
         facts |= _booked(started, direction_facts(measured, head=head, base_lr=recipe.base_lr))
     return [
         FeatureRecord(
@@ -49,6 +56,15 @@ def start_facts_of(bundle: Bundle, recipe: Recipe) -> list[FeatureRecord]:
         )
         for name, fact in sorted(facts.items())
     ]
+
+
+def affordable_draws(*, n_train: int, epochs: int) -> int:
+    """Return 3 draws where they take a tenth of the job at most, else 1; a step counts as three forward passes.
+
+    So a job of 240 images and 32 epochs, or of 400 and 20, has three.
+    """
+    cost = len(HEADS) * DRAWS * PASSES * min(n_train, IMAGES)
+    return DRAWS if cost <= SHARE * 3 * n_train * epochs else 1
 
 
 def schedule_facts(bundle: Bundle, recipe: Recipe) -> dict[str, float]:

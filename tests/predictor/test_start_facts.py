@@ -12,7 +12,13 @@ from torch import nn
 
 from scalepred.data.task import read_task
 from scalepred.predictor.context import start_set
-from scalepred.predictor.start_facts import direction_facts, feature_facts, schedule_facts, start_facts_of
+from scalepred.predictor.start_facts import (
+    affordable_draws,
+    direction_facts,
+    feature_facts,
+    schedule_facts,
+    start_facts_of,
+)
 from scalepred.recipe import Recipe
 from scalepred.training.bundle import Bundle
 from scalepred.training.critical import CriticalRate
@@ -41,6 +47,13 @@ def test_a_start_has_its_facts_by_name_for_its_recipe_with_their_seconds(bundle,
     needed = {"log2_steps", "log2_area", "fitted_accuracy", "fitted_log_loss", "features_log2_eigenvalue", "noise_loss"}
     assert needed | {"half_loss", "noise_is_placed", "half_depth", "noise_log2_update_head"} <= set(values)
     assert values["noise_loss"] == pytest.approx(math.log(2), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("n_train", "epochs", "expected"), [(400, 20, 3), (240, 32, 3), (380, 20, 1), (50, 20, 1), (8, 2, 1)]
+)
+def test_three_draws_are_measured_where_they_take_a_tenth_of_the_job_at_most(n_train, epochs, expected):
+    assert affordable_draws(n_train=n_train, epochs=epochs) == expected
 
 
 def test_a_recipe_that_freezes_a_stage_has_no_update_of_it(bundle):
