@@ -5,11 +5,16 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Outcome:
-    """What of a finished run decides whether the grid is extended: validation only, since test is never chosen on."""
+    """What of a finished run decides which runs come next.
+
+    Validation alone says whether a grid is extended. How far a design point's curve is followed is said by all held-out
+    images; no accuracy is chosen by it.
+    """
 
     status: str
     val_accuracy: float | None
     val_loss: float | None
+    test_accuracy: float | None = None
 
 
 DONE = "done"

@@ -28,7 +28,7 @@ class BundleState:
         point: the design point that it is; None for a grid's task and source.
         guess: the octave that a point's scales are placed around; None until the facts of its start are known.
         n_seeds: of a point.
-        n_val: validation images of a point's task, once that was read.
+        n_val, n_test: held-out images of a point's task, once that was read.
         n_expected: runs to expect while the task was never read, or the point is not placed.
         task_id: None until the task is read, and so is what there is to do.
         todo: runs that nobody has in hand.
@@ -51,6 +51,7 @@ class BundleState:
     guess: int | None = None
     n_seeds: int = 1
     n_val: int = 0
+    n_test: int = 0
     n_expected: int = 0
     task_id: str | None = None
     todo: deque[PlannedRun] = field(default_factory=deque)

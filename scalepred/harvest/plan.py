@@ -126,6 +126,7 @@ def point_runs(
     guess: int,
     n_seeds: int,
     n_val: int,
+    n_test: int,
     outcomes: Mapping[str, Outcome],
 ) -> tuple[list[PlannedRun], list[PlannedRun]]:
     """Return which runs of a design point are done, and which come next; none if its curve is known.
@@ -140,6 +141,7 @@ def point_runs(
         guess: the octave to start from.
         n_seeds: 1 or 2.
         n_val: validation images of the task.
+        n_test: its test images.
         outcomes: run_id -> what came out, of all runs that are done.
     """
 
@@ -149,16 +151,21 @@ def point_runs(
 
     seen: dict[int, Seen] = {}
     done: list[PlannedRun] = []
-    while octaves := next_octaves(seen, guess=guess, n_images=n_val):
+    while octaves := next_octaves(seen, guess=guess, n_images=n_val + n_test):
         asked = runs_at(octaves, 0)
         done += [run for run in asked if run.run_id in outcomes]
         if lacking := [run for run in asked if run.run_id not in outcomes]:
             return done, lacking
-        seen |= {octave: _seen(outcomes[run.run_id]) for octave, run in zip(octaves, asked, strict=True)}
+        came_out = [_seen(outcomes[run.run_id], n_val=n_val, n_test=n_test) for run in asked]
+        seen |= dict(zip(octaves, came_out, strict=True))
     again = [run for seed in range(1, n_seeds) for run in runs_at(sorted(seen), seed)]
     done += [run for run in again if run.run_id in outcomes]
     return done, [run for run in again if run.run_id not in outcomes]
 
 
-def _seen(outcome: Outcome) -> Seen:
-    return Seen(accuracy=None if outcome.status == DIVERGED else outcome.val_accuracy)
+def _seen(outcome: Outcome, *, n_val: int, n_test: int) -> Seen:
+    """Return the accuracy on validation and test images together, as far as there are any."""
+    if outcome.status == DIVERGED:
+        return Seen(accuracy=None)
+    n_right = (outcome.val_accuracy or 0.0) * n_val + (outcome.test_accuracy or 0.0) * n_test
+    return Seen(accuracy=n_right / (n_val + n_test))

@@ -101,7 +101,7 @@ def fill(worklist: Worklist, *, unfit: Mapping[tuple[int, int], str], log: Log) 
         if scan is None:
             bundle.n_expected = bundle.n_expected or len(worklist.grid(bundle, task_id=""))
             lacking.append(bundle)
-        elif worklist.settle(bundle, scan["task_id"], n_val=scan.get("n_val", 0)):
+        elif worklist.settle(bundle, scan["task_id"], n_val=scan.get("n_val", 0), n_test=scan.get("n_test", 0)):
             n_stored += worklist.n_stored(bundle)
             if bundle.lacks_something:
                 lacking.append(bundle)
@@ -153,7 +153,7 @@ class _Scans:
         if key not in self._read:
             self._read[key] = self.journal.noted("scans", key)
         scan = self._read[key]
-        is_of_use = scan is not None and scan["task_id"] in self.tasks and ("n_val" in scan or bundle.point is None)
+        is_of_use = scan is not None and scan["task_id"] in self.tasks and ("n_test" in scan or bundle.point is None)
         return scan if is_of_use else None
 
 

@@ -63,11 +63,12 @@ class Results:
     def _take_opened(self, hand: Hand, bundle: BundleState, opened: Opened) -> None:
         """Keep a task's row, and see what the bundle lacks, unless it is in work under another name."""
         task = opened.task
+        held_out = {"n_val": task.n_val, "n_test": task.n_test}
         self.log.opened(bundle.data, opened)
         if opened.fingerprint:
-            scan = {"task_id": task.task_id, "n_val": task.n_val}
+            scan = {"task_id": task.task_id, **held_out}
             self.log.journal.note("scans", scan_key(opened.fingerprint, bundle.n_images), scan)
-        if bundle.task_id != task.task_id and not self.worklist.settle(bundle, task.task_id, n_val=task.n_val):
+        if bundle.task_id != task.task_id and not self.worklist.settle(bundle, task.task_id, **held_out):
             hand.bundle = None
             self.worklist.close(bundle)
             return

@@ -92,11 +92,11 @@ class Worklist:
             if point.data in origins
         ]
 
-    def settle(self, bundle: BundleState, task_id: str, *, n_val: int) -> bool:
+    def settle(self, bundle: BundleState, task_id: str, *, n_val: int, n_test: int) -> bool:
         """Take which task a bundle is, and work out what it lacks; False if it is in work under another name."""
         if not self._claim(bundle, task_id):
             return False
-        bundle.task_id, bundle.n_val = task_id, n_val
+        bundle.task_id, bundle.n_val, bundle.n_test = task_id, n_val, n_test
         if bundle.recipe:
             is_measured = (task_id, bundle.source_id, start_set(bundle.recipe)) in self.stored.features
             bundle.guess = self.guesses.find(task_id, bundle.source_id, bundle.recipe, is_measured=is_measured)
@@ -160,6 +160,7 @@ class Worklist:
             guess=bundle.guess,
             n_seeds=bundle.n_seeds,
             n_val=bundle.n_val,
+            n_test=bundle.n_test,
             outcomes=self.stored.outcomes,
         )
 
@@ -193,7 +194,7 @@ class Worklist:
 
     def add_outcome(self, run: RunRecord) -> None:
         """Take what came out of a run."""
-        self.stored.outcomes[run.run_id] = Outcome(run.status, run.val_accuracy, run.val_loss)
+        self.stored.outcomes[run.run_id] = Outcome(run.status, run.val_accuracy, run.val_loss, run.test_accuracy)
 
     def finish_if_done(self, bundle: BundleState) -> None:
         """See whether a bundle whose runs are done needs more, by what came out of them; else it is finished."""

@@ -187,7 +187,7 @@ class Keeper:
     def _stored(self, source_ids: Sequence[str]) -> Stored:
         with open_warehouse(self.warehouse, read_only=True, lock_timeout_seconds=self.lock_timeout_seconds) as store:
             rows = store.outcomes(source_ids)
-            outcomes = {run_id: Outcome(status, accuracy, loss) for run_id, status, accuracy, loss in rows}
+            outcomes = {run_id: Outcome(status, val, loss, test) for run_id, status, val, loss, test in rows}
             names = store.feature_names(source_ids)
             return Stored(store.keys("tasks"), outcomes, {each for each in names if self._is_whole(each, names[each])})
 

@@ -131,10 +131,12 @@ class Warehouse:
         """Return the ids of all rows of a table that has one id."""
         return {row[0] for row in self.connection.execute(f"SELECT {KEYS[table]} FROM {table}").fetchall()}
 
-    def outcomes(self, source_ids: Sequence[str]) -> list[tuple[str, str, float | None, float | None]]:
-        """Return run_id, status, validation accuracy and loss of all runs of these sources."""
-        query = "SELECT run_id, status, val_accuracy, val_loss FROM runs WHERE list_contains(?, source_id)"
-        rows: list[tuple[str, str, float | None, float | None]] = self.connection.execute(
+    def outcomes(self, source_ids: Sequence[str]) -> list[tuple[str, str, float | None, float | None, float | None]]:
+        """Return run_id, status, validation accuracy and loss, and test accuracy of all runs of these sources."""
+        query = (
+            "SELECT run_id, status, val_accuracy, val_loss, test_accuracy FROM runs WHERE list_contains(?, source_id)"
+        )
+        rows: list[tuple[str, str, float | None, float | None, float | None]] = self.connection.execute(
             query, [list(source_ids)]
         ).fetchall()
         return rows

@@ -133,7 +133,7 @@ def point_of(curve, *, guess=0, n_seeds=1, given=None):
     outcomes, turns = dict(given or {}), []
     while True:
         done, following = point_runs(
-            "task", "source", QUICK, guess=guess, n_seeds=n_seeds, n_val=100, outcomes=outcomes
+            "task", "source", QUICK, guess=guess, n_seeds=n_seeds, n_val=100, n_test=0, outcomes=outcomes
         )
         assert {run.run_id for run in done} == set(outcomes)
         if not following:
@@ -179,7 +179,25 @@ def test_a_point_that_is_taken_up_again_asks_for_what_is_left_and_for_nothing_wh
 
 
 def test_nothing_is_decided_before_all_that_was_asked_for_is_in():
-    _, following = point_runs("task", "source", QUICK, guess=0, n_seeds=2, n_val=100, outcomes={})
+    at = {"guess": 0, "n_seeds": 2, "n_val": 100, "n_test": 0}
+    _, following = point_runs("task", "source", QUICK, **at, outcomes={})
     four = {run.run_id: best_at(9)(math.log2(run.scale), 0) for run in following[:4]}
-    done, rest = point_runs("task", "source", QUICK, guess=0, n_seeds=2, n_val=100, outcomes=four)
+    done, rest = point_runs("task", "source", QUICK, **at, outcomes=four)
     assert (done, rest) == (following[:4], following[4:])
+
+
+def test_validation_and_test_images_decide_together_how_far_a_curve_is_followed():
+    def hump_in_test(at):
+        return Outcome(DONE, 0.3 + 0.05 * at, 0.5, 0.9 - 0.1 * abs(at - 1))
+
+    found = {}
+    for n_val, n_test in ((10, 990), (1000, 0)):
+        outcomes = {}
+        while True:
+            sizes = {"guess": 0, "n_seeds": 1, "n_val": n_val, "n_test": n_test}
+            _, following = point_runs("task", "source", QUICK, **sizes, outcomes=outcomes)
+            if not following:
+                break
+            outcomes |= {run.run_id: hump_in_test(math.log2(run.scale)) for run in following}
+        found[n_val] = len(outcomes)
+    assert found == {10: 6, 1000: 14}  # by validation images alone the curve rises for ever

@@ -10,7 +10,7 @@ from inline import calls, dying, go, go_until, harvest_of, log_of, opened, point
 
 from scalepred.errors import UsageError
 from scalepred.harvest.guess import guess_of
-from scalepred.harvest.octaves import Seen, best_octave, next_octaves
+from scalepred.harvest.octaves import Seen, best_octaves, next_octaves
 from scalepred.harvest.space import describe
 from scalepred.harvest.worker import Worker
 from scalepred.predictor.context import start_set
@@ -62,12 +62,15 @@ def of_points(points, warehouse, **wanted):
 
 
 def curves(warehouse):
-    """Return (task's name, recipe_id, seed) -> octave -> validation accuracy, None where it diverged."""
+    """Return (task's name, recipe_id, seed) -> octave -> accuracy on all held-out images."""
     rows = stored(warehouse)
-    names = {task.task_id: task.name for task in rows["tasks"]}
+    tasks = {task.task_id: task for task in rows["tasks"]}
     found = defaultdict(dict)
     for run in rows["runs"]:
-        found[names[run.task_id], run.recipe_id, run.seed][round(math.log2(run.scale))] = run.val_accuracy
+        task = tasks[run.task_id]
+        n_right = run.val_accuracy * task.n_val + run.test_accuracy * task.n_test
+        at = round(math.log2(run.scale))
+        found[task.name, run.recipe_id, run.seed][at] = n_right / (task.n_val + task.n_test)
     return found
 
 
@@ -79,7 +82,9 @@ def asked_at(warehouse, point):
     of_set = [f for f in rows["features"] if (f.task_id, f.feature_set) == (task.task_id, start_set(point.recipe))]
     guess = guess_of({f.name: f.value for f in of_set}, point.recipe)
     curve = curves(warehouse)[name, point.recipe.recipe_id, 0]
-    return next_octaves({at: Seen(accuracy=each) for at, each in curve.items()}, guess=guess, n_images=task.n_val)
+    return next_octaves(
+        {at: Seen(accuracy=each) for at, each in curve.items()}, guess=guess, n_images=task.n_val + task.n_test
+    )
 
 
 def test_every_points_curve_is_surrounded_around_its_own_guess(mixed, warehouse):
@@ -87,9 +92,9 @@ def test_every_points_curve_is_surrounded_around_its_own_guess(mixed, warehouse)
     assert {run.role for run in runs} == {POINT}
     assert [asked_at(warehouse, point) for point in mixed] == [[]] * 4
     for curve in curves(warehouse).values():
-        best = best_octave({at: Seen(accuracy=each) for at, each in curve.items()})
-        assert abs(best - 1) <= 1  # the fake's best scale is 2
-        assert min(curve) < best < max(curve)
+        best = best_octaves({at: Seen(accuracy=each) for at, each in curve.items()})
+        assert best == [1]  # the fake's best scale is 2
+        assert min(curve) < 1 < max(curve)
 
 
 def test_a_point_is_placed_by_the_real_facts_of_its_start(mixed, warehouse, monkeypatch):
