@@ -23,7 +23,7 @@ MAY_USE = {
     "job": {"data", "networks", "training", "store", "predictor"},
     "cli": {"data", "networks", "training", "store", "predictor", "harvest", "job"},
 }
-"""Room -> the rooms that it may import from; all may use the modules of ``scalepred/`` itself, which use none of them."""
+"""Room -> the rooms that it may import from; all may use ``scalepred/`` itself, whose modules use none of them."""
 
 ONLY_THERE = {
     "duckdb": {"store"},

@@ -37,7 +37,15 @@ def cpu_seconds(process):
 
 
 def has_open(process, file):
-    return any(each.readlink() == file for each in Path(f"/proc/{process.pid}/fd").iterdir())
+    return any(target_of(each) == file for each in Path(f"/proc/{process.pid}/fd").iterdir())
+
+
+def target_of(link):
+    """Return where a link leads, None where it is gone by now."""
+    try:
+        return link.readlink()
+    except FileNotFoundError:
+        return None
 
 
 def wait_for(process, condition):
