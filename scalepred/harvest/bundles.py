@@ -29,6 +29,7 @@ class BundleState:
         guess: the octave that a point's scales are placed around; None until the facts of its start are known.
         n_seeds: of a point.
         n_val, n_test: held-out images of a point's task, once that was read.
+        n_stored: its runs that were done when its task was known, but for those beyond a grid's edges.
         n_expected: runs to expect while the task was never read, or the point is not placed.
         task_id: None until the task is read, and so is what there is to do.
         todo: runs that nobody has in hand.
@@ -52,6 +53,7 @@ class BundleState:
     n_seeds: int = 1
     n_val: int = 0
     n_test: int = 0
+    n_stored: int = 0
     n_expected: int = 0
     task_id: str | None = None
     todo: deque[PlannedRun] = field(default_factory=deque)

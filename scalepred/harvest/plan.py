@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, S
 from typing import TypeVar
 
 from scalepred.harvest.octaves import Seen, next_octaves
-from scalepred.recipe import GRID, Recipe, baseline_of, content_id
+from scalepred.recipe import GRID, Recipe, baseline_of, content_id, run_id
 from scalepred.records import DIVERGED, EXTENSION, GRID_RUN, POINT, Outcome
 from scalepred.training.planned import PlannedRun, planned_run
 
@@ -144,10 +144,15 @@ def point_runs(
         n_test: its test images.
         outcomes: run_id -> what came out, of all runs that are done.
     """
+    ids = {"task_id": task_id, "source_id": source_id, "recipe_id": recipe.recipe_id}  # the last is slow to work out
 
     def runs_at(octaves: Iterable[int], seed: int) -> list[PlannedRun]:
         scales = [2.0**octave for octave in octaves]
-        return [planned_run(task_id, source_id, recipe=recipe, scale=s, seed=seed, role=POINT) for s in scales]
+        keys = [run_id(**ids, scale=scale, seed=seed) for scale in scales]
+        return [
+            PlannedRun(run_id=key, recipe=recipe, scale=scale, seed=seed, role=POINT)
+            for key, scale in zip(keys, scales, strict=True)
+        ]
 
     seen: dict[int, Seen] = {}
     done: list[PlannedRun] = []

@@ -102,7 +102,7 @@ def fill(worklist: Worklist, *, unfit: Mapping[tuple[int, int], str], log: Log) 
             bundle.n_expected = bundle.n_expected or len(worklist.grid(bundle, task_id=""))
             lacking.append(bundle)
         elif worklist.settle(bundle, scan["task_id"], n_val=scan.get("n_val", 0), n_test=scan.get("n_test", 0)):
-            n_stored += worklist.n_stored(bundle)
+            n_stored += bundle.n_stored
             if bundle.lacks_something:
                 lacking.append(bundle)
     worklist.waiting.extend(lacking if worklist.wanted.points else _balanced(lacking))

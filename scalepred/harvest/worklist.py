@@ -101,7 +101,8 @@ class Worklist:
             is_measured = (task_id, bundle.source_id, start_set(bundle.recipe)) in self.stored.features
             bundle.guess = self.guesses.find(task_id, bundle.source_id, bundle.recipe, is_measured=is_measured)
         bundle.wants_features = bool(self.lacking_sets(bundle))
-        bundle.todo = deque(self._missing(bundle))
+        bundle.n_stored, missing = self._done_and_missing(bundle)
+        bundle.todo = deque(missing)
         return True
 
     def _claim(self, bundle: BundleState, task_id: str) -> bool:
@@ -138,16 +139,18 @@ class Worklist:
         """Return the rows of the recipes of all points whose tasks were read."""
         return [record for bundle in self._claimed.values() for record in bundle.recipe_records]
 
-    def n_stored(self, bundle: BundleState) -> int:
-        """Return how many of a bundle's runs were done before, but for those beyond a grid's edges."""
-        if bundle.point:
-            return len(self._of_point(bundle)[0])
-        return sum(run.run_id in self.stored.outcomes for run in self.grid(bundle, task_id=bundle.task_id or ""))
-
     def grid(self, bundle: BundleState, *, task_id: str) -> list[PlannedRun]:
         """Return all runs that are wanted of a bundle, done or not, but for those beyond the grid's edges."""
         recipes = self.wanted.recipes_at(bundle.image_px)
         return wanted_runs(task_id, bundle.source_id, recipes, n_seeds=self.wanted.n_seeds)
+
+    def _done_and_missing(self, bundle: BundleState) -> tuple[int, list[PlannedRun]]:
+        """Return how many of a bundle's runs are done, but for those beyond a grid's edges, and which come next."""
+        if bundle.point:
+            done, following = self._of_point(bundle)
+            return len(done), [run for run in following if run.run_id not in self.failed]
+        grid = self.grid(bundle, task_id=bundle.task_id or "")
+        return sum(run.run_id in self.stored.outcomes for run in grid), self._of_grid(bundle)
 
     def _of_point(self, bundle: BundleState) -> tuple[list[PlannedRun], list[PlannedRun]]:
         """Return which runs of a point are done, and which come next; none of one that is not placed."""
@@ -164,9 +167,7 @@ class Worklist:
             outcomes=self.stored.outcomes,
         )
 
-    def _missing(self, bundle: BundleState) -> list[PlannedRun]:
-        if bundle.point:
-            return [run for run in self._of_point(bundle)[1] if run.run_id not in self.failed]
+    def _of_grid(self, bundle: BundleState) -> list[PlannedRun]:
         return missing_runs(
             bundle.task_id or "",
             bundle.source_id,
@@ -199,7 +200,7 @@ class Worklist:
     def finish_if_done(self, bundle: BundleState) -> None:
         """See whether a bundle whose runs are done needs more, by what came out of them; else it is finished."""
         if not bundle.todo and not bundle.n_running and not bundle.is_given_up:
-            bundle.todo.extend(self._missing(bundle))
+            bundle.todo.extend(self._done_and_missing(bundle)[1])
             if not bundle.lacks_something:
                 self.close(bundle)
 
