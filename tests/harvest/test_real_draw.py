@@ -1,4 +1,4 @@
-"""A real draw by the real command, killed in its midst and finished by the same command."""
+"""A real draw by the real command: killed in its midst and finished by the same command, and on a Ray cluster."""
 
 import json
 import math
@@ -39,7 +39,16 @@ def wanted(tmp_path_factory):
     save_file(named_source().architecture.network.state_dict(), weights)
     space.write_text(json.dumps(SPACE))
     source = ("--source", TINY, "--weights", weights)
-    return [folder / "tasks", *source, "--space", space, "--draw", N_POINTS, "--workers", "2", *SAME]
+    arguments = [folder / "tasks", *source, "--space", space, "--draw", N_POINTS, "--workers", "2", *SAME]
+    return [str(part) for part in arguments]
+
+
+@pytest.fixture(scope="module")
+def whole(wanted, tmp_path_factory):
+    """The warehouse of a draw that nothing interrupts."""
+    warehouse = tmp_path_factory.mktemp("whole") / "w.duckdb"
+    finish(wanted, warehouse)
+    return warehouse
 
 
 def ended(process, warehouse):
@@ -57,23 +66,28 @@ def octaves(warehouse):
     return found
 
 
-def test_a_draw_that_is_killed_has_the_same_points_each_once_when_the_same_command_has_finished_it(wanted, tmp_path):
-    arguments = [str(part) for part in wanted]
-    whole, warehouse = tmp_path / "whole.duckdb", tmp_path / "w.duckdb"
-    finish(arguments, whole)
-    n_runs = n_journalled(whole)
-    with start(arguments, warehouse) as process:  # while the facts of the first points are computed
+def test_a_draw_that_is_killed_has_the_same_points_each_once_when_the_same_command_has_finished_it(
+    wanted, whole, tmp_path
+):
+    warehouse, n_runs = tmp_path / "w.duckdb", n_journalled(whole)
+    with start(wanted, warehouse) as process:  # while the facts of the first points are computed
         wait_for((journal_of(warehouse).folder / "scans").is_dir)
         ended(process, warehouse)
     for n in (1, n_runs // 3, 2 * n_runs // 3):
         before = n_journalled(warehouse)
-        with start(arguments, warehouse) as process:
+        with start(wanted, warehouse) as process:
             wait_for_runs(process, warehouse, max(n, before))
             ended(process, warehouse)
     assert n_journalled(warehouse) < n_runs
-    told = finish(arguments, warehouse, "--json").stdout.splitlines()
+    told = finish(wanted, warehouse, "--json").stdout.splitlines()
     assert numbers(warehouse) == numbers(whole)
     assert octaves(warehouse) == octaves(whole)
     summary = json.loads(told[-1])
     assert summary["stored_before"] + len(told) - 1 == n_runs
-    assert json.loads(finish(arguments, warehouse, "--json").stdout)["done"] == 0
+    assert json.loads(finish(wanted, warehouse, "--json").stdout)["done"] == 0
+
+
+def test_a_draw_on_a_ray_cluster_has_the_same_points(wanted, whole, tmp_path):
+    warehouse = tmp_path / "w.duckdb"
+    finish(wanted, warehouse, "--engine", "ray")
+    assert numbers(warehouse) == numbers(whole)
