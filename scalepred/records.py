@@ -1,4 +1,4 @@
-"""Which finetunes a task and source need: the grid, its baseline, and scales beyond an edge that is best."""
+"""What the warehouse holds, row by row, as frozen dataclasses that know neither database nor network."""
 
 from dataclasses import dataclass, field
 
