@@ -44,6 +44,7 @@ DAMAGE = [
     ("UPDATE runs SET role = 'odd'", [f"runs of unknown role: {RUN_ID}"]),
     ("UPDATE runs SET role = 'extension'", [f"extension runs within the grid: {RUN_ID}"]),
     ("UPDATE runs SET execution = '7'", [f"runs whose execution is no JSON object: {RUN_ID}"]),
+    ("UPDATE runs SET course = '[]'", [f"runs whose course is no JSON object: {RUN_ID}"]),
     ("UPDATE runs SET status = 'odd'", [f"runs of unknown status: {RUN_ID}"]),
     ("UPDATE runs SET scale = -1", [f"runs whose scale is no finite number above 0: {RUN_ID}", WRONG_RUN_ID]),
     ("UPDATE runs SET scale = 'nan'", [f"runs whose scale is no finite number above 0: {RUN_ID}", WRONG_RUN_ID]),
