@@ -1,0 +1,73 @@
+"""The benchmark of the rule, on points whose best rates are known constants times their critical rates."""
+
+import math
+
+import numpy as np
+import pytest
+
+from benchmarks import rule as bench
+from scalepred.predictor.points import Point
+from scalepred.predictor.rule import load_rule
+from scalepred.recipe import Recipe
+
+RECIPES = {"sgd": Recipe(momentum=0.9), "adamw": Recipe(optimizer="adamw")}
+
+
+def points_with_known_constants(n=24):
+    """Return points whose best scale is the declared coordinate times 2 (SGD) or a quarter (AdamW)."""
+    rng = np.random.default_rng(0)
+    scales = np.arange(-12.0, 13.0)
+    points = []
+    for index in range(2 * n):
+        optimizer = "sgd" if index % 2 else "adamw"
+        recipe = RECIPES[optimizer]
+        noise, half = rng.uniform(-12, -4), rng.uniform(-12, -4)
+        rate = (noise + half) / 2 + math.log2(0.1) + 1 if optimizer == "sgd" else noise - 2
+        facts = {"noise_log2_critical": noise, "half_log2_critical": half}
+        facts |= {"noise_log2_minimum": noise - 1, "half_log2_minimum": half - 1}
+        curve = np.clip(0.9 - 0.05 * (scales - (rate - math.log2(recipe.base_lr))) ** 2, 0.1, 1)
+        points.append(
+            Point(
+                task=f"t{index}",
+                origin=f"o{index % 8}",
+                source=f"s{index % 3}",
+                architecture="tiny",
+                source_id=f"s{index % 3}",
+                recipe=recipe,
+                facts=facts,
+                log2_scales=scales,
+                accuracies=curve,
+                diverged=curve < 0.2,
+                chance=0.1,
+                job_seconds=10.0,
+                facts_seconds=1.0,
+            )
+        )
+    return points
+
+
+@pytest.fixture
+def printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "read_points", lambda _: points_with_known_constants())
+    monkeypatch.setattr("sys.argv", ["rule", str(tmp_path / "w.duckdb"), "--output", str(tmp_path)])
+    bench.main()
+    return capsys.readouterr().out
+
+
+def test_declared_coordinates_find_their_constants_and_beat_the_best_fixed_rate(printed, tmp_path):
+    rule = load_rule(tmp_path)
+    assert rule.constants["sgd"].log2 == pytest.approx(1, abs=0.25)
+    assert rule.constants["adamw"].log2 == pytest.approx(-2, abs=0.25)
+    rows = {(row["optimizer"], row["method"]): row for row in rule.evidence["judged"]}
+    for optimizer, name in bench.DECLARED.items():
+        assert rows[optimizer, name]["interval"][0] > 0.1
+        assert rows[optimizer, name]["spread_octaves"] < 0.5
+        assert rows[optimizer, "rate"]["gain"] == 0
+    assert "48 points of 8 origins on 3 networks" in printed
+
+
+def test_neither_the_points_origin_nor_its_network_sets_its_constant():
+    members = [p for p in points_with_known_constants() if p.recipe.optimizer == "adamw"]
+    point = members[0]
+    seen = [p for p in members if p.origin != point.origin and p.source_id != point.source_id]
+    assert bench._held_out(point, members, "noise") == bench._held_out(point, [point, *seen], "noise")
