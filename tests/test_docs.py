@@ -260,7 +260,7 @@ def played(line: list[str]) -> list[str] | None:
     quick = []
     if name in ("finetune", "predict", "harvest"):
         quick += [] if "--source" in given else TINY[:4]
-        quick += [] if "--recipe" in given else TINY[4:]
+        quick += [] if "--recipe" in given or "--draw" in given else TINY[4:]
     if name == "finetune":
         quick += ["--overwrite"]
     if name == "harvest":

@@ -61,6 +61,12 @@ def test_a_constant_that_all_points_share_is_found_to_a_quarter_of_an_octave(rec
     assert constant.octaves <= 0.75  # the scales that were run are octaves
 
 
+def test_a_fixed_rate_is_found_however_low_it_is():
+    points = [make_point(index, ADAMW, best=-2.0, facts={}) for index in range(9)]
+    constant = fit_rule(points, {"adamw": "rate"}).constants["adamw"]
+    assert constant.log2 == pytest.approx(math.log2(0.001) - 2, abs=0.25)
+
+
 def test_the_factor_that_is_told_holds_eight_of_ten_best_scales():
     rule = fit_rule(points_of(ADAMW, log2_constant=-2, n=400, noise=1.0), {"adamw": "noise"})
     assert rule.constants["adamw"].octaves == pytest.approx(1.28, abs=0.3)  # 80 % of a normal distribution
