@@ -11,6 +11,7 @@ from scalepred.records import (
     DIVERGED,
     DONE,
     KINDS,
+    POINT,
     FeatureRecord,
     PredictionRecord,
     RecipeRecord,
@@ -39,7 +40,7 @@ _GRIDS = """
                count(*) FILTER (WHERE list_contains($grid, scale)) AS n_of_grid
         FROM (
             SELECT task_id, source_id, recipe_id, scale, count(*) AS n_runs
-            FROM runs WHERE scale IS NOT NULL GROUP BY ALL)
+            FROM runs WHERE scale IS NOT NULL AND role != $point GROUP BY ALL)
         GROUP BY ALL)
     JOIN tasks USING (task_id) JOIN sources s USING (source_id) JOIN recipes r USING (recipe_id)
     GROUP BY ALL ORDER BY ALL"""
@@ -157,7 +158,7 @@ class Warehouse:
     def status(self) -> Status:
         """Count the rows of each table, the grids and the bytes."""
         tables = {table: value_of(self.connection, f"SELECT count(*) FROM {table}") for table in KINDS}
-        grids = self.connection.execute(_GRIDS, {"grid": list(GRID)}).fetchall()
+        grids = self.connection.execute(_GRIDS, {"grid": list(GRID), "point": POINT}).fetchall()
         return Status(
             path=str(self.path),
             n_bytes=self.path.stat().st_size,

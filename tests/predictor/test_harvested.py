@@ -89,6 +89,12 @@ def test_a_harvest_without_a_whole_grid_gives_empty_arrays():
     assert harvest([]).n_incomplete == 0
 
 
+def test_design_points_are_no_grids_in_work():
+    points = [dataclasses.replace(run, role="point") for run in grid(ZOO)[:6]]
+    assert harvest(points).n_incomplete == 0
+    assert harvest([*grid(ZOO), *points]).n_incomplete == 0
+
+
 def test_scales_beyond_the_grid_are_passed_over():
     extended = [*grid(ZOO), run_record(ZOO, 20.0, val=[1, 1], test=[1] * 4)]
     assert harvest(extended).table.accuracies.tolist() == harvest(grid(ZOO)).table.accuracies.tolist()

@@ -137,6 +137,12 @@ def test_scales_beyond_the_grid_do_not_make_it_whole(path):
         assert store.status().grids == [("efficientnet_lite0", "graduated", 0, 1, 12)]
 
 
+def test_design_points_are_counted_as_runs_and_not_as_grids(path):
+    fill(path, *(make_run(scale, role="point") for scale in (0.5, 1.0, 2.0)))
+    with open_warehouse(path, read_only=True) as store:
+        assert (store.status().n_done, store.status().grids) == (3, [])
+
+
 def test_the_status_of_an_empty_warehouse_is_all_zeros(empty):
     with open_warehouse(empty, read_only=True) as store:
         status = store.status()
