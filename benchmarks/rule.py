@@ -20,13 +20,10 @@ import numpy as np
 
 from scalepred.predictor.honest import bootstrap_interval
 from scalepred.predictor.points import Point, gather_points
-from scalepred.predictor.rule import COORDINATES, Rule, coordinate, fit_rule, save_rule
+from scalepred.predictor.rule import COORDINATES, DECLARED, Rule, coordinate, fit_rule, save_rule
 from scalepred.store.warehouse import open_warehouse
 
 NAMES = ["rate", "damped rate", *(f"{n}{d}" for n in list(COORDINATES)[2:] for d in ("", ", damped"))]
-DECLARED = {"sgd": "both, damped", "adamw": "noise"}
-"""The coordinates that ship, as an earlier pilot of 96 points on six networks had them; the table chooses none."""
-
 BASE = "rate"
 """A constant alone: the best fixed rate of the other points, per optimizer."""
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import rule as bench
 from scalepred.predictor.points import Point
-from scalepred.predictor.rule import load_rule
+from scalepred.predictor.rule import DECLARED, load_rule
 from scalepred.recipe import Recipe
 
 RECIPES = {"sgd": Recipe(momentum=0.9), "adamw": Recipe(optimizer="adamw")}
@@ -59,7 +59,7 @@ def test_declared_coordinates_find_their_constants_and_beat_the_best_fixed_rate(
     assert rule.constants["sgd"].log2 == pytest.approx(1, abs=0.25)
     assert rule.constants["adamw"].log2 == pytest.approx(-2, abs=0.25)
     rows = {(row["optimizer"], row["method"]): row for row in rule.evidence["judged"]}
-    for optimizer, name in bench.DECLARED.items():
+    for optimizer, name in DECLARED.items():
         assert rows[optimizer, name]["interval"][0] > 0.1
         assert rows[optimizer, name]["spread_octaves"] < 0.5
         assert rows[optimizer, "rate"]["gain"] == 0

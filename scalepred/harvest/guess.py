@@ -3,13 +3,11 @@
 import math
 from collections.abc import Mapping
 
-from scalepred.predictor.context import start_set
+from scalepred.predictor.context import HEADS, start_set
+from scalepred.predictor.rule import DECLARED, coordinate
 from scalepred.recipe import Recipe, content_id
 from scalepred.records import FeatureRecord
 from scalepred.store.journal import Journal, key_of
-
-HEADS = ("noise", "half")
-"""Heads that critical rates are measured at: a new one, and the fitted one half way."""
 
 ADAMW_OCTAVES = -2.0
 """Mean of log2 of the best rate over the critical one at a head of noise, over a pilot's 31 points with AdamW; over its
@@ -28,14 +26,9 @@ def guess_of(facts: Mapping[str, float], recipe: Recipe) -> int:
         facts: name -> value, as ``start_facts`` has them.
         recipe: of the point.
     """
-    noise, half = (facts.get(f"{head}_log2_critical") for head in HEADS)
-    if noise is None:
-        return 0
-    base = math.log2(recipe.base_lr)
-    if recipe.optimizer == "adamw":
-        return round(noise + ADAMW_OCTAVES - base)
-    mean = (noise + (noise if half is None else half)) / 2
-    return round(mean + math.log2(1 - recipe.momentum) - base)
+    place = coordinate(DECLARED[recipe.optimizer], facts, recipe)
+    octaves = ADAMW_OCTAVES if recipe.optimizer == "adamw" else 0.0
+    return 0 if place is None else round(place + octaves - math.log2(recipe.base_lr))
 
 
 class Guesses:

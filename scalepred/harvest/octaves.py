@@ -28,11 +28,6 @@ class Seen:
     accuracy: float | None
 
 
-def octave_of(scale: float) -> int:
-    """Return the whole octave that is nearest to a scale above 0."""
-    return round(math.log2(scale))
-
-
 def next_octaves(seen: Mapping[int, Seen], *, guess: int, n_images: int) -> list[int]:
     """Return the octaves to run next, none where the curve is known: at first five around the guess.
 

@@ -188,7 +188,7 @@ def _check_corners(dimensions: Sequence[Dimension], where: str) -> None:
             try:
                 Recipe(**_fitting({"epochs": 100, dimension.name: value}))
             except (UsageError, TypeError) as error:
-                problems.append(f"{dimension.name}: {str(error).removeprefix('This recipe can’t be used: ')}")
+                problems.append(f"{dimension.name}: {error}".replace("This recipe can't be used: ", ""))
     if problems:
         raise UsageError(join_problems(f"The space {where} can't be used:", problems))
 

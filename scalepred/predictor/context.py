@@ -5,6 +5,10 @@ from collections.abc import Mapping
 
 from scalepred.recipe import Recipe
 
+HEADS = ("noise", "half")
+"""Heads that a start's critical rate is measured at, whatever the job starts from: a new one, and the fitted one shrunk
+half way. At the fitted head itself the loss is nearly nothing, and the place scatters."""
+
 
 def feature_set(image_px: int) -> str:
     """Return the name under which the warehouse keeps this set of features, taken of images of this size."""

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from scalepred.predictor.context import start_set
+from scalepred.predictor.context import HEADS, start_set
 from scalepred.predictor.facts import Feature
 from scalepred.recipe import Recipe
 from scalepred.records import FeatureRecord
@@ -13,10 +13,6 @@ from scalepred.training.bundle import Bundle
 from scalepred.training.direction import DRAWS, IMAGES, Direction, measure_direction
 from scalepred.training.rates import schedule_factor, steps_per_epoch
 from scalepred.training.start import Start
-
-HEADS = ("noise", "half")
-"""Heads that the critical rate is measured at, whatever the job starts from: at the fitted head the loss is nearly
-nothing, and its place scatters."""
 
 SHARE = 0.1
 """Of a job's cost that three draws of images may take; one is drawn where they would take more."""

@@ -1,11 +1,9 @@
 """Where a point's scales are placed, on curves that are known."""
 
-import math
-
 import numpy as np
 import pytest
 
-from scalepred.harvest.octaves import MOST, Seen, best_octaves, next_octaves, octave_of
+from scalepred.harvest.octaves import MOST, Seen, best_octaves, next_octaves
 
 
 def follow(curve, *, guess=0, n_images=100):
@@ -87,8 +85,3 @@ def test_noise_seldom_cuts_a_curve_off_where_it_still_rises(n_images):
         seen = follow(noisy, n_images=n_images)
         lost.append(true(best) - max(true(octave) for octave in seen))
     assert np.mean(np.array(lost) > 0.02) <= 0.05
-
-
-def test_scales_are_brought_to_the_nearest_octave():
-    assert [octave_of(scale) for scale in (1.0, 0.7, 1.5, 3.0, 2**-7.4)] == [0, -1, 1, 2, -7]
-    assert math.isclose(2.0 ** octave_of(0.25), 0.25)
