@@ -71,14 +71,10 @@ def choose_scale(setup: Setup, scale: float | Literal["auto"] = "auto") -> Predi
         UsageError: if the number is not finite or not above 0.
         ValueError: if the tools were picked without a predictor, and it is to be asked.
     """
-    tools = setup.tools
+    tools, started = setup.tools, time.perf_counter()
     if scale != "auto":
-        started = time.perf_counter()
-        choice = given(scale)
-        rule = ask_rule(setup)
-        return Prediction(
-            choice=dataclasses.replace(choice, rule=rule), features={}, seconds=time.perf_counter() - started
-        )
+        choice = dataclasses.replace(given(scale), rule=ask_rule(setup))
+        return Prediction(choice=choice, features={}, seconds=time.perf_counter() - started)
     if tools.asked is None:
         raise ValueError("nothing can be predicted: the tools were picked without a predictor")
     prediction = predict(
@@ -90,7 +86,8 @@ def choose_scale(setup: Setup, scale: float | Literal["auto"] = "auto") -> Predi
         dtype=setup.dtype,
         rule=ask_rule(setup),
     )
-    return dataclasses.replace(prediction, predictor=tools.asked.folder)
+    seconds = time.perf_counter() - started  # what the rule measured is part of it
+    return dataclasses.replace(prediction, predictor=tools.asked.folder, seconds=seconds)
 
 
 def ask_rule(setup: Setup) -> RuleAnswer | None:

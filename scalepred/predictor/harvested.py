@@ -124,13 +124,13 @@ class _Cell:
 
 
 def _cell(runs: Sequence[RunRecord], task: TaskRecord) -> _Cell:
-    val = np.stack([_bits(run, "val", task) for run in runs])
-    correct = np.stack([_bits(run, "test", task) for run in runs]) if task.n_test else val
+    val = np.stack([right_images(run, "val", task) for run in runs])
+    correct = np.stack([right_images(run, "test", task) for run in runs]) if task.n_test else val
     both = np.concatenate([val, correct], axis=1) if task.n_test else val
     return _Cell(val=val.mean(axis=1), correct=correct, held_out=float(both.mean()))
 
 
-def _bits(run: RunRecord, split: str, task: TaskRecord) -> np.ndarray:
+def right_images(run: RunRecord, split: str, task: TaskRecord) -> np.ndarray:
     """Return which images of a split a run got right, (n,) float64; chance for each where it diverged."""
     n, bits = (task.n_test, run.test_correct) if split == "test" else (task.n_val, run.val_correct)
     if run.status == DIVERGED:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scalepred.predictor.context import start_set
-from scalepred.predictor.targets import unpack_correct
+from scalepred.predictor.harvested import right_images
 from scalepred.recipe import Recipe
 from scalepred.records import DIVERGED, POINT, FeatureRecord, RecipeRecord, RunRecord, SourceRecord, TaskRecord
 
@@ -102,7 +102,8 @@ def _point(
     start: Mapping[str, FeatureRecord],
     curve: Mapping[float, Sequence[RunRecord]],
 ) -> Point:
-    scales = sorted(curve)
+    scales, split = sorted(curve), "test" if task.n_test else "val"
+    accuracies = [[right_images(run, split, task).mean() for run in curve[scale]] for scale in scales]
     return Point(
         task=task.name,
         origin=task.origin,
@@ -112,16 +113,11 @@ def _point(
         recipe=recipe,
         facts={name: fact.value for name, fact in start.items()},
         log2_scales=np.log2(np.array(scales)),
-        accuracies=np.array([np.mean([_accuracy(run, task) for run in curve[scale]]) for scale in scales]),
+        accuracies=np.array(
+            [np.mean([right_images(run, split, task).mean() for run in curve[scale]]) for scale in scales]
+        ),
         diverged=np.array([any(run.status == DIVERGED for run in curve[scale]) for scale in scales]),
         chance=1 / task.n_classes,
         job_seconds=float(np.median([run.seconds for some in curve.values() for run in some])),
         facts_seconds=math.fsum(fact.seconds for fact in start.values()),
     )
-
-
-def _accuracy(run: RunRecord, task: TaskRecord) -> float:
-    if run.status == DIVERGED:
-        return 1 / task.n_classes
-    bits, n = (run.test_correct, task.n_test) if task.n_test else (run.val_correct, task.n_val)
-    return float(unpack_correct(bits or b"", n).mean())
