@@ -113,9 +113,7 @@ def _point(
         recipe=recipe,
         facts={name: fact.value for name, fact in start.items()},
         log2_scales=np.log2(np.array(scales)),
-        accuracies=np.array(
-            [np.mean([right_images(run, split, task).mean() for run in curve[scale]]) for scale in scales]
-        ),
+        accuracies=np.array([np.mean(of_seeds) for of_seeds in accuracies]),
         diverged=np.array([any(run.status == DIVERGED for run in curve[scale]) for scale in scales]),
         chance=1 / task.n_classes,
         job_seconds=float(np.median([run.seconds for some in curve.values() for run in some])),
