@@ -138,9 +138,15 @@ def test_scales_beyond_the_grid_do_not_make_it_whole(path):
 
 
 def test_design_points_are_counted_as_runs_and_not_as_grids(path):
-    fill(path, *(make_run(scale, role="point") for scale in (0.5, 1.0, 2.0)))
+    fill(path, make_run(2.0), *(make_run(scale, role="point") for scale in (0.125, 0.0625)))
     with open_warehouse(path, read_only=True) as store:
-        assert (store.status().n_done, store.status().grids) == (3, [])
+        n_runs = {run.role: 0 for run in store.runs()}
+        for run in store.runs():
+            n_runs[run.role] += 1
+        status = store.status()
+    assert n_runs["point"] == 2
+    assert status.n_done == sum(n_runs.values())
+    assert status.grids == [("efficientnet_lite0", "graduated", 0, 1, n_runs["grid"])]
 
 
 def test_the_status_of_an_empty_warehouse_is_all_zeros(empty):
