@@ -13,6 +13,10 @@ class UsageError(ScalepredError):
     exit_code = 2
 
 
+class StartError(UsageError):
+    """A start of training that can't be measured: its loss or gradient is not finite, or nothing is trained."""
+
+
 class DataError(ScalepredError):
     """Images, manifests or tasks that cannot be used."""
 

@@ -33,6 +33,7 @@ ONLY_THERE = {
     "PIL": {"data"},
     "typer": {"cli"},
     "rich": {"cli"},
+    "matplotlib": {"job"},
 }
 LINES = 400
 """A module of more holds a second idea."""

@@ -87,6 +87,21 @@ def show_curve(console: "Console", predicted: "Prediction") -> None:
     console.print(table(("feature", "value", "moves the predicted gain by"), rows))
 
 
+def show_lines(console: "Console", predicted: "Prediction") -> None:
+    """Show the loss along the recipe's first update, at each head that it was measured at."""
+    for head, line in predicted.lines.items():
+        words = "a new head" if head == "noise" else "the fitted head, shrunk half way"
+        seen: list[tuple[float, float | None, str]] = [(scale, loss, "") for scale, loss in line.curve]
+        seen += [(predicted.scale, None, "chosen"), (line.minimum, None, "the line's minimum")]
+        seen += [(line.factor, line.loss, "back where it was: the critical rate")]
+        rows = [
+            (f"{scale:.3g}", None if loss is None else f"{loss:.4f}", note)
+            for scale, loss, note in sorted(seen, key=lambda row: row[0])
+        ]
+        console.print(f"the first update at {words}, followed; loss {line.loss:.4f} before it:")
+        console.print(table(("scale", "loss", ""), rows))
+
+
 def show_rates(console: "Console", recipe: "Recipe", scale: float, recipe_name: str) -> None:
     """Show each stage's learning rate before the schedule, and the recipe's name."""
     from scalepred.recipe import STAGES
@@ -124,7 +139,8 @@ def show_plan(plan: "Plan", *, warehouse: Path) -> None:
     for data, reason in plan.refused.items():
         note(f"refused: {data}: {reason}")
     for bundle in plan.bundles[:SHOWN]:
-        note(f"  {Path(bundle.data).name} on {bundle.source}: {bundle.n_runs} runs")
+        what = f"{bundle.n_runs} runs" if bundle.n_runs else "facts alone"
+        note(f"  {Path(bundle.data).name} on {bundle.source}: {what}")
     if len(plan.bundles) > SHOWN:
         note(f"  … and {len(plan.bundles) - SHOWN} more")
 

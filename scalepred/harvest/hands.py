@@ -171,7 +171,7 @@ def _assign_to(hand: Hand, hands: Hands, worklist: Worklist) -> None:
     bundle = hand.bundle
     if bundle and bundle.wants_features:
         bundle.wants_features = False
-        hands.ask(hand, "features", worklist.lacking_sets(bundle), bundle.recipe)
+        hands.ask(hand, "features", worklist.lacking_sets(bundle), worklist.recipes_of(bundle))
     elif bundle and bundle.todo:
         hand.run = bundle.todo.popleft()
         bundle.n_running += 1

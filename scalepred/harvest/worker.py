@@ -88,16 +88,17 @@ class Worker:
             warnings=tuple(task.inspection.warnings),
         )
 
-    def features(self, sets: Sequence[str], recipe: Recipe | None = None) -> list[FeatureRecord]:
-        """Compute sets of features of the bundle in hand, by their names: of its task, and of a recipe's start.
+    def features(self, sets: Sequence[str], recipes: Sequence[Recipe]) -> list[FeatureRecord]:
+        """Compute sets of features of the bundle in hand, by their names: of its task, and of the start of recipes.
 
         Raises:
-            UsageError: if the start of the recipe can't be measured, or there is no memory.
+            UsageError: if there is no memory.
         """
         bundle = self._bundle()
         features = []
-        if recipe is not None and start_set(recipe) in sets:
-            features += start_facts_of(bundle, recipe)
+        for recipe in recipes:
+            if start_set(recipe) in sets:
+                features += start_facts_of(bundle, recipe)
         if feature_set(bundle.task.image_px) in sets:
             features += facts_of(bundle)
         return features

@@ -11,6 +11,7 @@ from scalepred.harvest.octaves import FIRST
 from scalepred.harvest.plan import missing_runs, point_runs, wanted_runs
 from scalepred.harvest.request import Wanted
 from scalepred.predictor.context import feature_set, start_set
+from scalepred.recipe import Recipe
 from scalepred.records import Outcome, RecipeRecord, RunRecord, SourceRecord
 from scalepred.store.keeping import Stored
 from scalepred.training.planned import PlannedRun
@@ -116,14 +117,19 @@ class Worklist:
         return self._claimed[key] is bundle
 
     def lacking_sets(self, bundle: BundleState) -> list[str]:
-        """Return the names of the sets of features that a bundle lacks now; others may have brought some."""
-        sets = [feature_set(bundle.image_px)]
+        """Return the names of the sets of features that a bundle lacks now; others may have brought some.
+
+        They are those of its task, and of the start of each of its recipes.
+        """
+        sets = [feature_set(bundle.image_px), *(start_set(recipe) for recipe in self.recipes_of(bundle))]
         lacking = [each for each in sets if (bundle.task_id, bundle.source_id, each) not in self.stored.features]
-        if bundle.recipe:
-            own = start_set(bundle.recipe)
-            is_stored = (bundle.task_id, bundle.source_id, own) in self.stored.features
-            lacking += [own] if bundle.guess is None or not is_stored else []
+        if bundle.recipe and bundle.guess is None:
+            lacking += [own for own in sets[1:] if own not in lacking]
         return lacking
+
+    def recipes_of(self, bundle: BundleState) -> tuple[Recipe, ...]:
+        """Return a point's recipe, or those of a grid that have a scale."""
+        return (bundle.recipe,) if bundle.recipe else tuple(self.wanted.recipes_at(bundle.image_px))
 
     def place(self, bundle: BundleState, facts: Mapping[str, float]) -> None:
         """Guess from the facts of its start where a point's scales lie, unless it is placed, or is none."""

@@ -6,6 +6,7 @@ __all__ = [
     "classifier",
     "finetune",
     "keep",
+    "line_plot",
     "options",
     "output",
     "places",

@@ -3,23 +3,24 @@
 import dataclasses
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from scalepred.data.task import Task
-from scalepred.errors import UsageError
 from scalepred.job.setup import Setup
 from scalepred.networks.source import Source
 from scalepred.predictor.choice import Choice, choose
 from scalepred.predictor.context import context_features
 from scalepred.predictor.facts import compute_features
 from scalepred.predictor.rule import RuleAnswer, answer
-from scalepred.predictor.start_facts import start_facts_of
+from scalepred.predictor.start_facts import MeasuredStart, measure_start
 from scalepred.predictor.train import Predictor
 from scalepred.recipe import Recipe, check_scale
+from scalepred.training.critical import CriticalRate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +32,14 @@ class Prediction:
         features: name -> value, of the task, the source and the recipe.
         seconds: what features and choice took.
         predictor: folder of the predictor that was asked; None where the scale was given.
+        lines: head -> the training loss along the recipe's first update, where that was measured; factors are scales.
     """
 
     choice: Choice
     features: dict[str, float]
     seconds: float
     predictor: Path | None = None
+    lines: Mapping[str, CriticalRate] = field(default_factory=dict)
 
     @property
     def scale(self) -> float:
@@ -59,13 +62,27 @@ class Prediction:
             "contributions": choice.contributions,
             "neighbours": [{"task": name, "best_scale": scale} for name, scale in choice.neighbours.items()],
             "rule": None if choice.rule is None else dataclasses.asdict(choice.rule),
+            "lines": {
+                head: {"critical_scale": _finite(line.factor), "minimum_scale": _finite(line.minimum)}
+                | {"curve": [{"scale": scale, "loss": _finite(loss)} for scale, loss in line.curve]}
+                for head, line in self.lines.items()
+            },
             "features": self.features,
             "seconds": self.seconds,
         }
 
 
-def choose_scale(setup: Setup, scale: float | Literal["auto"] = "auto") -> Prediction:
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def choose_scale(setup: Setup, scale: float | Literal["auto"] = "auto", *, measures_start: bool = False) -> Prediction:
     """Choose the scale of a job: "auto" asks the predictor, a number is taken as it is.
+
+    Args:
+        setup: the images and the tools.
+        scale: "auto" or a number above 0.
+        measures_start: look along the recipe's first update even where no rule ships.
 
     Raises:
         UsageError: if the number is not finite or not above 0.
@@ -73,10 +90,12 @@ def choose_scale(setup: Setup, scale: float | Literal["auto"] = "auto") -> Predi
     """
     tools, started = setup.tools, time.perf_counter()
     if scale != "auto":
-        choice = dataclasses.replace(given(scale), rule=ask_rule(setup))
-        return Prediction(choice=choice, features={}, seconds=time.perf_counter() - started)
+        choice, start = given(scale), _start_of(setup, measures_start=measures_start)
+        choice = dataclasses.replace(choice, rule=ask_rule(setup, start))
+        return Prediction(choice=choice, features={}, seconds=time.perf_counter() - started, lines=_lines_of(start))
     if tools.asked is None:
         raise ValueError("nothing can be predicted: the tools were picked without a predictor")
+    start = _start_of(setup, measures_start=measures_start)
     prediction = predict(
         setup.task,
         tools.source,
@@ -84,22 +103,26 @@ def choose_scale(setup: Setup, scale: float | Literal["auto"] = "auto") -> Predi
         recipe=tools.recipe,
         device=tools.device,
         dtype=setup.dtype,
-        rule=ask_rule(setup),
+        rule=ask_rule(setup, start),
     )
     seconds = time.perf_counter() - started  # what the rule measured is part of it
-    return dataclasses.replace(prediction, predictor=tools.asked.folder, seconds=seconds)
+    return dataclasses.replace(prediction, predictor=tools.asked.folder, seconds=seconds, lines=_lines_of(start))
 
 
-def ask_rule(setup: Setup) -> RuleAnswer | None:
-    """Measure the start of a job and ask the rule that ships; None where there is none, or nothing can be measured."""
-    tools = setup.tools
-    if tools.rule is None:
-        return None
-    try:
-        facts = start_facts_of(setup.bundle, tools.recipe)
-    except UsageError:  # the loss is not finite at the start, which the finetune says more plainly
-        return None
-    return answer(tools.rule, {fact.name: fact.value for fact in facts}, tools.recipe)
+def _start_of(setup: Setup, *, measures_start: bool) -> MeasuredStart | None:
+    """Measure the start of a job, where a rule ships that can be asked of it, or it is wanted anyway."""
+    wanted = measures_start or setup.tools.rule is not None
+    return measure_start(setup.bundle, setup.tools.recipe) if wanted else None
+
+
+def _lines_of(start: MeasuredStart | None) -> Mapping[str, CriticalRate]:
+    return start.lines if start else {}
+
+
+def ask_rule(setup: Setup, start: MeasuredStart | None) -> RuleAnswer | None:
+    """Ask the rule that ships; None where there is none, or the start has no critical rate."""
+    rule = setup.tools.rule
+    return None if rule is None or start is None else answer(rule, start.values, setup.tools.recipe)
 
 
 def warnings_of(choice: Choice) -> list[str]:

@@ -2,15 +2,20 @@
 
 import math
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
+from scalepred.errors import StartError
 from scalepred.predictor.context import HEADS, start_set
 from scalepred.predictor.facts import Feature
 from scalepred.recipe import Recipe
 from scalepred.records import FeatureRecord
 from scalepred.training.bundle import Bundle
+from scalepred.training.critical import CriticalRate
 from scalepred.training.direction import DRAWS, IMAGES, Direction, measure_direction
+from scalepred.training.optimizer import fewest_at_once
 from scalepred.training.rates import schedule_factor, steps_per_epoch
 from scalepred.training.start import Start
 
@@ -21,26 +26,67 @@ PASSES = 12
 """Forward passes that a draw costs at one head: one gradient, which counts as three, and about nine looks."""
 
 
-def start_facts_of(bundle: Bundle, recipe: Recipe) -> list[FeatureRecord]:
-    """Return the facts of a recipe's start on a bundle's task and source, as the warehouse's rows.
+@dataclass(frozen=True, kw_only=True)
+class MeasuredStart:
+    """What was measured of a recipe's start on a task and source.
 
-    Rates are in units of the base rate: a stage's learning rate is the rate times its multiplier. What has no finite
-    value, such as a loss that never comes back, is left out, and ``…_is_placed`` is 0.
+    Attributes:
+        facts: name -> value and seconds. Rates are in units of the base rate: a stage's learning rate is the rate times
+            its multiplier. What has no finite value, such as a loss that never comes back, is left out, and
+            ``…_is_placed`` is 0.
+        lines: head -> what was seen along the first update; factors are scales. Without heads whose loss or gradient is
+            not finite.
+    """
+
+    facts: Mapping[str, Feature]
+    lines: Mapping[str, CriticalRate]
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Name -> value."""
+        return {name: fact.value for name, fact in self.facts.items()}
+
+
+def measure_start(bundle: Bundle, recipe: Recipe) -> MeasuredStart:
+    """Measure a recipe's start on a bundle's task and source.
 
     Raises:
-        UsageError: if the loss or the gradient is not finite at the start, or there is no memory.
+        UsageError: if there is no memory even for one image at a time.
     """
+    return bundle.within_memory(
+        lambda micro_batch: _measure(bundle, recipe, micro_batch),
+        most=min(IMAGES, recipe.batch_size, len(bundle.task.train.labels)),
+        fewest=fewest_at_once(bundle.source, recipe),
+    )
+
+
+def _measure(bundle: Bundle, recipe: Recipe, micro_batch: int | None) -> MeasuredStart:
     facts = {name: Feature(value=value, seconds=0.0) for name, value in schedule_facts(bundle, recipe).items()}
+    lines = {}
     started = time.perf_counter()
-    start = bundle.start_of(recipe)
+    start = bundle.start_of(recipe, micro_batch)
     facts |= _booked(started, probe_facts(start))
     started = time.perf_counter()
     facts |= _booked(started, feature_facts(start.features))
     n_draws = affordable_draws(n_train=len(bundle.task.train.labels), epochs=recipe.epochs)
     for head in HEADS:
         started = time.perf_counter()
-        measured = measure_direction(bundle, recipe, head=head, n_draws=n_draws)
-        facts |= _booked(started, direction_facts(measured, head=head, base_lr=recipe.base_lr))
+        try:
+            measured = measure_direction(bundle, recipe, head=head, n_draws=n_draws, micro_batch=micro_batch)
+        except StartError:
+            facts |= _booked(started, {f"{head}_is_placed": 0.0})
+        else:
+            facts |= _booked(started, direction_facts(measured, head=head, base_lr=recipe.base_lr))
+            lines[head] = measured.critical
+    return MeasuredStart(facts=facts, lines=lines)
+
+
+def start_facts_of(bundle: Bundle, recipe: Recipe) -> list[FeatureRecord]:
+    """Return the facts of a recipe's start on a bundle's task and source, as the warehouse's rows.
+
+    Raises:
+        UsageError: if there is no memory even for one image at a time.
+    """
     return [
         FeatureRecord(
             task_id=bundle.task.record.task_id,
@@ -50,7 +96,7 @@ def start_facts_of(bundle: Bundle, recipe: Recipe) -> list[FeatureRecord]:
             value=fact.value,
             seconds=fact.seconds,
         )
-        for name, fact in sorted(facts.items())
+        for name, fact in sorted(measure_start(bundle, recipe).facts.items())
     ]
 
 

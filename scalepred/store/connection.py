@@ -140,7 +140,9 @@ def _connect(
     wait_seconds = 0.02
     while True:
         try:
-            return duckdb.connect(str(file_of(path)), read_only=read_only, config=dict(settings))
+            connection = duckdb.connect(str(file_of(path)), read_only=read_only, config=dict(settings))
+            connection.execute("SET enable_progress_bar = false")  # it would go to stdout where Python is interactive
+            return connection
         except duckdb.ConnectionException as error:
             raise WarehouseBusyError(
                 f"This process has the warehouse {path} open already, in another mode: close it there first."

@@ -11,7 +11,7 @@ from scalepred.store.faults import is_of_the_file
 from scalepred.store.text import LONE_SURROGATE
 from scalepred.store.warehouse import opened
 
-_READS_ONLY_ITSELF = {"enable_external_access": "false", "lock_configuration": "true"}
+_READS_ONLY_ITSELF = {"enable_external_access": "false"}
 
 _ZONED = "times with a zone can't be shown as they are; use CAST(… AS VARCHAR)."
 
@@ -26,6 +26,7 @@ def query(path: Path, sql: str, *, lock_timeout_seconds: float = 10.0) -> tuple[
     settings = SETTINGS | _READS_ONLY_ITSELF
     with opened(path, read_only=True, lock_timeout_seconds=lock_timeout_seconds, settings=settings) as store:
         try:
+            store.connection.execute("SET lock_configuration = true")
             _check_query(store.connection, sql)
             cursor = store.connection.execute(sql)
             _check_shown(cursor.description)

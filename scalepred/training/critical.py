@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scalepred.errors import UsageError
+from scalepred.errors import StartError, UsageError
 from scalepred.training.line import Line, search_line
 
 FIRST_SHARE = 0.02
@@ -63,8 +63,8 @@ def critical_rate(
             whatever else steps without a closure.
 
     Raises:
-        UsageError: if there is no batch, nothing to train, no gradient, a loss that is no finite scalar at the start,
-            or weights in half precision.
+        UsageError: if there is no batch, a loss that is no scalar, or weights in half precision; ``StartError``, which
+            is one too, if there is nothing to train, no gradient, or a loss or gradient that is not finite.
 
     Source: Kalra et al. 2026 (arXiv 2601.16979), who measure 2 / critical rate along the update and call it the
     critical sharpness.
@@ -169,7 +169,7 @@ def _updates(
     with torch.no_grad():
         updates = [parameter - old for parameter, old in zip(parameters, before, strict=True)]
     if not all(update.isfinite().all() for update in updates):
-        raise UsageError("The gradient is not finite at the start: check the images and the network's weights.")
+        raise StartError("The gradient is not finite at the start: check the images and the network's weights.")
     return updates
 
 
@@ -205,7 +205,7 @@ def kept_as_they_are(network: nn.Module) -> Iterator[None]:
 
 def _check_trainable(parameters: list[Tensor]) -> None:
     if not parameters:
-        raise UsageError("Nothing can be trained: every parameter of the optimizer is frozen.")
+        raise StartError("Nothing can be trained: every parameter of the optimizer is frozen.")
     kinds = {str(p.dtype).removeprefix("torch.") for p in parameters} - {"float32", "float64"}
     if kinds:
         raise UsageError(
@@ -218,9 +218,9 @@ def _check_loss(loss: Tensor) -> None:
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         raise UsageError("The loss is no scalar tensor: return the mean over the batch.")
     if not loss.requires_grad:
-        raise UsageError("The loss does not depend on what the optimizer trains: is the network frozen?")
+        raise StartError("The loss does not depend on what the optimizer trains: is the network frozen?")
     if not bool(loss.detach().isfinite()):
-        raise UsageError(f"The loss is {loss.item()} at the start: check the images and the network's weights.")
+        raise StartError(f"The loss is {loss.item()} at the start: check the images and the network's weights.")
 
 
 def _cuda_devices(network: nn.Module) -> list[torch.device]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from scalepred.networks.source import on_device
 from scalepred.recipe import STAGES, Recipe
@@ -41,7 +42,15 @@ class Direction:
     noise_images: float | None
 
 
-def measure_direction(bundle: Bundle, recipe: Recipe, *, head: str, n_draws: int = DRAWS, seed: int = 0) -> Direction:
+def measure_direction(
+    bundle: Bundle,
+    recipe: Recipe,
+    *,
+    head: str,
+    n_draws: int = DRAWS,
+    seed: int = 0,
+    micro_batch: int | None = None,
+) -> Direction:
     """Measure a recipe's first update: one gradient and about ten forward passes on 32 images for each draw.
 
     The mode is the recipe's: its multipliers, optimizer, weight decay, loss, and statistics of batches as large as its
@@ -53,13 +62,15 @@ def measure_direction(bundle: Bundle, recipe: Recipe, *, head: str, n_draws: int
         head: one of ``HEADS``.
         n_draws: of ``IMAGES`` training images each, different ones as far as there are.
         seed: of the draws and of a new head.
+        micro_batch: images that go through the network at once, at most, where memory is short; what a part has
+            computed is then computed again for its gradient instead of kept.
 
     Raises:
-        UsageError: if the loss or the gradient is not finite at the start, or nothing is trained.
+        StartError: if the loss or the gradient is not finite at the start, or nothing is trained.
     """
     train, n_classes = bundle.task.train, len(bundle.task.classes)
     architecture = bundle.source.architecture
-    start = None if head == "noise" else bundle.start_of(recipe)
+    start = None if head == "noise" else bundle.start_of(recipe, micro_batch)
     network = start_network(
         bundle.source,
         n_classes=n_classes,
@@ -70,14 +81,23 @@ def measure_direction(bundle: Bundle, recipe: Recipe, *, head: str, n_draws: int
     network = on_device(network, bundle.device)
     optimizer = make_optimizer(network, architecture, recipe, stage_rates(recipe, 1.0))
     set_mode(network, architecture, recipe)
-    prepared = bundle.prepared_for(recipe)
+    prepared = bundle.prepared_for(recipe, micro_batch)
     forward, rows_of = prepared.cut.rest_of(network), inputs_of(train, prepared, architecture, device=bundle.device)
     loss_of = make_loss(recipe, train.labels, n_classes=n_classes, device=bundle.device)
     labels = torch.from_numpy(train.labels).to(bundle.device)
 
+    at_once = min(recipe.batch_size, micro_batch or recipe.batch_size)
+
+    def part_loss(part: Tensor) -> Tensor:
+        return loss_of(forward(rows_of(part)), labels[part])
+
     def mean_loss(rows: Tensor) -> Tensor:
-        parts = rows.tensor_split(math.ceil(len(rows) / recipe.batch_size))
-        return torch.stack([loss_of(forward(rows_of(part)), labels[part]) for part in parts]).sum() / len(rows)
+        parts = rows.tensor_split(math.ceil(len(rows) / at_once))
+        if micro_batch and torch.is_grad_enabled():
+            losses = [checkpoint(part_loss, part, use_reentrant=False) for part in parts]
+        else:
+            losses = [part_loss(part) for part in parts]
+        return torch.stack(losses).sum() / len(rows)
 
     stage_of = {id(parameter): architecture.stages[name] for name, parameter in network.named_parameters()}
     trained: list[Tensor] = [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -126,12 +126,16 @@ def start_network(
 
 
 def half_way(start: Start, labels: np.ndarray) -> float:
-    """Return the factor that shrinks the fitted head until its mean training loss is half of ln k; 1 where it is above.
+    """Return the factor that shrinks the fitted head until its mean training loss is half of ln k.
+
+    It is 1 where the loss is above that, or the features are not finite.
 
     There the features' gradient is about what it is in mid-training: at a head of noise it is nearly nothing, and at
     the fitted head the loss is.
     """
     logits = start.probe.logits(start.features)
+    if not np.isfinite(logits).all():
+        return 1.0
     target = 0.5 * math.log(max(2, logits.shape[1]))
 
     def loss_at(factor: float) -> float:

@@ -170,6 +170,21 @@ def test_predict_says_what_it_would_choose_and_why(run, tmp_path):
 
 
 @pytest.mark.slow
+def test_predict_shows_and_draws_the_loss_along_the_first_update(run, tmp_path):
+    task, plot = make_task(tmp_path / "task", n=12), tmp_path / "line.svg"
+    code, out, _ = run("predict", task, "--image-px", "32", "--verbose", "--plot", plot)
+    assert code == 0
+    assert "the first update at a new head, followed; loss " in out
+    assert "the first update at the fitted head, shrunk half way, followed; loss " in out
+    assert out.count("back where it was: the critical rate") == 2
+    assert "learning rates (recipe frozen-statistics-32): conv1 0, " in out
+    assert "at a new head" in plot.read_text()
+    refused = run("predict", task, "--plot", tmp_path / "line.png")
+    assert refused[0] == 2
+    assert "A plot is an SVG file, not" in refused[2]
+
+
+@pytest.mark.slow
 def test_predict_splits_as_the_finetune_that_it_previews(run, tmp_path):
     task = make_task(tmp_path / "task", n=12)
     first, other = (

@@ -110,3 +110,13 @@ def test_a_signal_that_is_ignored_stays_so(run):
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_duckdb_draws_no_progress_bar_into_the_output_of_a_python_without_a_script(tmp_path):
+    file = fill(tmp_path / "w.duckdb")
+    names = ("enable_progress_bar", "lock_configuration")
+    sql = f"SELECT name, value FROM duckdb_settings() WHERE name IN {names} ORDER BY name"
+    with start("warehouse", "query", sql, "--warehouse", file) as process:
+        out, err = process.communicate(timeout=GIVE_UP_SECONDS)
+    assert (process.returncode, err) == (0, "")
+    assert [line.split() for line in out.splitlines()[1:]] == [[names[0], "false"], [names[1], "true"]]

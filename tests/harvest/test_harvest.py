@@ -1,13 +1,16 @@
 """The harvest on real images, a real journal and a real DuckDB file; only finetunes and processes are faked."""
 
+import shutil
 from collections import Counter
 
+import duckdb
 import numpy as np
 import pytest
 from fakes import QUICK
 from inline import FROZEN, LARGER, best_at_20, calls, go, go_until, harvest_of, log_of, notes_of, opened, stored
 from PIL import Image
 
+from scalepred.predictor.context import start_set
 from scalepred.predictor.harvested import build
 from scalepred.predictor.targets import unpack_correct
 from scalepred.predictor.train import train
@@ -60,13 +63,31 @@ def test_images_that_change_while_they_are_harvested_give_no_run_of_another_task
 
 def test_features_are_computed_once_for_each_task_source_and_size(tasks, warehouse):
     everything = {"quick": QUICK, "frozen": FROZEN, "larger": LARGER}
-    for recipes, n_asked in (({"quick": QUICK}, 2), ({"quick": QUICK}, 0), (everything, 2)):
+    for recipes, n_asked in (({"quick": QUICK}, 2), ({"quick": QUICK}, 0), (everything, 4), (everything, 0)):
         harvest = harvest_of(tasks[:1], warehouse, sources=("tiny", "other"), recipes=recipes)
         go(harvest)
         assert len(calls(harvest, "features")) == n_asked
     features = stored(warehouse)["features"]
-    assert {f.feature_set for f in features} == {"basic-1@16px", "basic-1@24px"}
+    starts = {start_set(recipe) for recipe in everything.values()}
+    assert {f.feature_set for f in features} == {"basic-1@16px", "basic-1@24px"} | starts
     assert len({(f.source_id, f.feature_set, f.name) for f in features}) == len(features)
+
+
+def test_a_finished_harvest_of_before_gets_the_facts_of_its_starts_and_no_run_twice(tasks, warehouse):
+    go(harvest_of(tasks, warehouse, recipes={"quick": QUICK, "frozen": FROZEN}))
+    before = stored(warehouse)
+    with duckdb.connect(warehouse) as file:
+        file.execute("DELETE FROM features WHERE feature_set LIKE 'start-1%'")
+    shutil.rmtree(journal_of(warehouse).folder)
+    harvest = harvest_of(tasks, warehouse, recipes={"quick": QUICK, "frozen": FROZEN})
+    plan, runs = go(harvest)
+    assert (plan.n_runs, runs) == (plan.n_runs, [])
+    assert [arguments[0] for _, arguments in calls(harvest, "features")] == [
+        [start_set(QUICK), start_set(FROZEN)] for _ in tasks
+    ]
+    after = stored(warehouse)
+    assert [(f.name, f.value) for f in after["features"]] == [(f.name, f.value) for f in before["features"]]
+    assert after["runs"] == before["runs"]
 
 
 def test_recipes_and_image_sizes_keep_their_own_runs(tasks, warehouse):

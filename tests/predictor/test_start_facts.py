@@ -16,6 +16,7 @@ from scalepred.predictor.start_facts import (
     affordable_draws,
     direction_facts,
     feature_facts,
+    measure_start,
     schedule_facts,
     start_facts_of,
 )
@@ -54,6 +55,24 @@ def test_a_start_has_its_facts_by_name_for_its_recipe_with_their_seconds(bundle,
 )
 def test_three_draws_are_measured_where_they_take_a_tenth_of_the_job_at_most(n_train, epochs, expected):
     assert affordable_draws(n_train=n_train, epochs=epochs) == expected
+
+
+def test_a_start_that_is_not_finite_has_no_place_and_no_line(bundle):
+    broken = dataclasses.replace(bundle, source=tiny_source(), _starts={}, _prepared={})
+    with torch.no_grad():
+        broken.source.architecture.network.stages[3][0].weight.fill_(math.nan)
+    start = measure_start(broken, RECIPE)
+    assert (start.values["noise_is_placed"], start.values["half_is_placed"], start.lines) == (0.0, 0.0, {})
+    assert "noise_log2_critical" not in start.values
+    assert start.values["log2_steps"] > 0
+
+
+def test_the_lines_of_a_start_are_those_its_facts_tell_of(bundle):
+    start = measure_start(bundle, RECIPE)
+    assert set(start.lines) == {"noise", "half"}
+    for head, line in start.lines.items():
+        assert start.values[f"{head}_log2_critical"] == pytest.approx(math.log2(line.factor * RECIPE.base_lr))
+        assert line.curve[0] == (0.0, pytest.approx(start.values[f"{head}_loss"], rel=0.2))
 
 
 def test_a_recipe_that_freezes_a_stage_has_no_update_of_it(bundle):

@@ -10,6 +10,7 @@ from small_networks import tiny_source
 from scalepred.data.task import read_task
 from scalepred.errors import UsageError
 from scalepred.predictor.facts import facts_of
+from scalepred.predictor.start_facts import start_facts_of
 from scalepred.recipe import Recipe, baseline_of
 from scalepred.training.bundle import Bundle
 from scalepred.training.front import Prepared
@@ -115,6 +116,16 @@ def test_features_are_computed_in_batches_that_fit_and_stay_the_same(task):
     assert {row.name: row.value for row in found} == pytest.approx({row.name: row.value for row in whole}, rel=1e-5)
     with pytest.raises(UsageError, match="There is no memory to run tiny on one image of 24 px at a time: use fewer"):
         facts_of(bundle_of(task, lambda bundle, module, n: True))
+
+
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "adamw"}, {"head_start": "fitted"}], ids=str)
+def test_facts_of_a_start_are_measured_in_parts_that_fit_and_stay_the_same(task, changes):
+    recipe = dataclasses.replace(FROZEN, **changes)
+    short, whole = (start_facts_of(bundle_of(task, lambda b, m, n, most=most: n > most), recipe) for most in (5, 1000))
+    values = {fact.name: fact.value for fact in whole}
+    assert {fact.name: fact.value for fact in short} == pytest.approx(values, rel=1e-3, abs=1e-3)
+    with pytest.raises(UsageError, match="There is no memory to run tiny on one image of 24 px at a time: use fewer"):
+        start_facts_of(bundle_of(task, lambda bundle, module, n: True), recipe)
 
 
 @pytest.mark.parametrize(
