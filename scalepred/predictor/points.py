@@ -15,6 +15,9 @@ from scalepred.records import DIVERGED, POINT, FeatureRecord, RecipeRecord, RunR
 FEWEST_SCALES = 5
 """A point of fewer scales is in work still, and its curve is not known."""
 
+GOOD = 0.02
+"""A scale counts as about as good as the best of a point's curve where it is no more than two points below."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
@@ -22,7 +25,7 @@ class Point:
 
     Attributes:
         task, origin, source, architecture: names.
-        source_id: of the network.
+        task_id, source_id: of the task and the network.
         recipe: of all its runs.
         facts: name -> value, of its start.
         log2_scales: (s,) float64, ascending.
@@ -38,6 +41,7 @@ class Point:
     origin: str
     source: str
     architecture: str
+    task_id: str
     source_id: str
     recipe: Recipe
     facts: Mapping[str, float]
@@ -60,6 +64,16 @@ class Point:
     def diverges_at(self, log2_scale: float) -> bool:
         """Say whether the nearest scale that was run diverged; above the highest, whether that did."""
         return bool(self.diverged[int(np.abs(self.log2_scales - log2_scale).argmin())])
+
+    @property
+    def key(self) -> str:
+        """What tells it from all other points."""
+        return f"{self.task_id} {self.source_id} {self.recipe.recipe_id}"
+
+    def octaves_off(self, log2_scale: float) -> float:
+        """Return how far a scale is from the nearest of those that are about as good as the best of the curve."""
+        good = self.log2_scales[self.accuracies >= self.accuracies.max() - GOOD]
+        return float(np.abs(good - log2_scale).min())
 
     @property
     def best_log2_scale(self) -> float:
@@ -109,6 +123,7 @@ def _point(
         origin=task.origin,
         source=source.name,
         architecture=str(source.facts["architecture"]),
+        task_id=task.task_id,
         source_id=source.source_id,
         recipe=recipe,
         facts={name: fact.value for name, fact in start.items()},

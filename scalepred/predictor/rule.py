@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ REACH = 16.0
 """Constants are looked for within so many octaves of the coordinate; the best rate of AdamW is about 2^-10."""
 
 SAFE_SHARE = 0.8
-"""Of harvested points whose best scale lies within the factor that a user is told."""
+"""Of harvested points with a scale about as good as their best within the factor that a user is told."""
 
 
 def _mean(*values: float | None) -> float | None:
@@ -59,6 +60,11 @@ DECLARED = {"sgd": "both, damped", "adamw": "noise"}
 """Optimizer -> the coordinate that a pilot of 96 points on six networks found; a rule is fitted to it."""
 
 
+def kind_of(recipe: Recipe) -> str:
+    """Return the kind of recipes that share a constant: by optimizer, and what the head starts from."""
+    return f"{recipe.optimizer}, {recipe.head_start} head"
+
+
 def coordinate(name: str, facts: Mapping[str, float], recipe: Recipe) -> float | None:
     """Return log2 of a start's base rate by one of ``COORDINATES``, perhaps ", damped"; None where it can't be told."""
     plain = name.removesuffix(", damped")
@@ -68,12 +74,13 @@ def coordinate(name: str, facts: Mapping[str, float], recipe: Recipe) -> float |
 
 @dataclass(frozen=True, kw_only=True)
 class Constant:
-    """What a coordinate is multiplied by for one optimizer.
+    """What a coordinate is multiplied by for one kind of recipe.
 
     Attributes:
         coordinate: a name that ``coordinate`` takes.
         log2: of the constant.
-        octaves: within so many octaves of the rule's scale, either way, lay the best scale of ``SAFE_SHARE`` of points.
+        octaves: within so many octaves of the rule's scale, either way, lay a scale about as good as the best for
+            ``SAFE_SHARE`` of points.
         n_points, n_origins, n_sources: that it was estimated from.
     """
 
@@ -87,14 +94,14 @@ class Constant:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """Constants by optimizer, and the evidence for them."""
+    """Constants by kind of recipe, as ``kind_of`` names it, and the evidence for them."""
 
     constants: Mapping[str, Constant]
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
     def log2_scale(self, facts: Mapping[str, float], recipe: Recipe) -> float | None:
         """Return log2 of the scale for a start, or None where its critical rate can't be told."""
-        constant = self.constants.get(recipe.optimizer)
+        constant = self.constants.get(kind_of(recipe))
         place = None if constant is None else coordinate(constant.coordinate, facts, recipe)
         if constant is None or place is None:
             return None
@@ -108,7 +115,8 @@ class RuleAnswer:
     Attributes:
         scale: constant times the critical rate, as a factor on the recipe's rates.
         critical_scale: the critical rate itself; above it the loss ends higher than it began along the first update.
-        safe_factor: within this factor of the scale, either way, lay the best scale of 8 in 10 harvested points.
+        safe_factor: within this factor of the scale, either way, lay a scale about as good as the best (within two
+            points of accuracy) for 8 in 10 harvested points.
         n_points, n_origins, n_sources: harvested points behind the constant.
     """
 
@@ -121,11 +129,11 @@ class RuleAnswer:
 
 
 def answer(rule: Rule, facts: Mapping[str, float], recipe: Recipe) -> RuleAnswer | None:
-    """Return what a rule says of a start; None where its critical rate can't be told, or the optimizer is unknown."""
+    """Return what a rule says of a start; None where its critical rate can't be told, or the kind is unknown."""
     log2_scale = rule.log2_scale(facts, recipe)
     if log2_scale is None:
         return None
-    constant = rule.constants[recipe.optimizer]
+    constant = rule.constants[kind_of(recipe)]
     place = coordinate(constant.coordinate.removesuffix(", damped"), facts, recipe) or 0.0
     return RuleAnswer(
         scale=float(f"{2**log2_scale:.3g}"),
@@ -138,23 +146,23 @@ def answer(rule: Rule, facts: Mapping[str, float], recipe: Recipe) -> RuleAnswer
 
 
 def fit_rule(points: Sequence[Point], coordinates: Mapping[str, str]) -> Rule:
-    """Estimate a constant for each optimizer: the one of the highest mean accuracy over its points.
+    """Estimate a constant for each kind of recipe: the one of the highest mean accuracy over its points.
 
     Args:
         points: of any optimizers; those whose coordinate can't be told are passed over.
         coordinates: optimizer -> coordinate.
     """
-    constants = {}
-    for optimizer, name in coordinates.items():
-        placed = [
-            (point, place - math.log2(point.recipe.base_lr))
-            for point in points
-            if point.recipe.optimizer == optimizer
-            and (place := coordinate(name, point.facts, point.recipe)) is not None
-        ]
-        if placed:
-            constants[optimizer] = _constant(name, placed)
-    return Rule(constants=constants)
+    placed: dict[str, list[tuple[Point, float]]] = defaultdict(list)
+    for point in points:
+        name = coordinates.get(point.recipe.optimizer)
+        place = None if name is None else coordinate(name, point.facts, point.recipe)
+        if place is not None:
+            placed[kind_of(point.recipe)].append((point, place - math.log2(point.recipe.base_lr)))
+    return Rule(
+        constants={
+            kind: _constant(coordinates[members[0][0].recipe.optimizer], members) for kind, members in placed.items()
+        }
+    )
 
 
 def _constant(name: str, placed: Sequence[tuple[Point, float]]) -> Constant:
@@ -164,7 +172,7 @@ def _constant(name: str, placed: Sequence[tuple[Point, float]]) -> Constant:
     width = np.exp(-0.5 * (np.arange(-4, 5) * STEP / 0.5) ** 2)  # half an octave: near ties are decided by luck
     smooth = np.convolve(np.pad(means, 4, mode="edge"), width / width.sum(), mode="valid")
     best = float(grid[int(smooth.argmax())])
-    off = np.abs([point.best_log2_scale - (place + best) for point, place in placed])
+    off = [point.octaves_off(place + best) for point, place in placed]
     return Constant(
         coordinate=name,
         log2=best,
@@ -179,7 +187,7 @@ def save_rule(rule: Rule, folder: Path) -> None:
     """Write a rule as ``rule.json``, sealed by the hash of what it holds."""
     values: dict[str, Any] = {
         "schema": SCHEMA,
-        "constants": {optimizer: asdict(constant) for optimizer, constant in sorted(rule.constants.items())},
+        "constants": {kind: asdict(constant) for kind, constant in sorted(rule.constants.items())},
         "evidence": dict(rule.evidence),
     }
     values["rule_id"] = content_id("rule", values)
@@ -202,7 +210,7 @@ def load_rule(folder: Path) -> Rule:
         bare = {name: value for name, value in values.items() if name != "rule_id"}
         if len(raw) > MAX_BYTES or values["rule_id"] != content_id("rule", bare):
             raise ValueError("it was changed after it was written")
-        constants = {optimizer: _checked(constant) for optimizer, constant in values["constants"].items()}
+        constants = {kind: _checked(constant) for kind, constant in values["constants"].items()}
         return Rule(constants=constants, evidence=dict(values["evidence"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
