@@ -21,6 +21,9 @@ GRADUATED = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
 HEAD_ONLY = (0.0, 0.0, 0.0, 0.0, 0.0, 10.0)
 """Multipliers of the baseline, IL 0 and LL 10. Source: Dube et al. 2018, section 4.3."""
 
+MIN_DECAY = 0.1
+"""The strongest layer-wise decay: at less, the six decimals of conv1's multiplier say too little."""
+
 SCHEDULES = ("step", "cosine")
 
 AUGMENTATIONS = ("none", "flip", "crop", "crop-flip", "trivial")
@@ -110,6 +113,9 @@ class Recipe:
     def from_json(cls, text: str) -> "Recipe":
         """Read a recipe from a JSON object; missing fields take their defaults.
 
+        In place of six numbers ``multipliers`` may hold the arguments of ``layer_decay``, such as
+        ``{"decay": 0.65, "head": 10}``.
+
         Raises:
             UsageError: if the text is no JSON object, or names a field that recipes lack.
         """
@@ -123,7 +129,49 @@ class Recipe:
             raise UsageError(f"Unknown recipe fields: {', '.join(unknown)}. Known: {', '.join(names)}.")
         if isinstance(fields.get("multipliers"), list):
             fields["multipliers"] = tuple(fields["multipliers"])
+        elif isinstance(fields.get("multipliers"), dict):
+            fields["multipliers"] = _decayed(fields["multipliers"])
         return cls(**fields)
+
+
+def layer_decay(decay: float, *, head: float = 1.0) -> tuple[float, ...]:
+    """Return multipliers that shrink by the same factor from each stage to the one before it.
+
+    The head's is ``head``; conv5's is ``decay``, conv4's its square, and so on to its fifth power at conv1. They are
+    rounded to six decimals, so that a recipe has the same id on any machine.
+
+    Args:
+        decay: the factor, in [0.1, 1]; 1 is one rate for all stages.
+        head: the head's own multiplier, 0 or more; more than 1 where a new head should learn faster.
+
+    Raises:
+        UsageError: if either is out of range.
+
+    Source: Clark et al. 2020 (ELECTRA), appendix B ("layerwise LR decay"); Bao et al. 2022 (BEiT) do so
+    for images. Departs: by the five stages of a network, not by its layers.
+    """
+    problems = [
+        f"{rule}, not {value!r}"
+        for fine, rule, value in (
+            (_is_number(decay) and MIN_DECAY <= decay <= 1, f"decay must lie in [{MIN_DECAY}, 1]", decay),
+            (_is_number(head) and head >= 0, "head must be 0 or more", head),
+        )
+        if not fine
+    ]
+    if problems:
+        raise UsageError("This layer-wise decay can't be used: " + "; ".join(problems) + ".")
+    n_stages = len(STAGES) - 1
+    return (*(round(float(decay) ** (n_stages - at), 6) for at in range(n_stages)), float(head))
+
+
+def _decayed(arguments: dict[str, Any]) -> tuple[float, ...]:
+    """Return the multipliers of a layer-wise decay as a recipe's JSON has it."""
+    if "decay" not in arguments or set(arguments) - {"decay", "head"}:
+        raise UsageError(
+            f"multipliers must be {len(STAGES)} numbers, or a layer-wise decay of the form "
+            f'{{"decay": 0.65, "head": 1}}, not {arguments!r:.80}.'
+        )
+    return layer_decay(**arguments)
 
 
 def _problems(recipe: Recipe) -> list[str]:
