@@ -32,6 +32,7 @@ BATCHNORM_MODES = ("batch", "frozen")
 OPTIMIZERS = ("sgd", "adamw")
 HEAD_STARTS = ("noise", "fitted")
 CLASS_WEIGHTS = ("none", "balanced")
+RESIZES = ("squash", "crop", "pad")
 
 _NEUTRAL = {
     "warmup_epochs": 0,
@@ -39,6 +40,7 @@ _NEUTRAL = {
     "head_start": "noise",
     "label_smoothing": 0.0,
     "class_weights": "none",
+    "resize": "squash",
 }
 """Fields that recipes did not always have, with the values at which a recipe is what it was without them."""
 
@@ -58,7 +60,7 @@ class Recipe:
         momentum: of SGD, in [0, 1); with AdamW the decay of its mean of gradients (beta 1).
         weight_decay: with SGD added to the gradient, with AdamW decoupled from it (times the rate).
         schedule: "step" (tenfold lower after each third of the steps) or "cosine" (to 0).
-        image_px: side of the square that images are resized to.
+        image_px: side of the square that images become.
         augmentation: "none", "flip", "crop", "crop-flip" or "trivial" (TrivialAugmentWide).
         batchnorm: "batch" or "frozen" statistics in the stages that learn.
         warmup_epochs: the rates rise evenly to the schedule's over the steps of so many epochs, fewer than ``epochs``.
@@ -66,6 +68,8 @@ class Recipe:
         head_start: "noise" (a new head, drawn small) or "fitted" (the linear probe's solution).
         label_smoothing: share of every target that is spread over all classes, in [0, 1).
         class_weights: "none", or "balanced" (a class's images weigh by the inverse of their number).
+        resize: how an image becomes a square: "squash" (the whole image, its sides squeezed to the same length), "crop"
+            (its middle, as much as fits) or "pad" (the whole image, between bars of the colours of its edges).
 
     Raises:
         UsageError: naming every field that is out of range.
@@ -86,6 +90,7 @@ class Recipe:
     head_start: str = "noise"
     label_smoothing: float = 0.0
     class_weights: str = "none"
+    resize: str = "squash"
 
     def __post_init__(self) -> None:
         problems = _problems(self)
@@ -205,6 +210,7 @@ def _problems(recipe: Recipe) -> list[str]:
             r.label_smoothing,
         ),
         (r.class_weights in CLASS_WEIGHTS, f"class_weights must be one of {', '.join(CLASS_WEIGHTS)}", r.class_weights),
+        (r.resize in RESIZES, f"resize must be one of {', '.join(RESIZES)}", r.resize),
     ]
     return [f"{rule}, not {value!r}" for fine, rule, value in checks if not fine]
 

@@ -180,7 +180,7 @@ def test_the_recipes_are_listed():
 def test_the_examples_of_recipes_are_recipes():
     first, second = map(Recipe.from_json, blocks(ROOT / "docs/commands.md", "json"))
     assert first == Recipe(epochs=10, schedule="cosine")
-    assert second == Recipe(multipliers=(0.116029, 0.178506, 0.274625, 0.4225, 0.65, 10))
+    assert second == Recipe(multipliers=(0.116029, 0.178506, 0.274625, 0.4225, 0.65, 10), resize="pad")
 
 
 def test_the_environment_variables_are_listed():

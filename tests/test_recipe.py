@@ -44,6 +44,8 @@ def test_the_ids_of_the_named_recipes_stay_what_they_are():
 def test_a_field_that_came_later_is_left_out_while_it_changes_nothing():
     assert "warmup_epochs" not in Recipe().to_json()
     assert Recipe.from_json('{"warmup_epochs": 0}').recipe_id == Recipe().recipe_id
+    assert "resize" not in Recipe().to_json()
+    assert Recipe.from_json('{"resize": "squash"}').recipe_id == Recipe().recipe_id
 
 
 def test_layer_wise_decay_falls_by_the_same_factor_from_stage_to_stage():
@@ -111,6 +113,8 @@ def test_one_setting_has_one_id_however_it_is_written():
         {"augmentation": "flip"},
         {"batchnorm": "frozen"},
         {"warmup_epochs": 1},
+        {"resize": "crop"},
+        {"resize": "pad"},
     ],
 )
 def test_every_field_is_part_of_the_identity(change):
@@ -147,6 +151,8 @@ def test_all_that_is_wrong_with_a_recipe_comes_in_one_error():
         {"image_px": 8},
         {"image_px": 4096},
         {"augmentation": "rotate"},
+        {"resize": "stretch"},
+        {"resize": ["crop"]},
     ],
 )
 def test_a_wrong_field_is_refused(field):

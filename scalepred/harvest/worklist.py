@@ -43,7 +43,7 @@ class Worklist:
     open: list[BundleState] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
-    _claimed: dict[tuple[str, str, int | str], BundleState] = field(default_factory=dict)
+    _claimed: dict[tuple[str, str, str | tuple[int, str]], BundleState] = field(default_factory=dict)
 
     @property
     def n_left(self) -> int:
@@ -56,7 +56,7 @@ class Worklist:
         return any(bundle.lacks_something for bundle in (*self.waiting, *self.open))
 
     def new_bundles(self, data: str, *, origin: str) -> list[BundleState]:
-        """Return the bundles of a task, one for each source and image size; they are not on the list yet."""
+        """Return the bundles of a task, one for each source and kind of images; they are not on the list yet."""
         return [
             BundleState(
                 data=data,
@@ -64,9 +64,12 @@ class Worklist:
                 source=number,
                 source_id=source.source_id,
                 image_px=image_px,
+                resize=resize,
                 dtype=self.dtypes[number, image_px],
             )
-            for (number, source), image_px in itertools.product(enumerate(self.sources), self.wanted.sizes_px())
+            for (number, source), (image_px, resize) in itertools.product(
+                enumerate(self.sources), self.wanted.image_kinds()
+            )
         ]
 
     def new_points(self, origins: Mapping[str, str]) -> list[BundleState]:
@@ -83,6 +86,7 @@ class Worklist:
                 source=numbers[point.source],
                 source_id=self.sources[numbers[point.source]].source_id,
                 image_px=point.recipe.image_px,
+                resize=point.recipe.resize,
                 dtype=self.dtypes.get((numbers[point.source], point.recipe.image_px), ""),
                 point=point,
                 n_seeds=point.n_seeds,
@@ -107,7 +111,8 @@ class Worklist:
 
     def _claim(self, bundle: BundleState, task_id: str) -> bool:
         """Say whether a bundle is the first of its kind, or asks for more than one that is finished."""
-        key = (task_id, bundle.source_id, bundle.recipe.recipe_id if bundle.recipe else bundle.image_px)
+        what = bundle.recipe.recipe_id if bundle.recipe else (bundle.image_px, bundle.resize)
+        key = (task_id, bundle.source_id, what)
         first = self._claimed.setdefault(key, bundle)
         if first is not bundle and bundle.n_seeds > first.n_seeds:
             first.n_seeds = bundle.n_seeds
@@ -117,7 +122,7 @@ class Worklist:
 
     def lacking_sets(self, bundle: BundleState) -> list[str]:
         """Return the names of the sets of features that a bundle lacks now; others may have brought some."""
-        sets = [feature_set(bundle.image_px)]
+        sets = [feature_set(bundle.image_px, bundle.resize)]
         lacking = [each for each in sets if (bundle.task_id, bundle.source_id, each) not in self.stored.features]
         if bundle.recipe:
             own = start_set(bundle.recipe)
@@ -141,7 +146,7 @@ class Worklist:
 
     def grid(self, bundle: BundleState, *, task_id: str) -> list[PlannedRun]:
         """Return all runs that are wanted of a bundle, done or not, but for those beyond the grid's edges."""
-        recipes = self.wanted.recipes_at(bundle.image_px)
+        recipes = self.wanted.recipes_at(bundle.image_px, bundle.resize)
         return wanted_runs(task_id, bundle.source_id, recipes, n_seeds=self.wanted.n_seeds)
 
     def _done_and_missing(self, bundle: BundleState) -> tuple[int, list[PlannedRun]]:
@@ -171,7 +176,7 @@ class Worklist:
         return missing_runs(
             bundle.task_id or "",
             bundle.source_id,
-            self.wanted.recipes_at(bundle.image_px),
+            self.wanted.recipes_at(bundle.image_px, bundle.resize),
             n_seeds=self.wanted.n_seeds,
             outcomes=self.stored.outcomes,
             given_up=self.failed,

@@ -72,7 +72,7 @@ class Bundle:
 
         Raises:
             UsageError: if there is no memory even for one image at a time, or three where batch statistics are taken.
-            ValueError: if the run was planned for another task or source.
+            ValueError: if the run was planned for another task or source, or its recipe has other images.
         """
         own = planned_run(
             self.task.record.task_id,
@@ -83,6 +83,10 @@ class Bundle:
         )
         if own.run_id != planned.run_id:
             raise ValueError(f"run {planned.run_id} is of another task or source; have its images changed?")
+        if planned.recipe.resize != self.task.resize:
+            raise ValueError(
+                f"the recipe has resize {planned.recipe.resize}, and the images were made by {self.task.resize}"
+            )
 
         def attempt(micro_batch: int | None) -> tuple[RunRecord, Finetuned]:
             started = time.perf_counter()
