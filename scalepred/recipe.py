@@ -21,6 +21,9 @@ GRADUATED = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
 HEAD_ONLY = (0.0, 0.0, 0.0, 0.0, 0.0, 10.0)
 """Multipliers of the baseline, IL 0 and LL 10. Source: Dube et al. 2018, section 4.3."""
 
+EPOCHS = 20
+"""Passes over the training images, as in the paper."""
+
 MIN_DECAY = 0.1
 """The strongest layer-wise decay: at less, the six decimals of conv1's multiplier say too little."""
 
@@ -41,6 +44,7 @@ _NEUTRAL = {
     "label_smoothing": 0.0,
     "class_weights": "none",
     "resize": "squash",
+    "steps": None,
 }
 """Fields that recipes did not always have, with the values at which a recipe is what it was without them."""
 
@@ -55,7 +59,7 @@ class Recipe:
     Attributes:
         base_lr: the learning rate that multipliers and scale multiply.
         multipliers: one factor for each of ``STAGES``; 0 freezes the stage and its batch normalisation.
-        epochs: passes over the training images.
+        epochs: passes over the training images; not used where ``steps`` is given.
         batch_size: images in a step, at most.
         momentum: of SGD, in [0, 1); with AdamW the decay of its mean of gradients (beta 1).
         weight_decay: with SGD added to the gradient, with AdamW decoupled from it (times the rate).
@@ -63,13 +67,16 @@ class Recipe:
         image_px: side of the square that images become.
         augmentation: "none", "flip", "crop", "crop-flip" or "trivial" (TrivialAugmentWide).
         batchnorm: "batch" or "frozen" statistics in the stages that learn.
-        warmup_epochs: the rates rise evenly to the schedule's over the steps of so many epochs, fewer than ``epochs``.
+        warmup_epochs: the rates rise evenly to the schedule's over the steps of so many epochs, fewer than ``epochs``;
+            with ``steps`` over all steps but the last at most.
         optimizer: "sgd" or "adamw"; multipliers and scale mean the same with both.
         head_start: "noise" (a new head, drawn small) or "fitted" (the linear probe's solution).
         label_smoothing: share of every target that is spread over all classes, in [0, 1).
         class_weights: "none", or "balanced" (a class's images weigh by the inverse of their number).
         resize: how an image becomes a square: "squash" (the whole image, its sides squeezed to the same length), "crop"
             (its middle, as much as fits) or "pad" (the whole image, between bars of the colours of its edges).
+        steps: so many steps instead of ``epochs``, which then keeps its default; the last epoch may be cut short. None
+            trains by epochs.
 
     Raises:
         UsageError: naming every field that is out of range.
@@ -77,7 +84,7 @@ class Recipe:
 
     base_lr: float = 0.001
     multipliers: tuple[float, ...] = GRADUATED
-    epochs: int = 20
+    epochs: int = EPOCHS
     batch_size: int = 32
     momentum: float = 0.9
     weight_decay: float = 1e-4
@@ -91,6 +98,7 @@ class Recipe:
     label_smoothing: float = 0.0
     class_weights: str = "none"
     resize: str = "squash"
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         problems = _problems(self)
@@ -112,7 +120,15 @@ class Recipe:
 
     def _fields(self) -> dict[str, Any]:
         fields = dataclasses.asdict(self)
+        if self.steps is not None:
+            del fields["epochs"]
         return {name: value for name, value in fields.items() if name not in _NEUTRAL or value != _NEUTRAL[name]}
+
+    @property
+    def length(self) -> str:
+        """How long it trains, in words: "20 epochs" or "500 steps"."""
+        n, what = (self.epochs, "epoch") if self.steps is None else (self.steps, "step")
+        return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
     @classmethod
     def from_json(cls, text: str) -> "Recipe":
@@ -198,7 +214,8 @@ def _problems(recipe: Recipe) -> list[str]:
         (r.augmentation in AUGMENTATIONS, f"augmentation must be one of {', '.join(AUGMENTATIONS)}", r.augmentation),
         (r.batchnorm in BATCHNORM_MODES, f"batchnorm must be one of {', '.join(BATCHNORM_MODES)}", r.batchnorm),
         (
-            r.warmup_epochs == 0 or (_is_count(r.warmup_epochs) and _is_count(r.epochs) and r.warmup_epochs < r.epochs),
+            r.warmup_epochs == 0
+            or (_is_count(r.warmup_epochs) and _is_count(r.epochs) and (bool(r.steps) or r.warmup_epochs < r.epochs)),
             "warmup_epochs must be a whole number of 0 or more, less than epochs",
             r.warmup_epochs,
         ),
@@ -211,6 +228,12 @@ def _problems(recipe: Recipe) -> list[str]:
         ),
         (r.class_weights in CLASS_WEIGHTS, f"class_weights must be one of {', '.join(CLASS_WEIGHTS)}", r.class_weights),
         (r.resize in RESIZES, f"resize must be one of {', '.join(RESIZES)}", r.resize),
+        (r.steps is None or _is_count(r.steps), "steps must be a whole number of 1 or more, or none", r.steps),
+        (
+            r.steps is None or r.epochs == EPOCHS,
+            f"epochs and steps can't both be given: leave epochs at {EPOCHS} where steps decide, or steps away",
+            (r.epochs, r.steps),
+        ),
     ]
     return [f"{rule}, not {value!r}" for fine, rule, value in checks if not fine]
 

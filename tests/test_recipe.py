@@ -44,8 +44,30 @@ def test_the_ids_of_the_named_recipes_stay_what_they_are():
 def test_a_field_that_came_later_is_left_out_while_it_changes_nothing():
     assert "warmup_epochs" not in Recipe().to_json()
     assert Recipe.from_json('{"warmup_epochs": 0}').recipe_id == Recipe().recipe_id
-    assert "resize" not in Recipe().to_json()
-    assert Recipe.from_json('{"resize": "squash"}').recipe_id == Recipe().recipe_id
+    assert {"resize", "steps"}.isdisjoint(json.loads(Recipe().to_json()))
+    assert Recipe.from_json('{"resize": "squash", "steps": null}').recipe_id == Recipe().recipe_id
+
+
+def test_steps_take_the_place_of_epochs_in_what_identifies_a_recipe():
+    fields = json.loads(Recipe(steps=100).to_json())
+    assert (fields["steps"], "epochs" in fields) == (100, False)
+    assert Recipe.from_json('{"steps": 100}') == Recipe(steps=100)
+    assert (Recipe(steps=100).length, Recipe(steps=1).length, Recipe(epochs=1).length) == (
+        "100 steps",
+        "1 step",
+        "1 epoch",
+    )
+
+
+def test_epochs_and_steps_together_are_refused_by_both_names():
+    words = (
+        "This recipe can't be used: epochs and steps can't both be given: leave epochs at 20 where steps decide, or "
+        "steps away, not (30, 100)."
+    )
+    for make in (lambda: Recipe(epochs=30, steps=100), lambda: Recipe.from_json('{"epochs": 30, "steps": 100}')):
+        with pytest.raises(UsageError) as caught:
+            make()
+        assert str(caught.value) == words
 
 
 def test_layer_wise_decay_falls_by_the_same_factor_from_stage_to_stage():
@@ -115,6 +137,8 @@ def test_one_setting_has_one_id_however_it_is_written():
         {"warmup_epochs": 1},
         {"resize": "crop"},
         {"resize": "pad"},
+        {"steps": 100},
+        {"steps": 100, "warmup_epochs": 30},
     ],
 )
 def test_every_field_is_part_of_the_identity(change):
@@ -153,6 +177,9 @@ def test_all_that_is_wrong_with_a_recipe_comes_in_one_error():
         {"augmentation": "rotate"},
         {"resize": "stretch"},
         {"resize": ["crop"]},
+        {"steps": 0},
+        {"steps": 2.5},
+        {"steps": True},
     ],
 )
 def test_a_wrong_field_is_refused(field):

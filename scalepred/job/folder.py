@@ -208,7 +208,7 @@ Classes, in the order of the network's outputs:
 
     {names}
 
-{_RESIZED[recipe.resize]} {recipe.image_px} x {recipe.image_px} pixels. {recipe.epochs} epochs took
+{_RESIZED[recipe.resize]} {recipe.image_px} x {recipe.image_px} pixels. {recipe.length} took
 {run.seconds:.0f} s on {run.device}. Rates, losses and versions are in `run.json`.
 
     scalepred classify . IMAGE

@@ -40,4 +40,5 @@ def context_features(source_facts: Mapping[str, object], recipe: Recipe) -> dict
         "recipe_trivial": float(recipe.augmentation == "trivial"),
         "recipe_resize_crop": float(recipe.resize == "crop"),
         "recipe_resize_pad": float(recipe.resize == "pad"),
+        "recipe_steps": float(recipe.steps or 0),
     }

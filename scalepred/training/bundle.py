@@ -22,6 +22,7 @@ from scalepred.training.front import Prepared, prepare
 from scalepred.training.loop import Finetuned, finetune
 from scalepred.training.optimizer import fewest_at_once
 from scalepred.training.planned import PlannedRun, planned_run
+from scalepred.training.rates import length_of
 from scalepred.training.start import Start, fitted_start
 
 T = TypeVar("T")
@@ -222,7 +223,8 @@ class Bundle:
         """Return after which epochs a design point's run measures its critical rate; others don't."""
         if planned.role != POINT:
             return ()
-        return epochs_to_measure(n_train=len(self.task.train.labels), epochs=planned.recipe.epochs)
+        n_train = len(self.task.train.labels)
+        return epochs_to_measure(n_train=n_train, epochs=length_of(planned.recipe, n_train=n_train).passes)
 
     def _execution(self, recipe: Recipe, prepared: Prepared, micro_batch: int | None) -> dict[str, object]:
         facts: dict[str, object] = {

@@ -327,7 +327,7 @@ def test_a_job_at_a_given_scale_saves_a_model_that_classifies(run, tmp_path, qui
 @pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
 def test_classify_sees_the_images_as_the_job_that_scored_them_did(run, tmp_path, resize):
     task, model, recipe = make_wide_task(tmp_path / "task"), tmp_path / "model", tmp_path / "mine.json"
-    recipe.write_text(json.dumps({"epochs": 2, "image_px": 32, "batch_size": 8, "resize": resize, "base_lr": 0.01}))
+    recipe.write_text(json.dumps({"steps": 5, "image_px": 32, "batch_size": 8, "resize": resize, "base_lr": 0.01}))
     code, out, err = run("finetune", task, "--scale", "1", "--recipe", recipe, "--output", model, "--json")
     assert code == 0, err
     metrics = json.loads(out)["metrics"]

@@ -78,6 +78,12 @@ def test_the_decays_of_the_shipped_space_are_those_of_the_helper():
     assert {layer_decay(decay) for decay in (0.35, 0.5, 0.65, 0.85)} < drawn
 
 
+def test_a_space_may_draw_steps_in_place_of_epochs():
+    steps = {"name": "steps", "kind": "choice", "values": [{"value": None}, {"value": 300}]}
+    space = space_of(steps, EPOCHS | {"where": {"steps": [None]}})
+    assert [(r.epochs, r.steps) for r, _ in (space.draw([0.1, 0.0]), space.draw([0.9, 0.0]))] == [(3, None), (20, 300)]
+
+
 def test_the_shipped_space_draws_valid_recipes_at_all_of_its_corners():
     space = load_space()
     assert space.name == "wide-1"

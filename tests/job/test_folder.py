@@ -384,12 +384,12 @@ def test_a_resize_that_is_unknown_is_refused(folder, resize):
         ("pad", "Images are fitted whole, between bars of their edges' colours, into 16 x 16 pixels."),
     ],
 )
-def test_the_card_says_how_images_become_squares(tmp_path, source, network, resize, words):
+def test_the_card_says_how_images_become_squares_and_how_long_it_took(tmp_path, source, network, resize, words):
     run = run_record(task_record(), 2.0, val=[1, 1, 1, 0])
-    recipe = dataclasses.replace(QUICK, resize=resize)
+    recipe = dataclasses.replace(QUICK, epochs=20, steps=7, resize=resize)
     save_model(tmp_path / "m", network, source=source, recipe=recipe, classes=NASTY, run=run, job=JOB)
     card = " ".join((tmp_path / "m" / "README.md").read_text().split())
-    assert f"{words} 1 epochs took 1 s on cpu." in card
+    assert f"{words} 7 steps took 1 s on cpu." in card
 
 
 def test_a_flipped_bit_in_the_weights_is_refused(folder):

@@ -215,7 +215,7 @@ def test_what_is_seen_of_source_and_recipe_are_numbers():
     features = context_features(facts, QUICK)
     assert (features["source_log10_parameters"], features["recipe_image_px"]) == (2.0, 16.0)
     changes = {"batchnorm": "frozen", "augmentation": "crop-flip", "schedule": "cosine", "warmup_epochs": 1}
-    changes |= {"resize": "crop", "epochs": 3}
+    changes |= {"resize": "crop", "steps": 300, "epochs": 20}
     changes["multipliers"] = tuple(multiplier / 8 for multiplier in QUICK.multipliers)
     changed = context_features(facts, dataclasses.replace(QUICK, **changes))
     assert {name: changed[name] - features[name] for name in features if changed[name] != features[name]} == {
@@ -226,6 +226,7 @@ def test_what_is_seen_of_source_and_recipe_are_numbers():
         "recipe_cosine": 1.0,
         "recipe_warmup_epochs": 1.0,
         "recipe_resize_crop": 1.0,
+        "recipe_steps": 300.0,
     }
     assert context_features(facts, dataclasses.replace(QUICK, resize="pad"))["recipe_resize_pad"] == 1.0
 
