@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from scalepred.job.choose import Prediction
     from scalepred.job.classifier import Classifier, load
     from scalepred.job.finetune import Job
-    from scalepred.recipe import Recipe
+    from scalepred.recipe import Recipe, layer_decay
     from scalepred.training.critical import CriticalRate, critical_rate
 
 __version__ = "0.1.0"
@@ -26,6 +26,7 @@ __all__ = [
     "critical_rate",
     "finetune",
     "inspect",
+    "layer_decay",
     "load",
     "predict_scale",
 ]
@@ -41,6 +42,7 @@ _HOMES = {
     "critical_rate": "training.critical",
     "finetune": "job.api",
     "inspect": "data.task",
+    "layer_decay": "recipe",
     "load": "job.classifier",
     "predict_scale": "job.api",
 }

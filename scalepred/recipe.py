@@ -21,6 +21,12 @@ GRADUATED = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
 HEAD_ONLY = (0.0, 0.0, 0.0, 0.0, 0.0, 10.0)
 """Multipliers of the baseline, IL 0 and LL 10. Source: Dube et al. 2018, section 4.3."""
 
+EPOCHS = 20
+"""Passes over the training images, as in the paper."""
+
+MIN_DECAY = 0.1
+"""The strongest layer-wise decay: at less, the six decimals of conv1's multiplier say too little."""
+
 SCHEDULES = ("step", "cosine")
 
 AUGMENTATIONS = ("none", "flip", "crop", "crop-flip", "trivial")
@@ -29,6 +35,7 @@ BATCHNORM_MODES = ("batch", "frozen")
 OPTIMIZERS = ("sgd", "adamw")
 HEAD_STARTS = ("noise", "fitted")
 CLASS_WEIGHTS = ("none", "balanced")
+RESIZES = ("squash", "crop", "pad")
 
 _NEUTRAL = {
     "warmup_epochs": 0,
@@ -36,6 +43,8 @@ _NEUTRAL = {
     "head_start": "noise",
     "label_smoothing": 0.0,
     "class_weights": "none",
+    "resize": "squash",
+    "steps": None,
 }
 """Fields that recipes did not always have, with the values at which a recipe is what it was without them."""
 
@@ -50,19 +59,24 @@ class Recipe:
     Attributes:
         base_lr: the learning rate that multipliers and scale multiply.
         multipliers: one factor for each of ``STAGES``; 0 freezes the stage and its batch normalisation.
-        epochs: passes over the training images.
+        epochs: passes over the training images; not used where ``steps`` is given.
         batch_size: images in a step, at most.
         momentum: of SGD, in [0, 1); with AdamW the decay of its mean of gradients (beta 1).
         weight_decay: with SGD added to the gradient, with AdamW decoupled from it (times the rate).
         schedule: "step" (tenfold lower after each third of the steps) or "cosine" (to 0).
-        image_px: side of the square that images are resized to.
+        image_px: side of the square that images become.
         augmentation: "none", "flip", "crop", "crop-flip" or "trivial" (TrivialAugmentWide).
         batchnorm: "batch" or "frozen" statistics in the stages that learn.
-        warmup_epochs: the rates rise evenly to the schedule's over the steps of so many epochs, fewer than ``epochs``.
+        warmup_epochs: the rates rise evenly to the schedule's over the steps of so many epochs, fewer than ``epochs``;
+            with ``steps`` over all steps but the last at most.
         optimizer: "sgd" or "adamw"; multipliers and scale mean the same with both.
         head_start: "noise" (a new head, drawn small) or "fitted" (the linear probe's solution).
         label_smoothing: share of every target that is spread over all classes, in [0, 1).
         class_weights: "none", or "balanced" (a class's images weigh by the inverse of their number).
+        resize: how an image becomes a square: "squash" (the whole image, its sides squeezed to the same length), "crop"
+            (its middle, as much as fits) or "pad" (the whole image, between bars of the colours of its edges).
+        steps: so many steps instead of ``epochs``, which then keeps its default; the last epoch may be cut short. None
+            trains by epochs.
 
     Raises:
         UsageError: naming every field that is out of range.
@@ -70,7 +84,7 @@ class Recipe:
 
     base_lr: float = 0.001
     multipliers: tuple[float, ...] = GRADUATED
-    epochs: int = 20
+    epochs: int = EPOCHS
     batch_size: int = 32
     momentum: float = 0.9
     weight_decay: float = 1e-4
@@ -83,6 +97,8 @@ class Recipe:
     head_start: str = "noise"
     label_smoothing: float = 0.0
     class_weights: str = "none"
+    resize: str = "squash"
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         problems = _problems(self)
@@ -104,11 +120,22 @@ class Recipe:
 
     def _fields(self) -> dict[str, Any]:
         fields = dataclasses.asdict(self)
+        if self.steps is not None:
+            del fields["epochs"]
         return {name: value for name, value in fields.items() if name not in _NEUTRAL or value != _NEUTRAL[name]}
+
+    @property
+    def length(self) -> str:
+        """How long it trains, in words: "20 epochs" or "500 steps"."""
+        n, what = (self.epochs, "epoch") if self.steps is None else (self.steps, "step")
+        return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
     @classmethod
     def from_json(cls, text: str) -> "Recipe":
         """Read a recipe from a JSON object; missing fields take their defaults.
+
+        In place of six numbers ``multipliers`` may hold the arguments of ``layer_decay``, such as
+        ``{"decay": 0.65, "head": 10}``.
 
         Raises:
             UsageError: if the text is no JSON object, or names a field that recipes lack.
@@ -123,7 +150,49 @@ class Recipe:
             raise UsageError(f"Unknown recipe fields: {', '.join(unknown)}. Known: {', '.join(names)}.")
         if isinstance(fields.get("multipliers"), list):
             fields["multipliers"] = tuple(fields["multipliers"])
+        elif isinstance(fields.get("multipliers"), dict):
+            fields["multipliers"] = _decayed(fields["multipliers"])
         return cls(**fields)
+
+
+def layer_decay(decay: float, *, head: float = 1.0) -> tuple[float, ...]:
+    """Return multipliers that shrink by the same factor from each stage to the one before it.
+
+    The head's is ``head``; conv5's is ``decay``, conv4's its square, and so on to its fifth power at conv1. They are
+    rounded to six decimals, so that a recipe has the same id on any machine.
+
+    Args:
+        decay: the factor, in [0.1, 1]; 1 is one rate for all stages.
+        head: the head's own multiplier, 0 or more; more than 1 where a new head should learn faster.
+
+    Raises:
+        UsageError: if either is out of range.
+
+    Source: Clark et al. 2020 (ELECTRA), appendix B ("layerwise LR decay"); Bao et al. 2022 (BEiT) do so
+    for images. Departs: by the five stages of a network, not by its layers.
+    """
+    problems = [
+        f"{rule}, not {value!r}"
+        for fine, rule, value in (
+            (_is_number(decay) and MIN_DECAY <= decay <= 1, f"decay must lie in [{MIN_DECAY}, 1]", decay),
+            (_is_number(head) and head >= 0, "head must be 0 or more", head),
+        )
+        if not fine
+    ]
+    if problems:
+        raise UsageError("This layer-wise decay can't be used: " + "; ".join(problems) + ".")
+    n_stages = len(STAGES) - 1
+    return (*(round(float(decay) ** (n_stages - at), 6) for at in range(n_stages)), float(head))
+
+
+def _decayed(arguments: dict[str, Any]) -> tuple[float, ...]:
+    """Return the multipliers of a layer-wise decay as a recipe's JSON has it."""
+    if "decay" not in arguments or set(arguments) - {"decay", "head"}:
+        raise UsageError(
+            f"multipliers must be {len(STAGES)} numbers, or a layer-wise decay of the form "
+            f'{{"decay": 0.65, "head": 1}}, not {arguments!r:.80}.'
+        )
+    return layer_decay(**arguments)
 
 
 def _problems(recipe: Recipe) -> list[str]:
@@ -145,7 +214,8 @@ def _problems(recipe: Recipe) -> list[str]:
         (r.augmentation in AUGMENTATIONS, f"augmentation must be one of {', '.join(AUGMENTATIONS)}", r.augmentation),
         (r.batchnorm in BATCHNORM_MODES, f"batchnorm must be one of {', '.join(BATCHNORM_MODES)}", r.batchnorm),
         (
-            r.warmup_epochs == 0 or (_is_count(r.warmup_epochs) and _is_count(r.epochs) and r.warmup_epochs < r.epochs),
+            r.warmup_epochs == 0
+            or (_is_count(r.warmup_epochs) and _is_count(r.epochs) and (bool(r.steps) or r.warmup_epochs < r.epochs)),
             "warmup_epochs must be a whole number of 0 or more, less than epochs",
             r.warmup_epochs,
         ),
@@ -157,6 +227,13 @@ def _problems(recipe: Recipe) -> list[str]:
             r.label_smoothing,
         ),
         (r.class_weights in CLASS_WEIGHTS, f"class_weights must be one of {', '.join(CLASS_WEIGHTS)}", r.class_weights),
+        (r.resize in RESIZES, f"resize must be one of {', '.join(RESIZES)}", r.resize),
+        (r.steps is None or _is_count(r.steps), "steps must be a whole number of 1 or more, or none", r.steps),
+        (
+            r.steps is None or r.epochs == EPOCHS,
+            f"epochs and steps can't both be given: leave epochs at {EPOCHS} where steps decide, or steps away",
+            (r.epochs, r.steps),
+        ),
     ]
     return [f"{rule}, not {value!r}" for fine, rule, value in checks if not fine]
 

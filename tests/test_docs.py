@@ -170,11 +170,18 @@ def test_the_fields_of_a_recipe_are_listed_with_their_defaults():
     for name, default in zip(names, defaults, strict=True):
         value = fields[name]
         shown = ", ".join(f"{m:g}" for m in value) if isinstance(value, tuple) else value
+        shown = "null" if shown is None else shown
         assert default == (shown if isinstance(shown, str) else f"{shown:g}"), name
 
 
 def test_the_recipes_are_listed():
     assert set(column("docs/commands.md", "`--recipe`")) - {"a file"} == set(RECIPES)
+
+
+def test_the_examples_of_recipes_are_recipes():
+    first, second = map(Recipe.from_json, blocks(ROOT / "docs/commands.md", "json"))
+    assert first == Recipe(epochs=10, schedule="cosine")
+    assert second == Recipe(multipliers=(0.116029, 0.178506, 0.274625, 0.4225, 0.65, 10), steps=500, resize="pad")
 
 
 def test_the_environment_variables_are_listed():

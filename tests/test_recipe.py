@@ -18,6 +18,7 @@ from scalepred.recipe import (
     baseline_of,
     canonical_json,
     check_scale,
+    layer_decay,
     load_recipe,
     run_id,
 )
@@ -43,6 +44,68 @@ def test_the_ids_of_the_named_recipes_stay_what_they_are():
 def test_a_field_that_came_later_is_left_out_while_it_changes_nothing():
     assert "warmup_epochs" not in Recipe().to_json()
     assert Recipe.from_json('{"warmup_epochs": 0}').recipe_id == Recipe().recipe_id
+    assert {"resize", "steps"}.isdisjoint(json.loads(Recipe().to_json()))
+    assert Recipe.from_json('{"resize": "squash", "steps": null}').recipe_id == Recipe().recipe_id
+
+
+def test_steps_take_the_place_of_epochs_in_what_identifies_a_recipe():
+    fields = json.loads(Recipe(steps=100).to_json())
+    assert (fields["steps"], "epochs" in fields) == (100, False)
+    assert Recipe.from_json('{"steps": 100}') == Recipe(steps=100)
+    assert (Recipe(steps=100).length, Recipe(steps=1).length, Recipe(epochs=1).length) == (
+        "100 steps",
+        "1 step",
+        "1 epoch",
+    )
+
+
+def test_epochs_and_steps_together_are_refused_by_both_names():
+    words = (
+        "This recipe can't be used: epochs and steps can't both be given: leave epochs at 20 where steps decide, or "
+        "steps away, not (30, 100)."
+    )
+    for make in (lambda: Recipe(epochs=30, steps=100), lambda: Recipe.from_json('{"epochs": 30, "steps": 100}')):
+        with pytest.raises(UsageError) as caught:
+            make()
+        assert str(caught.value) == words
+
+
+def test_layer_wise_decay_falls_by_the_same_factor_from_stage_to_stage():
+    assert layer_decay(0.5) == (0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0)
+    assert layer_decay(1, head=10) == (1.0,) * 5 + (10.0,)
+    found = layer_decay(0.65, head=3)
+    assert found == pytest.approx((0.65**5, 0.65**4, 0.65**3, 0.65**2, 0.65, 3), abs=5e-7)
+    assert found == tuple(round(each, 6) for each in found)
+
+
+@pytest.mark.parametrize(
+    ("decay", "head", "words"),
+    [
+        (0.05, 1, "decay must lie in [0.1, 1], not 0.05"),
+        (1.5, 1, "decay must lie in [0.1, 1], not 1.5"),
+        ("a", 1, "decay must lie in [0.1, 1], not 'a'"),
+        (0.5, -1, "head must be 0 or more, not -1"),
+        (0.5, float("inf"), "head must be 0 or more, not inf"),
+        (2, -1, "decay must lie in [0.1, 1], not 2; head must be 0 or more, not -1"),
+    ],
+)
+def test_a_layer_wise_decay_out_of_range_is_refused(decay, head, words):
+    with pytest.raises(UsageError) as caught:
+        layer_decay(decay, head=head)
+    assert str(caught.value) == f"This layer-wise decay can't be used: {words}."
+
+
+def test_a_recipes_file_may_name_a_layer_wise_decay_instead_of_its_multipliers():
+    written = Recipe.from_json('{"multipliers": {"decay": 0.65, "head": 10}}')
+    assert written == Recipe(multipliers=layer_decay(0.65, head=10))
+    assert Recipe.from_json('{"multipliers": {"decay": 0.5}}').multipliers == layer_decay(0.5)
+    assert Recipe.from_json(written.to_json()).recipe_id == written.recipe_id
+
+
+@pytest.mark.parametrize("multipliers", [{}, {"head": 1}, {"decay": 0.5, "heads": 1}])
+def test_a_layer_wise_decay_of_another_form_is_refused(multipliers):
+    with pytest.raises(UsageError, match=r'6 numbers, or a layer-wise decay of the form \{"decay": 0.65, "head": 1\}'):
+        Recipe.from_json(json.dumps({"multipliers": multipliers}))
 
 
 @pytest.mark.parametrize("warmup_epochs", [-1, 3, 0.5, True])
@@ -72,6 +135,10 @@ def test_one_setting_has_one_id_however_it_is_written():
         {"augmentation": "flip"},
         {"batchnorm": "frozen"},
         {"warmup_epochs": 1},
+        {"resize": "crop"},
+        {"resize": "pad"},
+        {"steps": 100},
+        {"steps": 100, "warmup_epochs": 30},
     ],
 )
 def test_every_field_is_part_of_the_identity(change):
@@ -108,6 +175,11 @@ def test_all_that_is_wrong_with_a_recipe_comes_in_one_error():
         {"image_px": 8},
         {"image_px": 4096},
         {"augmentation": "rotate"},
+        {"resize": "stretch"},
+        {"resize": ["crop"]},
+        {"steps": 0},
+        {"steps": 2.5},
+        {"steps": True},
     ],
 )
 def test_a_wrong_field_is_refused(field):

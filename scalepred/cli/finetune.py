@@ -90,6 +90,7 @@ def _finetune(
     from scalepred.job.setup import set_up
     from scalepred.job.tools import pick_tools
     from scalepred.training.devices import keep_freed_memory
+    from scalepred.training.rates import length_of
 
     folder = output_folder(wanted.output, data, overwrite=wanted.overwrite)
     keep_freed_memory()
@@ -99,14 +100,15 @@ def _finetune(
     render.show_inspection(out.notes(), setup.task.inspection)
     prediction = choose_scale(setup, wanted.scale)
     render.show_start(out.notes(), tools, prediction.choice)
-    with progress("finetuning", total=tools.recipe.epochs, pace=pace) as bar:
+    n_epochs = length_of(tools.recipe, n_train=setup.task.record.n_train).n_epochs
+    with progress("finetuning", total=n_epochs, pace=pace) as bar:
         job = finetune_once(
             setup,
             prediction,
             wanted,
             output=folder,
             began=began,
-            on_epoch=lambda epoch, loss: bar.update(epoch, tools.recipe.epochs, f"loss {loss:.3f}"),
+            on_epoch=lambda epoch, loss: bar.update(epoch, n_epochs, f"loss {loss:.3f}"),
         )
     if json:
         out.print_json(job.to_json())

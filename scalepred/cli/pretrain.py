@@ -80,7 +80,7 @@ def _pretrain(data: str, recipe: "Recipe", *, name: str, width: int, seed: int, 
     where, pace = pick_device(device), Pace()
     keep_freed_memory()
     with progress("reading images", pace=pace) as bar:
-        task = read_task(data, image_px=recipe.image_px, on_progress=bar.update)
+        task = read_task(data, image_px=recipe.image_px, resize=recipe.resize, on_progress=bar.update)
     render.show_inspection(out.notes(), task.inspection)
     with progress("training", total=recipe.epochs, pace=pace) as bar:
         return train(

@@ -9,6 +9,7 @@ __all__ = [
     "load",
     "scan",
     "splits",
+    "square",
     "subset",
     "task",
     "torchvision_sets",

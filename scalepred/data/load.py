@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from scalepred.data.decode import MAX_MEGAPIXELS, BadImageError, Item, decode
+from scalepred.data.square import to_square
 
 IN_MEMORY_BYTES = 1 << 30
 """Decoded images of a task beyond this lie in a file that is mapped into memory."""
@@ -47,6 +48,7 @@ def load_images(
     items: Sequence[Item],
     *,
     image_px: int,
+    resize: str = "squash",
     max_megapixels: float = MAX_MEGAPIXELS,
     max_bytes: int = IN_MEMORY_BYTES,
     on_progress: Callable[[int, int], None] | None = None,
@@ -56,6 +58,7 @@ def load_images(
     Args:
         items: files, or what opens the images that a library holds.
         image_px: side of the squares.
+        resize: how images become squares, one of ``recipe.RESIZES``.
         max_megapixels: limit for an image, from its header.
         max_bytes: squares that take more lie in a file that is mapped into memory.
         on_progress: called with images done and images in all.
@@ -65,7 +68,7 @@ def load_images(
     bad: list[tuple[int, str]] = []
     pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
     try:
-        outcomes = pool.map(partial(_small, image_px=image_px, max_megapixels=max_megapixels), items)
+        outcomes = pool.map(partial(_small, image_px=image_px, resize=resize, max_megapixels=max_megapixels), items)
         for position, outcome in enumerate(outcomes):
             if isinstance(outcome, str):
                 bad.append((position, outcome))
@@ -105,7 +108,7 @@ class _Small:
     notes: tuple[str, ...]
 
 
-def _small(item: Item, image_px: int, max_megapixels: float) -> tuple[np.ndarray, _Small] | str:
+def _small(item: Item, *, image_px: int, resize: str, max_megapixels: float) -> tuple[np.ndarray, _Small] | str:
     """Decode an image and return its square and the rest that is kept of it, or why it can't be used."""
     try:
         decoded = decode(item, max_megapixels=max_megapixels)
@@ -113,16 +116,8 @@ def _small(item: Item, image_px: int, max_megapixels: float) -> tuple[np.ndarray
         return str(error)
     rgb = decoded.rgb
     size_px = (rgb.shape[1], rgb.shape[0])
-    return resize(rgb, image_px), _Small(thumbnail(rgb), content_hash(rgb), size_px, decoded.notes)
-
-
-def resize(rgb: np.ndarray, px: int) -> np.ndarray:
-    """Return (3, px, px) uint8: the whole (h, w, 3) image squeezed into a square, nothing cropped.
-
-    Source: Kolesnikov et al. 2020 (Big Transfer), section 3.3, which resizes to a square and gives up the aspect ratio.
-    """
-    square = Image.fromarray(rgb).resize((px, px), Image.Resampling.BICUBIC, reducing_gap=3.0)
-    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+    square = to_square(rgb, image_px, resize=resize)
+    return square, _Small(thumbnail(rgb), content_hash(rgb), size_px, decoded.notes)
 
 
 def content_hash(rgb: np.ndarray) -> str:

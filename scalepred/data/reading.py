@@ -42,6 +42,7 @@ def read_data(
     data: str | Path,
     *,
     image_px: int,
+    resize: str = "squash",
     split_seed: int,
     max_megapixels: float,
     max_bytes: int = IN_MEMORY_BYTES,
@@ -56,6 +57,7 @@ def read_data(
     loaded = load_images(
         [entry.item for entry in listing.entries],
         image_px=image_px,
+        resize=resize,
         max_megapixels=max_megapixels,
         max_bytes=max_bytes,
         on_progress=on_progress,

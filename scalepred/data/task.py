@@ -24,6 +24,7 @@ from scalepred.data.load import IN_MEMORY_BYTES, room_for
 from scalepred.data.reading import Reading, bad_images, read_data
 from scalepred.data.scan import Skipped, status_of
 from scalepred.data.splits import SPLITS
+from scalepred.data.square import check_resize
 from scalepred.errors import DataError, UsageError, join_problems
 from scalepred.recipe import content_id
 from scalepred.records import TaskRecord
@@ -77,7 +78,11 @@ class Inspection:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One labelled image set with its fixed splits, decoded to squares of ``image_px``."""
+    """One labelled image set with its fixed splits, decoded to squares of ``image_px``, made as ``resize`` says.
+
+    Its id is that of the images in their full size, the same at every ``image_px`` and ``resize``: these belong to the
+    recipe.
+    """
 
     record: TaskRecord
     classes: tuple[str, ...]
@@ -86,6 +91,7 @@ class Task:
     test: Split
     image_px: int
     inspection: Inspection
+    resize: str = "squash"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +112,7 @@ def read_task(
     data: str | Path,
     *,
     image_px: int = 64,
+    resize: str = "squash",
     split_seed: int = 0,
     on_bad_image: str = "skip",
     max_megapixels: float = MAX_MEGAPIXELS,
@@ -118,6 +125,7 @@ def read_task(
         data: a folder of class folders, perhaps under train, val and test; a CSV manifest, or a folder that holds
             ``manifest.csv``; or ``torchvision:<Dataset>``.
         image_px: side of the squares that images become.
+        resize: how they become squares: "squash", "crop" or "pad", as a recipe's.
         split_seed: of the splits that the user has not made.
         on_bad_image: "skip" leaves bad images out, "fail" refuses the data.
         max_megapixels: what is larger is a bad image.
@@ -126,13 +134,15 @@ def read_task(
 
     Raises:
         DataError: if nothing can be learnt from it, with what is needed.
-        UsageError: if ``on_bad_image`` is anything else.
+        UsageError: if ``on_bad_image`` or ``resize`` is anything else.
     """
+    check_resize(resize)
     if on_bad_image not in ("skip", "fail"):
         raise UsageError(f"on_bad_image is 'skip' or 'fail', not {on_bad_image!r}.")
     reading = read_data(
         data,
         image_px=image_px,
+        resize=resize,
         split_seed=split_seed,
         max_megapixels=max_megapixels,
         max_bytes=max_bytes,
@@ -149,7 +159,7 @@ def read_task(
     inspection = _inspection(reading)
     if inspection.problem:
         raise DataError(f"{data}: {inspection.problem}")
-    return _as_task(reading, inspection, image_px, max_bytes)
+    return _as_task(reading, inspection, image_px=image_px, resize=resize, max_bytes=max_bytes)
 
 
 def survey(data: str | Path, *, split_seed: int = 0) -> Survey:
@@ -203,7 +213,7 @@ def _inspection(reading: Reading) -> Inspection:
     )
 
 
-def _as_task(reading: Reading, inspection: Inspection, image_px: int, max_bytes: int) -> Task:
+def _as_task(reading: Reading, inspection: Inspection, *, image_px: int, resize: str, max_bytes: int) -> Task:
     entries, loaded, codes = reading.entries, reading.loaded, reading.codes
     classes = tuple(inspection.classes)
     number = {name: index for index, name in enumerate(classes)}
@@ -230,4 +240,4 @@ def _as_task(reading: Reading, inspection: Inspection, image_px: int, max_bytes:
         median_height_px=int(np.median(loaded.sizes_px[:, 1])),
         data_hash=content_id("data", sorted([c[0], c[1]] for c in contents)),
     )
-    return Task(record=record, classes=classes, image_px=image_px, inspection=inspection, **splits)
+    return Task(record=record, classes=classes, image_px=image_px, resize=resize, inspection=inspection, **splits)

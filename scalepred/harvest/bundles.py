@@ -24,6 +24,7 @@ class BundleState:
         source: number of the source, as workers hold it.
         source_id: of the source.
         image_px: side of the images.
+        resize: how they become squares.
         dtype: that its runs are computed in.
         point: the design point that it is; None for a grid's task and source.
         guess: the octave that a point's scales are placed around; None until the facts of its start are known.
@@ -48,6 +49,7 @@ class BundleState:
     source_id: str
     image_px: int
     dtype: str
+    resize: str = "squash"
     point: DesignPoint | None = None
     guess: int | None = None
     n_seeds: int = 1

@@ -48,6 +48,14 @@ class Hello:
     host: str = ""
 
 
+@dataclass(frozen=True)
+class Squares:
+    """What a worker is to make of a task's images: squares of this side, in a way that a recipe's ``resize`` names."""
+
+    px: int
+    resize: str = "squash"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Opened:
     """What a worker says of a bundle that it has opened.

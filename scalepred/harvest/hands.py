@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scalepred.errors import UsageError
 from scalepred.harvest.bundles import MAX_DEATHS, BundleState
-from scalepred.harvest.calls import Engine, Failure, Hello
+from scalepred.harvest.calls import Engine, Failure, Hello, Squares
 from scalepred.harvest.log import Log
 from scalepred.harvest.worklist import Worklist
 from scalepred.records import RunRecord
@@ -178,8 +178,8 @@ def _assign_to(hand: Hand, hands: Hands, worklist: Worklist) -> None:
         hands.ask(hand, "run", hand.run)
     elif following := _next_bundle(hand, worklist):
         hand.bundle = following
-        what = (following.data, following.source, following.image_px, following.dtype, following.n_images)
-        hands.ask(hand, "open", *what)
+        squares = Squares(following.image_px, following.resize)
+        hands.ask(hand, "open", following.data, following.source, squares, following.dtype, following.n_images)
 
 
 def _next_bundle(hand: Hand, worklist: Worklist) -> BundleState | None:

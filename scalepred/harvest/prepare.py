@@ -172,5 +172,5 @@ def _balanced(bundles: Sequence[BundleState]) -> list[BundleState]:
     return in_turns(
         bundles,
         name=lambda bundle: bundle.name,
-        group=lambda bundle: (bundle.origin, bundle.source, bundle.image_px),
+        group=lambda bundle: (bundle.origin, bundle.source, bundle.image_px, bundle.resize),
     )

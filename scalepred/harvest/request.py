@@ -6,7 +6,7 @@ from pathlib import Path
 
 from scalepred.data.task import Survey
 from scalepred.harvest.draw import DesignPoint
-from scalepred.recipe import Recipe, baseline_of
+from scalepred.recipe import RESIZES, Recipe, baseline_of
 from scalepred.records import RecipeRecord, RunRecord
 
 
@@ -40,9 +40,9 @@ class Wanted:
     grows: bool = False
     lock_timeout_seconds: float = 60.0
 
-    def recipes_at(self, image_px: int) -> list[Recipe]:
-        """Return the recipes that take images of a size."""
-        return [recipe for recipe in self.recipes.values() if recipe.image_px == image_px]
+    def recipes_at(self, image_px: int, resize: str) -> list[Recipe]:
+        """Return the recipes that take images of a size, made squares in one way."""
+        return [recipe for recipe in self.recipes.values() if (recipe.image_px, recipe.resize) == (image_px, resize)]
 
     def size_recipes(self, n_sources: int) -> dict[tuple[int, int], Recipe]:
         """Return (number of a source, image size) -> a recipe of that size, of all that are wanted.
@@ -63,9 +63,10 @@ class Wanted:
         """Return the number of a point's source, as workers hold it."""
         return self.sources.index(source)
 
-    def sizes_px(self) -> list[int]:
-        """Return the image sizes of the recipes, each once, smallest first."""
-        return sorted({recipe.image_px for recipe in self.recipes.values()})
+    def image_kinds(self) -> list[tuple[int, str]]:
+        """Return image size and resize of the recipes, each pair once, smallest first and squashed before others."""
+        kinds = {(recipe.image_px, recipe.resize) for recipe in self.recipes.values()}
+        return sorted(kinds, key=lambda kind: (kind[0], RESIZES.index(kind[1])))
 
     def recipe_records(self) -> list[RecipeRecord]:
         """Return the rows of the grid's recipes and of their baselines."""

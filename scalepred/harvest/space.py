@@ -186,7 +186,8 @@ def _check_corners(dimensions: Sequence[Dimension], where: str) -> None:
                     problems.append(f"n_images must be a whole number of {FEWEST_IMAGES} or more, not {value!r}")
                 continue
             try:
-                Recipe(**_fitting({"epochs": 100, dimension.name: value}))
+                longest = {} if dimension.name == "steps" else {"epochs": 100}
+                Recipe(**_fitting(longest | {dimension.name: value}))
             except (UsageError, TypeError) as error:
                 problems.append(f"{dimension.name}: {error}".replace("This recipe can't be used: ", ""))
     if problems:

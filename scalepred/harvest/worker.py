@@ -8,7 +8,7 @@ import torch
 
 from scalepred.data.subset import subset
 from scalepred.data.task import Task, read_task, survey
-from scalepred.harvest.calls import Hello, Opened, WorkerSettings
+from scalepred.harvest.calls import Hello, Opened, Squares, WorkerSettings
 from scalepred.networks.architecture import check_takes
 from scalepred.networks.source import Source, load_source
 from scalepred.predictor.context import feature_set, start_set
@@ -61,17 +61,17 @@ class Worker:
             return self.settings.dtype
         return str(pick_dtype(self.sources[source], recipe, self.device)).removeprefix("torch.")
 
-    def open(self, data: str, source: int, image_px: int, dtype: str, n_images: int | None = None) -> Opened:
+    def open(self, data: str, source: int, squares: Squares, dtype: str, n_images: int | None = None) -> Opened:
         """Decode a task's images, unless they are those in hand, and make a bundle of them and a source.
 
         With ``n_images`` the task is cut down to so many training and validation images.
         """
         self.bundle = None
         before = survey(data).fingerprint
-        key = (data, image_px, before, n_images)
+        key = (data, squares, before, n_images)
         if self.task is None or self.task[0] != key:
             self.task = None  # never two in memory
-            task = read_task(data, image_px=image_px, max_bytes=self.settings.max_bytes // 2)
+            task = read_task(data, image_px=squares.px, resize=squares.resize, max_bytes=self.settings.max_bytes // 2)
             self.task = (key, task if n_images is None else subset(task, n_images))
         task = self.task[1]
         self.bundle = Bundle(
@@ -99,7 +99,7 @@ class Worker:
         for recipe in recipes:
             if start_set(recipe) in sets:
                 features += start_facts_of(bundle, recipe)
-        if feature_set(bundle.task.image_px) in sets:
+        if feature_set(bundle.task.image_px, bundle.task.resize) in sets:
             features += facts_of(bundle)
         return features
 

@@ -44,7 +44,7 @@ class Worklist:
     open: list[BundleState] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
-    _claimed: dict[tuple[str, str, int | str], BundleState] = field(default_factory=dict)
+    _claimed: dict[tuple[str, str, str | tuple[int, str]], BundleState] = field(default_factory=dict)
 
     @property
     def n_left(self) -> int:
@@ -57,7 +57,7 @@ class Worklist:
         return any(bundle.lacks_something for bundle in (*self.waiting, *self.open))
 
     def new_bundles(self, data: str, *, origin: str) -> list[BundleState]:
-        """Return the bundles of a task, one for each source and image size; they are not on the list yet."""
+        """Return the bundles of a task, one for each source and kind of images; they are not on the list yet."""
         return [
             BundleState(
                 data=data,
@@ -65,9 +65,12 @@ class Worklist:
                 source=number,
                 source_id=source.source_id,
                 image_px=image_px,
+                resize=resize,
                 dtype=self.dtypes[number, image_px],
             )
-            for (number, source), image_px in itertools.product(enumerate(self.sources), self.wanted.sizes_px())
+            for (number, source), (image_px, resize) in itertools.product(
+                enumerate(self.sources), self.wanted.image_kinds()
+            )
         ]
 
     def new_points(self, origins: Mapping[str, str]) -> list[BundleState]:
@@ -84,6 +87,7 @@ class Worklist:
                 source=numbers[point.source],
                 source_id=self.sources[numbers[point.source]].source_id,
                 image_px=point.recipe.image_px,
+                resize=point.recipe.resize,
                 dtype=self.dtypes.get((numbers[point.source], point.recipe.image_px), ""),
                 point=point,
                 n_seeds=point.n_seeds,
@@ -108,7 +112,8 @@ class Worklist:
 
     def _claim(self, bundle: BundleState, task_id: str) -> bool:
         """Say whether a bundle is the first of its kind, or asks for more than one that is finished."""
-        key = (task_id, bundle.source_id, bundle.recipe.recipe_id if bundle.recipe else bundle.image_px)
+        what = bundle.recipe.recipe_id if bundle.recipe else (bundle.image_px, bundle.resize)
+        key = (task_id, bundle.source_id, what)
         first = self._claimed.setdefault(key, bundle)
         if first is not bundle and bundle.n_seeds > first.n_seeds:
             first.n_seeds = bundle.n_seeds
@@ -121,7 +126,7 @@ class Worklist:
 
         They are those of its task, and of the start of each of its recipes.
         """
-        sets = [feature_set(bundle.image_px), *(start_set(recipe) for recipe in self.recipes_of(bundle))]
+        sets = [feature_set(bundle.image_px, bundle.resize), *(start_set(recipe) for recipe in self.recipes_of(bundle))]
         lacking = [each for each in sets if (bundle.task_id, bundle.source_id, each) not in self.stored.features]
         if bundle.recipe and bundle.guess is None:
             lacking += [own for own in sets[1:] if own not in lacking]
@@ -129,7 +134,7 @@ class Worklist:
 
     def recipes_of(self, bundle: BundleState) -> tuple[Recipe, ...]:
         """Return a point's recipe, or those of a grid that have a scale."""
-        return (bundle.recipe,) if bundle.recipe else tuple(self.wanted.recipes_at(bundle.image_px))
+        return (bundle.recipe,) if bundle.recipe else tuple(self.wanted.recipes_at(bundle.image_px, bundle.resize))
 
     def place(self, bundle: BundleState, facts: Mapping[str, float]) -> None:
         """Guess from the facts of its start where a point's scales lie, unless it is placed, or is none."""
@@ -147,7 +152,7 @@ class Worklist:
 
     def grid(self, bundle: BundleState, *, task_id: str) -> list[PlannedRun]:
         """Return all runs that are wanted of a bundle, done or not, but for those beyond the grid's edges."""
-        recipes = self.wanted.recipes_at(bundle.image_px)
+        recipes = self.wanted.recipes_at(bundle.image_px, bundle.resize)
         return wanted_runs(task_id, bundle.source_id, recipes, n_seeds=self.wanted.n_seeds)
 
     def _done_and_missing(self, bundle: BundleState) -> tuple[int, list[PlannedRun]]:
@@ -177,7 +182,7 @@ class Worklist:
         return missing_runs(
             bundle.task_id or "",
             bundle.source_id,
-            self.wanted.recipes_at(bundle.image_px),
+            self.wanted.recipes_at(bundle.image_px, bundle.resize),
             n_seeds=self.wanted.n_seeds,
             outcomes=self.stored.outcomes,
             given_up=self.failed,

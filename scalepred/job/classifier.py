@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from scalepred.data.decode import BadImageError, decode
-from scalepred.data.load import resize
 from scalepred.data.scan import Skipped, readable, walk
+from scalepred.data.square import to_square
 from scalepred.errors import DataError, UsageError, join_problems
 from scalepred.job.folder import Model, load_model
 from scalepred.job.options import MAX_MEGAPIXELS, check_device, check_megapixels
@@ -116,7 +116,7 @@ class Classifier:
         """Return (n_good, n_classes) float32 for the images that can be used, and position -> reason of the others."""
         rows = [np.zeros((0, len(self.classes)), np.float32)]
         problems: dict[int, str] = {}
-        for start, squares in _squares(images, image_px=self.model.image_px, max_megapixels=self.max_megapixels):
+        for start, squares in _squares(images, self.model, max_megapixels=self.max_megapixels):
             problems |= {start + at: each for at, each in enumerate(squares) if isinstance(each, str)}
             good = [each for each in squares if not isinstance(each, str)]
             if good:
@@ -183,13 +183,13 @@ def _as_list(images: AnyImage | Iterable[AnyImage]) -> list[AnyImage]:
 
 
 def _squares(
-    images: Sequence[AnyImage], *, image_px: int, max_megapixels: float
+    images: Sequence[AnyImage], model: Model, *, max_megapixels: float
 ) -> Iterator[tuple[int, list[np.ndarray | str]]]:
     """Yield the first position and the (3, px, px) uint8 squares of ``AT_ONCE`` images each, decoded in a few threads.
 
     In place of one that can't be used is the reason.
     """
-    square = partial(_square, image_px=image_px, max_megapixels=max_megapixels)
+    square = partial(_square, model=model, max_megapixels=max_megapixels)
     pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
     try:
         for start in range(0, len(images), AT_ONCE):
@@ -199,8 +199,8 @@ def _squares(
         pool.shutdown(cancel_futures=True)  # an interrupt needn't wait for the rest
 
 
-def _square(image: AnyImage, position: int, *, image_px: int, max_megapixels: float) -> np.ndarray | str:
-    """Return an image as (3, px, px) uint8, or why it can't be used.
+def _square(image: AnyImage, position: int, *, model: Model, max_megapixels: float) -> np.ndarray | str:
+    """Return an image as (3, px, px) uint8, made a square as those that the model learned, or why it can't be used.
 
     Raises:
         UsageError: if it is no image of any kind; names its position.
@@ -208,16 +208,17 @@ def _square(image: AnyImage, position: int, *, image_px: int, max_megapixels: fl
     if isinstance(image, np.ndarray):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             return f"an array of {image.shape} {image.dtype}, not of (h, w, 3) uint8"
-        return resize(np.ascontiguousarray(image), image_px)
+        return to_square(np.ascontiguousarray(image), model.image_px, resize=model.resize)
     if not isinstance(image, str | os.PathLike | PILImage):
         raise UsageError(
             f"Image {position} is {image!r:.80}: give a path, an image of Pillow's or a (h, w, 3) uint8 array."
         )
     item = Path(image) if isinstance(image, str | os.PathLike) else cast("Callable[[], Any]", lambda: image)
     try:
-        return resize(decode(item, max_megapixels=max_megapixels).rgb, image_px)
+        rgb = decode(item, max_megapixels=max_megapixels).rgb
     except BadImageError as error:
         return str(error)
+    return to_square(rgb, model.image_px, resize=model.resize)
 
 
 def _name(image: AnyImage, position: int) -> str:

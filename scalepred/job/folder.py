@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,25 @@ from scalepred.files import filling, sha256
 from scalepred.networks.architecture import Architecture, build
 from scalepred.networks.source import Source
 from scalepred.networks.weights import load_weights, read_weights
-from scalepred.recipe import STAGES, Recipe, content_id
+from scalepred.recipe import RESIZES, STAGES, Recipe, content_id
 from scalepred.records import RunRecord
 from scalepred.training.rates import stage_rates
 
-SCHEMA = 2
+SCHEMA = 3
 
-READS = (1, 2)
-"""Schemas that a model can have; the first two differ in words alone."""
+READS = (1, 2, 3)
+"""Schemas that a model can have; the first two differ in words alone, and squash all images."""
 
 WEIGHTS, CONFIG, CLASSES = "model.safetensors", "config.json", "classes.json"
 
 FILES = (CLASSES, CONFIG, "metrics.json", "run.json", "README.md", WEIGHTS)
 """What a model's folder holds, in the order in which a save puts them there."""
+
+_RESIZED = {
+    "squash": "Images are squeezed whole to",
+    "crop": "Of images the middle square is taken, at",
+    "pad": "Images are fitted whole, between bars of their edges' colours, into",
+}
 
 _MARKS = (b'"config_id"', b'"architecture"', b'"pixel_range"')
 """What the config of a model names, even if it is damaged, and that of another program does not."""
@@ -41,6 +47,7 @@ class Model:
     architecture: Architecture
     classes: tuple[str, ...]
     image_px: int
+    resize: str = "squash"
 
 
 def is_model(folder: Path) -> bool:
@@ -111,7 +118,9 @@ def load_model(folder: Path) -> Model:
         if [list(architecture.mean), list(architecture.std)] != [config["mean"], config["std"]]:
             raise ValueError(f"{architecture.name} normalises images in another way here than where it was trained.")
         load_weights(architecture.network, read_weights(folder / WEIGHTS), origin=str(folder / WEIGHTS))
-        return Model(architecture=architecture, classes=tuple(classes), image_px=config["image_px"])
+        return Model(
+            architecture=architecture, classes=tuple(classes), image_px=config["image_px"], resize=_resize_of(config)
+        )
     except VersionError:
         raise
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ScalepredError) as error:
@@ -129,7 +138,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     schema = config["schema"]
     if schema not in READS:
-        readable = " and ".join(map(str, READS))
+        readable = f"{', '.join(map(str, READS[:-1]))} and {READS[-1]}"
         raise VersionError(
             f"The model at {folder} has schema {schema!r:.40}, and this scalepred reads {readable}: finetune again, or "
             "use the scalepred that wrote it."
@@ -139,7 +148,14 @@ def _read_config(folder: Path) -> dict[str, Any]:
     image_px = config["image_px"]
     if not isinstance(config["architecture"], str) or type(image_px) is not int or not 16 <= image_px <= 1024:
         raise ValueError(f"{CONFIG} has no sound architecture or image_px.")
+    if _resize_of(config) not in RESIZES:
+        raise ValueError(f"{CONFIG} says that images are resized by {config['resize']!r:.40}, which is unknown here.")
     return dict(config)
+
+
+def _resize_of(config: Mapping[str, Any]) -> str:
+    """Return how a model's images become squares; the first two schemas have it in words, always the same way."""
+    return "squash" if config["schema"] < 3 else config["resize"]
 
 
 def _sealed(config: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -156,7 +172,7 @@ def _config(source: Source, recipe: Recipe, run: RunRecord) -> dict[str, Any]:
         "architecture": architecture.name,
         "head": architecture.head,
         "image_px": recipe.image_px,
-        "resize": "whole image squeezed to a square, bicubic",
+        "resize": recipe.resize,
         "mean": list(architecture.mean),
         "std": list(architecture.std),
         "pixel_range": [0, 255],
@@ -192,7 +208,7 @@ Classes, in the order of the network's outputs:
 
     {names}
 
-Images are squeezed whole to {recipe.image_px} x {recipe.image_px} pixels. {recipe.epochs} epochs took
+{_RESIZED[recipe.resize]} {recipe.image_px} x {recipe.image_px} pixels. {recipe.length} took
 {run.seconds:.0f} s on {run.device}. Rates, losses and versions are in `run.json`.
 
     scalepred classify . IMAGE

@@ -44,7 +44,7 @@ def set_up(
     *,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Setup:
-    """Read the images at the size that the recipe wants.
+    """Read the images as squares of the size and kind that the recipe wants.
 
     Args:
         data: as ``read_task`` takes it.
@@ -59,6 +59,7 @@ def set_up(
     task = read_task(
         data,
         image_px=tools.recipe.image_px,
+        resize=tools.recipe.resize,
         split_seed=options.split_seed,
         on_bad_image=options.on_bad_image,
         max_megapixels=options.max_megapixels,

@@ -10,9 +10,9 @@ HEADS = ("noise", "half")
 half way. At the fitted head itself the loss is nearly nothing, and the place scatters."""
 
 
-def feature_set(image_px: int) -> str:
-    """Return the name under which the warehouse keeps this set of features, taken of images of this size."""
-    return f"basic-1@{image_px}px"
+def feature_set(image_px: int, resize: str = "squash") -> str:
+    """Return the name under which the warehouse keeps this set of features, taken of images of this size and kind."""
+    return f"basic-1@{image_px}px" + ("" if resize == "squash" else f"-{resize}")
 
 
 def start_set(recipe: Recipe) -> str:
@@ -38,4 +38,7 @@ def context_features(source_facts: Mapping[str, object], recipe: Recipe) -> dict
         "recipe_label_smoothing": recipe.label_smoothing,
         "recipe_class_weights": float(recipe.class_weights == "balanced"),
         "recipe_trivial": float(recipe.augmentation == "trivial"),
+        "recipe_resize_crop": float(recipe.resize == "crop"),
+        "recipe_resize_pad": float(recipe.resize == "pad"),
+        "recipe_steps": float(recipe.steps or 0),
     }

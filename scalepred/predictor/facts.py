@@ -49,7 +49,12 @@ def facts_of(bundle: Bundle) -> list[FeatureRecord]:
         ),
         most=EVALUATION_BATCH,
     )
-    return as_records(features, task_id=task.record.task_id, source_id=source.source_id, image_px=task.image_px)
+    return as_records(
+        features,
+        task_id=task.record.task_id,
+        source_id=source.source_id,
+        set_name=feature_set(task.image_px, task.resize),
+    )
 
 
 def compute_features(
@@ -99,13 +104,13 @@ def compute_features(
     return features
 
 
-def as_records(features: dict[str, Feature], *, task_id: str, source_id: str, image_px: int) -> list[FeatureRecord]:
+def as_records(features: dict[str, Feature], *, task_id: str, source_id: str, set_name: str) -> list[FeatureRecord]:
     """Return the warehouse's rows for the features of a task."""
     return [
         FeatureRecord(
             task_id=task_id,
             source_id=source_id,
-            feature_set=feature_set(image_px),
+            feature_set=set_name,
             name=name,
             value=feature.value,
             seconds=feature.seconds,

@@ -11,7 +11,7 @@ import numpy as np
 from scalepred.predictor.context import context_features
 from scalepred.predictor.table import TrainingTable
 from scalepred.predictor.targets import unpack_correct
-from scalepred.recipe import GRID, Recipe, baseline_of
+from scalepred.recipe import GRID, RESIZES, Recipe, baseline_of
 from scalepred.records import DIVERGED, POINT, FeatureRecord, RecipeRecord, RunRecord, SourceRecord, TaskRecord
 
 Key = tuple[str, str, str]
@@ -70,7 +70,7 @@ def build(
     keys = sorted((key for key, seeds in whole.items() if seeds), key=lambda key: (task_of[key[0]].name, *key))
     bundle_tasks = [task_of[key[0]] for key in keys]
     rows = [
-        features_of.get((task_id, source_id, recipe_of[recipe_id].image_px), {})
+        features_of.get((task_id, source_id, recipe_of[recipe_id].image_px, recipe_of[recipe_id].resize), {})
         | context_features(source_of[source_id].facts, recipe_of[recipe_id])
         for task_id, source_id, recipe_id in keys
     ]
@@ -147,13 +147,17 @@ def _matrix(rows: Sequence[Sequence[float]], n_columns: int) -> np.ndarray:
     return np.array(rows, dtype=np.float64).reshape(len(rows), n_columns)
 
 
-def _features_by_task(features: Sequence[FeatureRecord]) -> dict[tuple[str, str, int], dict[str, float]]:
-    """Return (task, source, image size) -> name -> value; sets that don't end in "@<size>px" are passed over."""
-    by_task: dict[tuple[str, str, int], dict[str, float]] = defaultdict(dict)
+def _features_by_task(features: Sequence[FeatureRecord]) -> dict[tuple[str, str, int, str], dict[str, float]]:
+    """Return (task, source, image size, resize) -> name -> value.
+
+    Sets that don't end in "@<size>px", or that and "-<resize>", are passed over.
+    """
+    by_task: dict[tuple[str, str, int, str], dict[str, float]] = defaultdict(dict)
     for feature in features:
-        size = re.fullmatch(r".*@([0-9]+)px", feature.feature_set)
+        size = re.fullmatch(rf".*@([0-9]+)px(?:-({'|'.join(RESIZES)}))?", feature.feature_set)
         if size:
-            by_task[feature.task_id, feature.source_id, int(size[1])][feature.name] = feature.value
+            key = (feature.task_id, feature.source_id, int(size[1]), size[2] or "squash")
+            by_task[key][feature.name] = feature.value
     return by_task
 
 

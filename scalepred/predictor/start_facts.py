@@ -16,7 +16,7 @@ from scalepred.training.bundle import Bundle
 from scalepred.training.critical import CriticalRate
 from scalepred.training.direction import DRAWS, IMAGES, Direction, measure_direction
 from scalepred.training.optimizer import fewest_at_once
-from scalepred.training.rates import schedule_factor, steps_per_epoch
+from scalepred.training.rates import length_of, schedule_factor
 from scalepred.training.start import Start
 
 SHARE = 0.1
@@ -68,7 +68,8 @@ def _measure(bundle: Bundle, recipe: Recipe, micro_batch: int | None) -> Measure
     facts |= _booked(started, probe_facts(start))
     started = time.perf_counter()
     facts |= _booked(started, feature_facts(start.features))
-    n_draws = affordable_draws(n_train=len(bundle.task.train.labels), epochs=recipe.epochs)
+    n_train = len(bundle.task.train.labels)
+    n_draws = affordable_draws(n_train=n_train, epochs=length_of(recipe, n_train=n_train).passes)
     for head in HEADS:
         started = time.perf_counter()
         try:
@@ -100,7 +101,7 @@ def start_facts_of(bundle: Bundle, recipe: Recipe) -> list[FeatureRecord]:
     ]
 
 
-def affordable_draws(*, n_train: int, epochs: int) -> int:
+def affordable_draws(*, n_train: int, epochs: float) -> int:
     """Return 3 draws where they take a tenth of the job at most, else 1; a step counts as three forward passes.
 
     So a job of 240 images and 32 epochs, or of 400 and 20, has three.
@@ -111,12 +112,12 @@ def affordable_draws(*, n_train: int, epochs: int) -> int:
 
 def schedule_facts(bundle: Bundle, recipe: Recipe) -> dict[str, float]:
     """Return the number of steps and the area under the schedule, in steps at the full rate; both as log2."""
-    per_epoch = steps_per_epoch(n_train=len(bundle.task.train.labels), batch_size=recipe.batch_size)
-    n_steps, n_warmup = recipe.epochs * per_epoch, recipe.warmup_epochs * per_epoch
+    length = length_of(recipe, n_train=len(bundle.task.train.labels))
     area = sum(
-        schedule_factor(recipe.schedule, step=step, n_steps=n_steps, n_warmup=n_warmup) for step in range(n_steps)
+        schedule_factor(recipe.schedule, step=step, n_steps=length.n_steps, n_warmup=length.n_warmup)
+        for step in range(length.n_steps)
     )
-    return {"log2_steps": math.log2(n_steps), "log2_area": math.log2(area)}
+    return {"log2_steps": math.log2(length.n_steps), "log2_area": math.log2(area)}
 
 
 def probe_facts(start: Start) -> dict[str, float]:

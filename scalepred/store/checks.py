@@ -65,6 +65,11 @@ def _miscounted(split: str) -> str:
             OR abs(bit_count(TRY_CAST({split}_correct AS BIT)) - n_{split} * {split}_accuracy) > 1e-6)"""
 
 
+def _number(field: str) -> str:
+    """A whole number of a recipe, or NULL where it has none."""
+    return f"TRY_CAST(TRY_CAST(json AS JSON)->>'$.{field}' AS INTEGER)"
+
+
 def _not_json(table: str, column: str, *, shown: str) -> str:
     return f"SELECT {shown} FROM {table} WHERE NOT coalesce(json_type(TRY_CAST({column} AS JSON)) = 'OBJECT', false)"
 
@@ -120,9 +125,10 @@ _CHECKS = {
     "test accuracies that differ from their bits": _miscounted("test"),
     "runs without a positive duration": "SELECT run_id FROM runs WHERE NOT (isfinite(seconds) AND seconds > 0)",
     "runs whose rates are not one for each stage and epoch": (
-        "SELECT run_id FROM runs JOIN (SELECT recipe_id, TRY_CAST(TRY_CAST(json AS JSON)->>'$.epochs' AS INTEGER) "
-        "AS epochs FROM recipes) USING (recipe_id) "
-        "WHERE coalesce(len(rates) != epochs, false) OR len(list_filter(rates, lambda rate: len(rate) != 6)) > 0"
+        f"SELECT run_id FROM runs JOIN (SELECT recipe_id, {_number('epochs')} AS epochs, {_number('steps')} AS steps, "
+        f"{_number('batch_size')} AS batch_size FROM recipes) USING (recipe_id) LEFT JOIN tasks USING (task_id) "
+        "WHERE coalesce(len(rates) != coalesce(epochs, ceil(steps / ceil(n_train / batch_size))), false) "
+        "OR len(list_filter(rates, lambda rate: len(rate) != 6)) > 0"
     ),
     "features that are not finite": "SELECT task_id FROM features WHERE NOT isfinite(value)",
 }

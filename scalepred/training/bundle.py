@@ -22,6 +22,7 @@ from scalepred.training.front import Prepared, prepare
 from scalepred.training.loop import Finetuned, finetune
 from scalepred.training.optimizer import fewest_at_once
 from scalepred.training.planned import PlannedRun, planned_run
+from scalepred.training.rates import length_of
 from scalepred.training.start import Start, fitted_start
 
 T = TypeVar("T")
@@ -72,7 +73,7 @@ class Bundle:
 
         Raises:
             UsageError: if there is no memory even for one image at a time, or three where batch statistics are taken.
-            ValueError: if the run was planned for another task or source.
+            ValueError: if the run was planned for another task or source, or its recipe has other images.
         """
         own = planned_run(
             self.task.record.task_id,
@@ -83,6 +84,10 @@ class Bundle:
         )
         if own.run_id != planned.run_id:
             raise ValueError(f"run {planned.run_id} is of another task or source; have its images changed?")
+        if planned.recipe.resize != self.task.resize:
+            raise ValueError(
+                f"the recipe has resize {planned.recipe.resize}, and the images were made by {self.task.resize}"
+            )
 
         def attempt(micro_batch: int | None) -> tuple[RunRecord, Finetuned]:
             started = time.perf_counter()
@@ -218,7 +223,8 @@ class Bundle:
         """Return after which epochs a design point's run measures its critical rate; others don't."""
         if planned.role != POINT:
             return ()
-        return epochs_to_measure(n_train=len(self.task.train.labels), epochs=planned.recipe.epochs)
+        n_train = len(self.task.train.labels)
+        return epochs_to_measure(n_train=n_train, epochs=length_of(planned.recipe, n_train=n_train).passes)
 
     def _execution(self, recipe: Recipe, prepared: Prepared, micro_batch: int | None) -> dict[str, object]:
         facts: dict[str, object] = {

@@ -23,11 +23,16 @@ SHARE = 0.05
 """Of a run's cost that measuring may take."""
 
 
-def epochs_to_measure(*, n_train: int, epochs: int) -> tuple[int, ...]:
-    """Return after which epochs to measure: the first, half of all, the second, as far as the cost allows."""
+def epochs_to_measure(*, n_train: int, epochs: float) -> tuple[int, ...]:
+    """Return after which epochs to measure: the first, half of all, the second, as far as the cost allows.
+
+    Args:
+        n_train: training images.
+        epochs: of the run; not whole where steps cut the last one short.
+    """
     cost = min(n_train, IMAGES) * (BACKWARD + LOOKS)
     affordable = int(SHARE * BACKWARD * n_train * epochs / cost)
-    wanted = dict.fromkeys(epoch for epoch in (1, epochs // 2, 2) if 1 <= epoch < epochs)
+    wanted = dict.fromkeys(epoch for epoch in (1, int(epochs) // 2, 2) if 1 <= epoch < epochs)
     return tuple(sorted(list(wanted)[:affordable]))
 
 

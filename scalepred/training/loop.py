@@ -18,7 +18,7 @@ from scalepred.training.course import critical_scale
 from scalepred.training.front import Prepared, batches, inputs_of
 from scalepred.training.loss import Loss, make_loss
 from scalepred.training.optimizer import make_optimizer, set_mode
-from scalepred.training.rates import epoch_rates, schedule_factor, stage_rates, steps_per_epoch
+from scalepred.training.rates import epoch_rates, length_of, schedule_factor, stage_rates
 from scalepred.training.scoring import Scores, score
 from scalepred.training.start import Start, fitted_start, start_network
 
@@ -31,7 +31,7 @@ class Finetuned:
         network: the trained network, on the device it was trained on; after a divergence it is worthless.
         status: ``records.DONE`` or ``records.DIVERGED``.
         diverged_step: the first step whose loss was not finite.
-        epoch_losses: mean training loss of every finished epoch.
+        epoch_losses: mean training loss of every finished epoch; of one that steps cut short, that of its steps.
         rates: (epochs, 6), each stage's rate at the first step of each epoch.
         scores: split name -> scores, for the splits that have images; empty after a divergence.
         train_seconds, evaluate_seconds: wall time.
@@ -113,21 +113,19 @@ def finetune(
     rows_of = inputs_of(train, prepared, architecture, device=device)
     batch_of = batches(train, prepared, architecture, recipe, generator=generator, device=device)
     labels = torch.from_numpy(train.labels).to(device)
-    per_epoch = steps_per_epoch(n_train=len(labels), batch_size=recipe.batch_size)
-    n_steps = recipe.epochs * per_epoch
+    length = length_of(recipe, n_train=len(labels))
+    per_epoch, n_steps = length.per_epoch, length.n_steps
     epoch_losses: list[float] = []
     course: dict[str, object] = {}
     diverged_step = None
     with _seeded(seed, device):
-        for epoch in range(recipe.epochs):
+        for epoch in range(length.n_epochs):
             set_mode(network, architecture, recipe)
             losses = []
             order = torch.randperm(len(labels), generator=generator).to(device)
-            for index, rows in enumerate(order.tensor_split(per_epoch)):
+            for index, rows in enumerate(order.tensor_split(per_epoch)[: n_steps - epoch * per_epoch]):
                 step = epoch * per_epoch + index
-                factor = schedule_factor(
-                    recipe.schedule, step=step, n_steps=n_steps, n_warmup=recipe.warmup_epochs * per_epoch
-                )
+                factor = schedule_factor(recipe.schedule, step=step, n_steps=n_steps, n_warmup=length.n_warmup)
                 for group in optimizer.param_groups:
                     group["lr"] = stage_lr[group["stage"]] * factor
                 inputs, targets = batch_of(rows), labels[rows]

@@ -206,7 +206,7 @@ A {source.architecture.name} ({size:,} parameters) trained from scratch by `scal
 * **Data**: {task.name}; {task.n_classes} classes; {task.n_train} images to learn, {task.n_val} val, {task.n_test} \
 test.
 * **Accuracy** after the last epoch: {accuracies}; chance is {100 / task.n_classes:.1f} %.
-* **Training**: {recipe.epochs} epochs, batches of {recipe.batch_size}, rate {recipe.base_lr:g}, tenfold lower after \
+* **Training**: {recipe.length}, batches of {recipe.batch_size}, rate {recipe.base_lr:g}, tenfold lower after \
 each third, images of {recipe.image_px} px, augmentation {recipe.augmentation}, seed {pretrained.seed}.
 * **Cost**: {pretrained.seconds:.0f} s on {pretrained.device}.
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from scalepred.recipe import Recipe
 
@@ -42,17 +43,52 @@ def steps_per_epoch(*, n_train: int, batch_size: int) -> int:
     return math.ceil(n_train / batch_size)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Length:
+    """How long a recipe trains on so many images.
+
+    Attributes:
+        per_epoch: steps of a whole epoch.
+        n_steps: of the training.
+        n_warmup: of these, the first in which the rates rise.
+    """
+
+    per_epoch: int
+    n_steps: int
+    n_warmup: int
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs that are begun; steps may cut the last one short."""
+        return math.ceil(self.n_steps / self.per_epoch)
+
+    @property
+    def passes(self) -> float:
+        """Passes over the images, the part of the last one too."""
+        return self.n_steps / self.per_epoch
+
+
+def length_of(recipe: Recipe, *, n_train: int) -> Length:
+    """Return how long a recipe trains on ``n_train`` images: as many epochs, or exactly as many steps, as it says.
+
+    A warm-up in epochs ends before the last of the steps.
+    """
+    per_epoch = steps_per_epoch(n_train=n_train, batch_size=recipe.batch_size)
+    n_steps = recipe.epochs * per_epoch if recipe.steps is None else recipe.steps
+    return Length(per_epoch=per_epoch, n_steps=n_steps, n_warmup=min(recipe.warmup_epochs * per_epoch, n_steps - 1))
+
+
 def epoch_rates(recipe: Recipe, scale: float | None, *, n_train: int) -> list[tuple[float, ...]]:
     """Return the rate of every stage at the first step of every epoch, shape (epochs, 6)."""
-    per_epoch = steps_per_epoch(n_train=n_train, batch_size=recipe.batch_size)
+    length = length_of(recipe, n_train=n_train)
     rates: Sequence[float] = stage_rates(recipe, scale)
     factors = [
         schedule_factor(
             recipe.schedule,
-            step=epoch * per_epoch,
-            n_steps=recipe.epochs * per_epoch,
-            n_warmup=recipe.warmup_epochs * per_epoch,
+            step=epoch * length.per_epoch,
+            n_steps=length.n_steps,
+            n_warmup=length.n_warmup,
         )
-        for epoch in range(recipe.epochs)
+        for epoch in range(length.n_epochs)
     ]
     return [tuple(rate * factor for rate in rates) for factor in factors]

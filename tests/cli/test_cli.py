@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from scalepred.data.digits import write_digits
 from scalepred.harvest.local_engine import LocalEngine
+from scalepred.job.folder import _sealed
 from scalepred.job.output import default_output
 from scalepred.job.places import shipped_predictor
 from scalepred.networks.architecture import build
@@ -335,6 +336,53 @@ def test_a_job_at_a_given_scale_saves_a_model_that_classifies(run, tmp_path, qui
     assert code == 0
     assert len(json.loads(out)["images"]) == 20
     assert {each["label"] for each in json.loads(out)["images"]} <= {"dark", "light"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+def test_classify_sees_the_images_as_the_job_that_scored_them_did(run, tmp_path, resize):
+    task, model, recipe = make_wide_task(tmp_path / "task"), tmp_path / "model", tmp_path / "mine.json"
+    recipe.write_text(json.dumps({"steps": 5, "image_px": 32, "batch_size": 8, "resize": resize, "base_lr": 0.01}))
+    code, out, err = run("finetune", task, "--scale", "1", "--recipe", recipe, "--output", model, "--json")
+    assert code == 0, err
+    metrics = json.loads(out)["metrics"]
+    assert losses_of(run, model, task / "test", 12) == pytest.approx((metrics["test_loss"], metrics["test_accuracy"]))
+    for other in {"squash", "crop", "pad"} - {resize}:  # the way matters: by another one the loss is another
+        pretend(model, other)
+        assert losses_of(run, model, task / "test", 12)[0] != pytest.approx(metrics["test_loss"], rel=1e-3)
+
+
+def make_wide_task(folder):
+    """Write noisy wide images of two classes, split by folders; the class shows in the middle third alone."""
+    rng = np.random.default_rng(0)
+    for split, n in (("train", 10), ("val", 3), ("test", 6)):
+        for level, name in enumerate(("dark", "light")):
+            (folder / split / name).mkdir(parents=True)
+            for index in range(n):
+                pixels = rng.integers(0, 250, (40, 120, 3))
+                pixels[:, 40:80] = pixels[:, 40:80] // 4 + 150 * level
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / split / name / f"{index}.png")
+    return folder
+
+
+def losses_of(run, model, folder, n):
+    """Return mean cross-entropy and accuracy of what classify says of a folder's n images."""
+    code, out, err = run("classify", model, folder, "--json")
+    assert code == 0, err
+    images = json.loads(out)["images"]
+    assert len(images) == n
+    right = [
+        (Path(image["path"]).parent.name, {each["label"]: each["probability"] for each in image["ranking"]})
+        for image in images
+    ]
+    loss = -np.mean([np.log(probabilities[name]) for name, probabilities in right])
+    return loss, np.mean([max(probabilities, key=probabilities.get) == name for name, probabilities in right])
+
+
+def pretend(model, resize):
+    """Have a model's folder say that its images became squares in another way."""
+    config = json.loads((model / "config.json").read_text()) | {"resize": resize}
+    (model / "config.json").write_text(json.dumps(_sealed(config, model)))
 
 
 @pytest.mark.slow

@@ -11,7 +11,8 @@ from PIL import Image
 
 from scalepred.data import load as load_module
 from scalepred.data.duplicates import near_duplicate_groups
-from scalepred.data.load import content_hash, load_images, resize
+from scalepred.data.load import content_hash, load_images
+from scalepred.data.square import to_square
 
 pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
 
@@ -77,5 +78,5 @@ def test_an_interrupt_does_not_wait_for_the_images_that_are_left(monkeypatch):
 def test_hashes_and_squares_are_what_they_were_when_the_first_tasks_were_harvested():
     rgb = noise(40, 30)
     assert content_hash(rgb) == "46b85d6409e1ad696201997b3bdeadd0"
-    assert zlib.crc32(resize(rgb, 16).tobytes()) == 1_041_580_727
+    assert zlib.crc32(to_square(rgb, 16).tobytes()) == 1_041_580_727
     assert content_hash(rgb) != content_hash(rgb.reshape(30, 40, 3))

@@ -1,5 +1,6 @@
 """The harvest on real images, a real journal and a real DuckDB file; only finetunes and processes are faked."""
 
+import dataclasses
 import shutil
 from collections import Counter
 
@@ -10,6 +11,7 @@ from fakes import QUICK
 from inline import FROZEN, LARGER, best_at_20, calls, go, go_until, harvest_of, log_of, notes_of, opened, stored
 from PIL import Image
 
+from scalepred.data.task import read_task
 from scalepred.predictor.context import start_set
 from scalepred.predictor.harvested import build
 from scalepred.predictor.targets import unpack_correct
@@ -101,6 +103,27 @@ def test_recipes_and_image_sizes_keep_their_own_runs(tasks, warehouse):
     names = {name for each in recipes for name in (each, f"baseline of {each}")}
     assert {recipe.name for recipe in rows["recipes"]} == names
     assert len(runs) == 36
+
+
+def test_recipes_that_make_squares_in_other_ways_keep_their_own_images_and_facts(tasks, warehouse, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        "scalepred.harvest.worker.read_task",
+        lambda *args, **kw: read.append((kw["image_px"], kw["resize"])) or read_task(*args, **kw),
+    )
+    recipes = {resize: dataclasses.replace(QUICK, resize=resize) for resize in ("squash", "crop", "pad")}
+    harvest = harvest_of(tasks[:1], warehouse, sources=("tiny", "other"), recipes=recipes | {"larger": LARGER})
+    _, runs = go(harvest)
+    rows = stored(warehouse)
+    kinds = {(16, "squash"), (16, "crop"), (16, "pad"), (24, "squash")}
+    assert set(read) == kinds
+    assert {(arguments[2].px, arguments[2].resize) for _, arguments in calls(harvest, "open")} == kinds
+    sets = {"basic-1@16px", "basic-1@16px-crop", "basic-1@16px-pad", "basic-1@24px"}
+    assert {feature.feature_set for feature in rows["features"]} == sets
+    assert (len(runs), len(rows["runs"]), len(rows["tasks"])) == (96, 96, 1)
+    again = harvest_of(tasks[:1], warehouse, sources=("tiny", "other"), recipes=recipes | {"larger": LARGER})
+    plan, more = go(again)
+    assert (plan.bundles, more) == ((), [])
 
 
 def test_more_seeds_add_to_what_is_there(tasks, warehouse):

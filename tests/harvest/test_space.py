@@ -7,7 +7,7 @@ import pytest
 
 from scalepred.errors import UsageError
 from scalepred.harvest.space import describe, load_space, parse_space
-from scalepred.recipe import Recipe
+from scalepred.recipe import Recipe, layer_decay
 
 OPTIMIZER = {"name": "optimizer", "kind": "choice", "values": [{"value": "sgd", "weight": 3}, {"value": "adamw"}]}
 MOMENTUM = {
@@ -70,6 +70,18 @@ def test_a_warm_up_ends_before_the_run():
         EPOCHS | {"low": 1, "high": 40}, {"name": "warmup_epochs", "kind": "choice", "values": [{"value": 2}]}
     )
     assert [space.draw([u, 0.5])[0].warmup_epochs for u in (0.0, 0.2, 0.9)] == [0, 1, 2]
+
+
+def test_the_decays_of_the_shipped_space_are_those_of_the_helper():
+    (multipliers,) = (each for each in load_space().dimensions if each.name == "multipliers")
+    drawn = {tuple(map(float, values)) for values in multipliers.values}
+    assert {layer_decay(decay) for decay in (0.35, 0.5, 0.65, 0.85)} < drawn
+
+
+def test_a_space_may_draw_steps_in_place_of_epochs():
+    steps = {"name": "steps", "kind": "choice", "values": [{"value": None}, {"value": 300}]}
+    space = space_of(steps, EPOCHS | {"where": {"steps": [None]}})
+    assert [(r.epochs, r.steps) for r, _ in (space.draw([0.1, 0.0]), space.draw([0.9, 0.0]))] == [(3, None), (20, 300)]
 
 
 def test_the_shipped_space_draws_valid_recipes_at_all_of_its_corners():

@@ -5,7 +5,7 @@ from PIL import Image
 from small_networks import tiny_source
 
 from scalepred.data.task import read_task
-from scalepred.harvest.calls import WorkerSettings
+from scalepred.harvest.calls import Squares, WorkerSettings
 from scalepred.harvest.worker import Worker
 from scalepred.recipe import Recipe
 
@@ -26,9 +26,9 @@ def test_images_that_change_between_two_sources_are_read_again(tasks, tmp_path, 
     )
     worker = Worker(WorkerSettings(sources=(("tiny", None), ("other", None)), device="cpu"))
     worker.hello()
-    first, second = (worker.open(tasks[0], source, 16, "float32") for source in (0, 1))
+    first, second = (worker.open(tasks[0], source, Squares(16), "float32") for source in (0, 1))
     assert (first, len(read)) == (second, 1)
     Image.new("RGB", (24, 24), (9, 200, 9)).save(tmp_path / "birds" / "dark" / "0.png")
-    third = worker.open(tasks[0], 0, 16, "float32")
+    third = worker.open(tasks[0], 0, Squares(16), "float32")
     assert third.fingerprint != first.fingerprint
     assert third.task.task_id != first.task.task_id

@@ -83,7 +83,7 @@ def images(tmp_path):
 def test_a_saved_model_has_its_files_and_says_what_it_is(folder, source):
     assert sorted(path.name for path in folder.iterdir()) == FILES
     config = json.loads((folder / "config.json").read_text())
-    assert (config["schema"], config["architecture"], config["image_px"]) == (2, "timm/test_resnet", 16)
+    assert (config["schema"], config["architecture"], config["image_px"]) == (3, "timm/test_resnet", 16)
     assert (config["source_id"], config["scale"], config["head"]) == (source.source_id, 2.0, "fc")
     assert list(config["rates"]) == list(STAGES)
     assert config["rates"]["head"] == pytest.approx(0.032)
@@ -349,21 +349,47 @@ def test_a_missing_or_cut_or_empty_file_is_refused(folder, name):
 
 
 def test_another_schema_is_refused(folder):
-    reseal(folder, lambda config: config.update(schema=3))
+    reseal(folder, lambda config: config.update(schema=4))
     with pytest.raises(VersionError) as caught:
         load_model(folder)
     assert str(caught.value) == (
-        f"The model at {folder} has schema 3, and this scalepred reads 1 and 2: finetune again, or use the scalepred "
-        "that wrote it."
+        f"The model at {folder} has schema 4, and this scalepred reads 1, 2 and 3: finetune again, or use the "
+        "scalepred that wrote it."
     )
 
 
-def test_a_model_of_schema_1_is_read(folder, images):
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [(1, "whole picture squeezed to a square, bicubic"), (2, "whole image squeezed to a square, bicubic")],
+)
+def test_a_model_of_an_older_schema_is_read_and_squashes(folder, images, schema, words):
     before = load(folder, device="cpu").predict_proba(images)
-    reseal(folder, lambda config: config.update(schema=1, resize="whole picture squeezed to a square, bicubic"))
+    reseal(folder, lambda config: config.update(schema=schema, resize=words))
     classifier = load(folder, device="cpu")
-    assert classifier.classes == NASTY
+    assert (classifier.classes, classifier.model.resize) == (NASTY, "squash")
     np.testing.assert_array_equal(classifier.predict_proba(images), before)
+
+
+@pytest.mark.parametrize("resize", ["whole image squeezed to a square, bicubic", "stretch", None, ["crop"]])
+def test_a_resize_that_is_unknown_is_refused(folder, resize):
+    reseal(folder, lambda config: config.update(resize=resize))
+    assert "config.json says that images are resized by" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("resize", "words"),
+    [
+        ("squash", "Images are squeezed whole to 16 x 16 pixels."),
+        ("crop", "Of images the middle square is taken, at 16 x 16 pixels."),
+        ("pad", "Images are fitted whole, between bars of their edges' colours, into 16 x 16 pixels."),
+    ],
+)
+def test_the_card_says_how_images_become_squares_and_how_long_it_took(tmp_path, source, network, resize, words):
+    run = run_record(task_record(), 2.0, val=[1, 1, 1, 0])
+    recipe = dataclasses.replace(QUICK, epochs=20, steps=7, resize=resize)
+    save_model(tmp_path / "m", network, source=source, recipe=recipe, classes=NASTY, run=run, job=JOB)
+    card = " ".join((tmp_path / "m" / "README.md").read_text().split())
+    assert f"{words} 7 steps took 1 s on cpu." in card
 
 
 def test_a_flipped_bit_in_the_weights_is_refused(folder):

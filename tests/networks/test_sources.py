@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_sample_image
 from small_networks import separable, tiny_source
 
-from scalepred.data.load import resize
+from scalepred.data.square import to_square
 from scalepred.networks.source import load_source, new_network, normalise, source_of
 
 pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
@@ -23,7 +23,7 @@ def embedded():
 
 @pytest.mark.parametrize(("photograph", "labels"), [("china.jpg", {BELL_COTE, PALACE}), ("flower.jpg", {DAISY})])
 def test_the_embedded_weights_know_two_photographs(embedded, photograph, labels):
-    image = torch.from_numpy(resize(load_sample_image(photograph), 224))[None]
+    image = torch.from_numpy(to_square(load_sample_image(photograph), 224))[None]
     network = embedded.architecture.network.eval()
     with torch.no_grad():
         best = int(network(normalise(image, embedded.architecture)).argmax())
@@ -33,7 +33,7 @@ def test_the_embedded_weights_know_two_photographs(embedded, photograph, labels)
 @pytest.mark.parametrize(("photograph", "labels"), [("china.jpg", {BELL_COTE, PALACE}), ("flower.jpg", {DAISY})])
 def test_the_larger_packaged_network_knows_them_too(photograph, labels):
     larger = load_source("efficientnet_lite1")
-    image = torch.from_numpy(resize(load_sample_image(photograph), larger.architecture.input_px))[None]
+    image = torch.from_numpy(to_square(load_sample_image(photograph), larger.architecture.input_px))[None]
     with torch.no_grad():
         best = int(larger.architecture.network.eval()(normalise(image, larger.architecture)).argmax())
     assert best in labels

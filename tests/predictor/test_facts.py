@@ -157,7 +157,7 @@ def test_a_large_task_is_looked_at_in_part_and_evenly():
 
 def test_features_become_rows_of_their_set():
     features = compute_features(tiny_source(), separable(24), n_classes=2, device=CPU)
-    rows = as_records(features, task_id="t", source_id="s", image_px=32)
+    rows = as_records(features, task_id="t", source_id="s", set_name="basic-1@32px")
     assert {row.name for row in rows} == NAMES
     assert {(row.task_id, row.source_id, row.feature_set) for row in rows} == {("t", "s", "basic-1@32px")}
 

@@ -8,7 +8,7 @@ import pytest
 from fakes import QUICK, RECIPE, SOURCE, run_record, source_record, task_record
 
 from scalepred.errors import DataError
-from scalepred.predictor.context import context_features
+from scalepred.predictor.context import context_features, feature_set
 from scalepred.predictor.harvested import build
 from scalepred.recipe import GRID, baseline_of
 from scalepred.records import FeatureRecord, RecipeRecord
@@ -215,8 +215,9 @@ def test_what_is_seen_of_source_and_recipe_are_numbers():
     features = context_features(facts, QUICK)
     assert (features["source_log10_parameters"], features["recipe_image_px"]) == (2.0, 16.0)
     changes = {"batchnorm": "frozen", "augmentation": "crop-flip", "schedule": "cosine", "warmup_epochs": 1}
+    changes |= {"resize": "crop", "steps": 300, "epochs": 20}
     changes["multipliers"] = tuple(multiplier / 8 for multiplier in QUICK.multipliers)
-    changed = context_features(facts, dataclasses.replace(QUICK, epochs=3, **changes))
+    changed = context_features(facts, dataclasses.replace(QUICK, **changes))
     assert {name: changed[name] - features[name] for name in features if changed[name] != features[name]} == {
         "recipe_log2_rate": -3.0,
         "recipe_frozen_batchnorm": 1.0,
@@ -224,4 +225,18 @@ def test_what_is_seen_of_source_and_recipe_are_numbers():
         "recipe_flips": 1.0,
         "recipe_cosine": 1.0,
         "recipe_warmup_epochs": 1.0,
+        "recipe_resize_crop": 1.0,
+        "recipe_steps": 300.0,
     }
+    assert context_features(facts, dataclasses.replace(QUICK, resize="pad"))["recipe_resize_pad"] == 1.0
+
+
+def test_facts_of_images_made_squares_in_another_way_are_kept_apart():
+    names = [feature_set(16, resize) for resize in ("squash", "crop", "pad")]
+    assert names == ["basic-1@16px", "basic-1@16px-crop", "basic-1@16px-pad"]
+    features = [feature(ZOO, "knn", at, feature_set=name) for at, name in enumerate(names)]
+    recipes = [dataclasses.replace(QUICK, resize=resize) for resize in ("squash", "crop", "pad")]
+    runs = [run for recipe in recipes for run in grid(ZOO, recipe=recipe)]
+    table = harvest(runs, features=features, recipes=recipes).table
+    seen = dict(zip(table.recipe_ids, table.features[:, table.feature_names.index("knn")], strict=True))
+    assert [seen[recipe.recipe_id] for recipe in recipes] == [0, 1, 2]

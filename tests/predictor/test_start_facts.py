@@ -75,6 +75,13 @@ def test_the_lines_of_a_start_are_those_its_facts_tell_of(bundle):
         assert line.curve[0] == (0.0, pytest.approx(start.values[f"{head}_loss"], rel=0.2))
 
 
+def test_the_schedule_of_so_many_steps_has_the_facts_of_as_many_epochs(bundle):
+    n = len(bundle.task.train.labels)
+    by_steps = dataclasses.replace(RECIPE, epochs=20, steps=RECIPE.epochs * math.ceil(n / 8))
+    assert schedule_facts(bundle, by_steps) == schedule_facts(bundle, RECIPE)
+    assert schedule_facts(bundle, dataclasses.replace(by_steps, steps=16))["log2_steps"] == 4
+
+
 def test_a_recipe_that_freezes_a_stage_has_no_update_of_it(bundle):
     names = {record.name for record in start_facts_of(bundle, RECIPE)}
     assert "noise_log2_update_conv1" not in names

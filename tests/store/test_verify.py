@@ -74,6 +74,8 @@ DAMAGE = [
     ("UPDATE runs SET seed = 5", [WRONG_RUN_ID]),
     ("UPDATE recipes SET json = '{\"epochs\":20}'", []),
     ("UPDATE recipes SET json = '{\"epochs\":19}'", [RATES, WRONG_RECIPE_ID]),
+    ('UPDATE recipes SET json = \'{"batch_size":8,"steps":58}\'', [WRONG_RECIPE_ID]),  # 20 epochs are begun
+    ('UPDATE recipes SET json = \'{"batch_size":8,"steps":61}\'', [RATES, WRONG_RECIPE_ID]),
 ]
 
 

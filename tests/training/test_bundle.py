@@ -46,6 +46,12 @@ def run(bundle, recipe=RECIPE):
     return bundle.run(planned_run(*ids, recipe=recipe, scale=1.0, seed=0))[0]
 
 
+def test_a_recipe_that_has_other_squares_than_the_task_is_refused(task):
+    bundle = bundle_of(task)
+    with pytest.raises(ValueError, match="the recipe has resize pad, and the images were made by squash"):
+        run(bundle, dataclasses.replace(RECIPE, resize="pad"))
+
+
 def keeps(bundle):
     return [bool(prepared.activations) for prepared in bundle._prepared.values()]
 

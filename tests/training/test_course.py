@@ -26,6 +26,9 @@ RECIPE = Recipe(epochs=4, batch_size=8, base_lr=0.01, image_px=32)
         (1000, 20, (1, 2, 10)),
         (5000, 2, (1,)),
         (5000, 1, ()),
+        (5000, 1.25, (1,)),  # steps cut the second epoch short
+        (5000, 0.5, ()),
+        (1000, 20.5, (1, 2, 10)),
     ],
 )
 def test_it_is_measured_first_after_one_epoch_then_half_way_then_after_two_as_cost_allows(n_train, epochs, expected):

@@ -12,6 +12,7 @@ from torch import nn
 from scalepred.data.task import Split
 from scalepred.networks.source import new_network, normalise
 from scalepred.recipe import RECIPES, Recipe, baseline_of
+from scalepred.training import loop as loop_module
 from scalepred.training.augment import augment
 from scalepred.training.devices import pick_device
 from scalepred.training.front import prepare
@@ -246,6 +247,39 @@ def test_every_epoch_is_reported():
     seen = []
     found = run(on_epoch=lambda epoch, loss: seen.append((epoch, loss)))
     assert seen == list(enumerate(found.epoch_losses, start=1))
+
+
+@pytest.mark.parametrize("augmentation", ["none", "crop-flip"])
+def test_as_many_steps_as_some_epochs_have_give_the_same_numbers(augmentation):
+    by_epochs = dataclasses.replace(RECIPE, augmentation=augmentation, schedule="cosine", warmup_epochs=1)
+    by_steps = dataclasses.replace(by_epochs, epochs=20, steps=12)  # three an epoch
+    first, second = run(by_epochs), run(by_steps)
+    assert (first.epoch_losses, first.rates) == (second.epoch_losses, second.rates)
+    assert same(tensors(first.network), tensors(second.network))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 7])
+def test_it_takes_exactly_so_many_steps_and_cuts_the_last_epoch(steps, monkeypatch):
+    losses, seen, real = [], [], loop_module._step
+
+    def step(*arguments, **settings):
+        losses.append(real(*arguments, **settings))
+        return losses[-1]
+
+    monkeypatch.setattr(loop_module, "_step", step)
+    found = run(Recipe(steps=steps, batch_size=8, image_px=32), on_epoch=lambda *each: seen.append(each))
+    assert len(losses) == steps
+    means = [torch.stack(losses[at : at + 3]).mean() for at in range(0, steps, 3)]  # three steps an epoch
+    assert found.epoch_losses == pytest.approx(list(map(float, means)))
+    assert seen == list(enumerate(found.epoch_losses, start=1))
+    assert len(found.epoch_losses) == len(found.rates) == -(-steps // 3)
+    assert set(found.scores) == {"val", "test"}
+
+
+def test_a_divergence_in_a_cut_epoch_names_its_step():
+    found = run(Recipe(steps=5, batch_size=8, image_px=32, base_lr=1e30))
+    assert found.status == "diverged"
+    assert 0 < found.diverged_step < 5
 
 
 @pytest.mark.parametrize("n", [2, 9, 17])

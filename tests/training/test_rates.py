@@ -3,7 +3,7 @@
 import pytest
 
 from scalepred.recipe import GRID, RECIPES, Recipe
-from scalepred.training.rates import epoch_rates, schedule_factor, stage_rates, steps_per_epoch
+from scalepred.training.rates import epoch_rates, length_of, schedule_factor, stage_rates, steps_per_epoch
 
 
 def test_the_papers_own_example():
@@ -53,6 +53,29 @@ def test_the_stored_rates_of_a_warm_up_are_those_of_each_epochs_first_step():
 @pytest.mark.parametrize(("n_train", "steps"), [(1, 1), (32, 1), (33, 2), (64, 2), (250, 8)])
 def test_an_epoch_has_as_many_batches_as_it_needs(n_train, steps):
     assert steps_per_epoch(n_train=n_train, batch_size=32) == steps
+
+
+@pytest.mark.parametrize(
+    ("changes", "n_steps", "n_epochs", "n_warmup"),
+    [
+        ({"epochs": 3}, 12, 3, 0),
+        ({"steps": 12}, 12, 3, 0),
+        ({"steps": 13}, 13, 4, 0),
+        ({"steps": 3}, 3, 1, 0),
+        ({"steps": 13, "warmup_epochs": 2}, 13, 4, 8),
+        ({"steps": 6, "warmup_epochs": 2}, 6, 2, 5),  # it ends before the last step
+        ({"steps": 1, "warmup_epochs": 2}, 1, 1, 0),
+    ],
+)
+def test_a_recipe_trains_for_its_epochs_or_for_exactly_its_steps(changes, n_steps, n_epochs, n_warmup):
+    length = length_of(Recipe(**changes), n_train=100)  # of four steps an epoch
+    assert (length.n_steps, length.n_epochs, length.n_warmup) == (n_steps, n_epochs, n_warmup)
+    assert length.passes == n_steps / 4
+
+
+def test_the_schedule_runs_over_the_steps():
+    rates = epoch_rates(Recipe(steps=9), 1.0, n_train=100)  # of four steps each, the last of one
+    assert [row[-1] for row in rates] == pytest.approx([0.016, 0.0016, 0.00016])
 
 
 def test_the_rates_of_every_epoch_are_a_row_each():
