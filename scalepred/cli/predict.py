@@ -10,6 +10,7 @@ def predict(
     recipe: options.RecipeName = None,
     image_px: options.ImagePx = None,
     split_seed: options.SplitSeed = 0,
+    train_on: options.TrainOn = None,
     predictor: options.PredictorFolder = None,
     on_bad_image: options.OnBadImage = "skip",
     max_megapixels: options.MaxMegapixels = 64.0,
@@ -19,7 +20,9 @@ def predict(
     """Predict the scale for DATA, and say why, without training."""
     from scalepred.job.options import DataOptions, NetworkOptions
 
-    images = DataOptions(split_seed=split_seed, on_bad_image=on_bad_image, max_megapixels=max_megapixels)
+    images = DataOptions(
+        split_seed=split_seed, on_bad_image=on_bad_image, max_megapixels=max_megapixels, train_on=train_on
+    )
     network = NetworkOptions(
         source=source, weights=weights, recipe=recipe, image_px=image_px, predictor=predictor, device=device
     )
@@ -42,4 +45,5 @@ def predict(
     render.show_inspection(out.notes(), setup.task.inspection)
     out.console().print(f"recipe: {out.safe(tools.recipe_name)}")
     render.show_choice(out.console(), prediction.choice)
+    render.show_probe(out.console(), prediction)
     render.show_curve(out.console(), prediction)

@@ -2,13 +2,17 @@
 
 __all__ = [
     "api",
+    "card",
     "choose",
     "classifier",
     "finetune",
     "keep",
     "options",
     "output",
+    "paired",
     "places",
+    "probe",
+    "result",
     "setup",
     "tools",
 ]

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from scalepred.data.task import Task
 from scalepred.errors import UsageError
+from scalepred.job.probe import ProbeSummary, summarise
 from scalepred.job.setup import Setup
 from scalepred.networks.source import Source
 from scalepred.predictor.choice import Choice, choose
@@ -31,12 +33,14 @@ class Prediction:
         features: name -> value, of the task, the source and the recipe.
         seconds: what features and choice took.
         predictor: folder of the predictor that was asked; None where the scale was given.
+        probe: what the linear probe reaches, which is cheaper; None where it was not fitted.
     """
 
     choice: Choice
     features: dict[str, float]
     seconds: float
     predictor: Path | None = None
+    probe: ProbeSummary | None = None
 
     @property
     def scale(self) -> float:
@@ -59,24 +63,27 @@ class Prediction:
             "contributions": choice.contributions,
             "neighbours": [{"task": name, "best_scale": scale} for name, scale in choice.neighbours.items()],
             "rule": None if choice.rule is None else dataclasses.asdict(choice.rule),
+            "probe": None if self.probe is None else self.probe.to_json(),
             "features": self.features,
             "seconds": self.seconds,
         }
 
 
 def choose_scale(setup: Setup, scale: float | Literal["auto"] = "auto") -> Prediction:
-    """Choose the scale of a job: "auto" asks the predictor, a number is taken as it is.
+    """Choose the scale of a job, and fit the linear probe: "auto" asks the predictor, a number is taken as it is.
 
     Raises:
-        UsageError: if the number is not finite or not above 0.
+        UsageError: if the number is not finite or not above 0, or there is no memory even for one image at a time.
         ValueError: if the tools were picked without a predictor, and it is to be asked.
     """
     tools, started = setup.tools, time.perf_counter()
     if scale != "auto":
+        probe = summarise(setup.bundle)
         choice = dataclasses.replace(given(scale), rule=ask_rule(setup))
-        return Prediction(choice=choice, features={}, seconds=time.perf_counter() - started)
+        return Prediction(choice=choice, features={}, seconds=time.perf_counter() - started, probe=probe)
     if tools.asked is None:
         raise ValueError("nothing can be predicted: the tools were picked without a predictor")
+    probe = summarise(setup.bundle)
     prediction = predict(
         setup.task,
         tools.source,
@@ -85,9 +92,10 @@ def choose_scale(setup: Setup, scale: float | Literal["auto"] = "auto") -> Predi
         device=tools.device,
         dtype=setup.dtype,
         rule=ask_rule(setup),
+        embedded=setup.bundle.source_start().features if setup.dtype == torch.float32 else None,
     )
-    seconds = time.perf_counter() - started  # what the rule measured is part of it
-    return dataclasses.replace(prediction, predictor=tools.asked.folder, seconds=seconds)
+    seconds = time.perf_counter() - started  # what probe and rule took is part of it
+    return dataclasses.replace(prediction, predictor=tools.asked.folder, seconds=seconds, probe=probe)
 
 
 def ask_rule(setup: Setup) -> RuleAnswer | None:
@@ -133,10 +141,16 @@ def predict(
     device: torch.device,
     dtype: torch.dtype,
     rule: RuleAnswer | None = None,
+    embedded: np.ndarray | None = None,
 ) -> Prediction:
-    """Choose a task's scale from its features and, where nothing was harvested, by the rule; without training."""
+    """Choose a task's scale from its features and, where nothing was harvested, by the rule; without training.
+
+    ``embedded`` is (n, d) float32, the source's penultimate features of the training images, if they are there already.
+    """
     started = time.perf_counter()
-    computed = compute_features(source, task.train, n_classes=len(task.classes), device=device, dtype=dtype)
+    computed = compute_features(
+        source, task.train, n_classes=len(task.classes), device=device, dtype=dtype, embedded=embedded
+    )
     features = {name: feature.value for name, feature in sorted(computed.items())}
     features |= context_features(source.record.facts, recipe)
     choice = choose(
