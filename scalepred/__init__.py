@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from scalepred.job.api import finetune, predict_scale
     from scalepred.job.choose import Prediction
     from scalepred.job.classifier import Classifier, load
-    from scalepred.job.finetune import Job
+    from scalepred.job.result import Job
     from scalepred.recipe import Recipe, layer_decay
     from scalepred.training.critical import CriticalRate, critical_rate
 
@@ -35,7 +35,7 @@ _HOMES = {
     "Classifier": "job.classifier",
     "CriticalRate": "training.critical",
     "Inspection": "data.task",
-    "Job": "job.finetune",
+    "Job": "job.result",
     "Prediction": "job.choose",
     "Recipe": "recipe",
     "ScalepredError": "errors",

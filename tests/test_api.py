@@ -94,7 +94,9 @@ def test_the_predicted_scale_is_that_of_the_command(run, task):
     prediction = scalepred.predict_scale(str(task), image_px=32)
     code, out, err = run("predict", task, "--image-px", "32", "--json")
     assert code == 0, err
-    command, library = (values | {"seconds": 0} for values in (json.loads(out), prediction.to_json()))
+    command, library = json.loads(out), prediction.to_json()
+    for document in (command, library):
+        document["seconds"] = document["probe"]["seconds"] = 0
     assert json.loads(json.dumps(library)) == command
     assert prediction.predictor is not None
 
@@ -106,6 +108,7 @@ def test_the_predicted_scale_is_that_of_the_command(run, task):
         ({"on_bad_image": "ignore"}, "on_bad_image must be one of skip, fail, not 'ignore'."),
         ({"split_seed": -1}, "split_seed must be a whole number of 0 or more, not -1."),
         ({"max_megapixels": 0}, "max_megapixels must be above 0, not 0."),
+        ({"train_on": "val"}, "train_on must be one of train, train+val, all, not 'val'."),
     ],
 )
 def test_an_option_that_is_out_of_range_is_named(task, options, message):
@@ -131,7 +134,8 @@ def test_a_job_says_what_came_of_it(job, task):
     assert (job.scale, job.choice.by) == (2.0, "given")
     assert job.classes == ("dark", "light")
     assert 0 <= job.test_accuracy <= 1
-    assert job.val_accuracy == job.run.val_accuracy
+    assert (job.val_accuracy, job.trained_on) == (None, "train+val")
+    assert (job.probe.compared.split, job.probe.compared.n) == ("test", job.task.record.n_test)
     assert set(job.seconds) == {"scan", "features", "train", "evaluate", "total"}
 
 
@@ -154,6 +158,16 @@ def test_a_job_may_be_stored_in_a_warehouse_with_a_recipe_of_ones_own(task, tmp_
     with open_warehouse(tmp_path / "w.duckdb", read_only=True) as store:
         assert [recipe.name for recipe in store.recipes()] == ["custom-24"]
         assert [run.run_id for run in store.runs()] == [made.run.run_id]
+
+
+@pytest.mark.slow
+def test_the_linear_probe_alone_is_a_job_without_a_scale(task, tmp_path):
+    probe = scalepred.finetune(
+        task, source="timm/test_resnet", weights=weights(tmp_path), recipe=QUICK, scale="probe", output=tmp_path / "m"
+    )
+    assert (probe.scale, probe.choice) == (None, None)
+    assert probe.test_accuracy == probe.probe.test_accuracy
+    assert scalepred.load(probe.output, device="cpu").classes == probe.classes
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""`scalepred finetune`: one job at a predicted, or a given, scale."""
+"""`scalepred finetune`: one job at a predicted or a given scale, or the linear probe."""
 
 import time
 from pathlib import Path
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 Auto = Annotated[bool, typer.Option("--auto", help="Predict the scale from the task.")]
 Scale = Annotated[float | None, typer.Option("--scale", help="Use this scale.", show_default=False)]
+Probe = Annotated[bool, typer.Option("--probe", help="Finetune nothing: save the linear probe, in seconds.")]
+Refit = Annotated[
+    bool,
+    typer.Option("--refit", help="After it is measured, train again on all images, test too, and save that."),
+]
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -36,6 +41,7 @@ def finetune(
     data: options.Data,
     auto: Auto = False,
     scale: Scale = None,
+    probe: Probe = False,
     source: options.SourceName = "efficientnet_lite0",
     weights: options.Weights = None,
     recipe: options.RecipeName = None,
@@ -44,6 +50,8 @@ def finetune(
     overwrite: Overwrite = False,
     seed: options.Seed = 0,
     split_seed: options.SplitSeed = 0,
+    train_on: options.TrainOn = None,
+    refit: Refit = False,
     predictor: options.PredictorFolder = None,
     warehouse: Warehouse = None,
     on_bad_image: options.OnBadImage = "skip",
@@ -54,20 +62,25 @@ def finetune(
 ) -> None:
     """Finetune a classifier on DATA in one job.
 
-    Give --auto to have the scale predicted, or --scale X to choose it.
+    Give --auto to have the scale predicted, --scale X to choose it, or --probe for the linear probe alone.
     """
-    if auto == (scale is not None):
-        raise UsageError("Give either --auto, to have the scale predicted, or --scale X, to choose it.")
+    if auto + (scale is not None) + probe != 1:
+        raise UsageError(
+            "Give one of --auto, to have the scale predicted, --scale X, to choose it, or --probe, to finetune nothing."
+        )
     began = time.perf_counter()
     from scalepred.job.options import DataOptions, JobOptions, NetworkOptions
 
-    images = DataOptions(split_seed=split_seed, on_bad_image=on_bad_image, max_megapixels=max_megapixels)
+    images = DataOptions(
+        split_seed=split_seed, on_bad_image=on_bad_image, max_megapixels=max_megapixels, train_on=train_on
+    )
     network = NetworkOptions(
         source=source, weights=weights, recipe=recipe, image_px=image_px, predictor=predictor, device=device
     )
     wanted = JobOptions(
-        scale="auto" if scale is None else scale,
+        scale=("probe" if probe else "auto") if scale is None else scale,
         seed=seed,
+        refit=refit,
         output=output,
         overwrite=overwrite,
         warehouse=warehouse,
@@ -84,32 +97,35 @@ def _finetune(
     from scalepred.cli import render
     from scalepred.cli.progress import Pace, progress
     from scalepred.job.choose import choose_scale
-    from scalepred.job.finetune import finetune_once
+    from scalepred.job.finetune import finetune_once, n_epochs_of, probe_once
     from scalepred.job.keep import keep_wanted
     from scalepred.job.output import output_folder
     from scalepred.job.setup import set_up
     from scalepred.job.tools import pick_tools
     from scalepred.training.devices import keep_freed_memory
-    from scalepred.training.rates import length_of
 
     folder = output_folder(wanted.output, data, overwrite=wanted.overwrite)
     keep_freed_memory()
-    tools, pace = pick_tools(network, predicts=wanted.scale == "auto"), Pace()
+    tools, pace = pick_tools(network, predicts=wanted.scale in ("auto", "probe")), Pace()
     with progress("reading images", pace=pace) as bar:
-        setup = set_up(data, tools, images, on_progress=bar.update)
+        setup = set_up(data, tools, images, trains=wanted.scale != "probe", on_progress=bar.update)
     render.show_inspection(out.notes(), setup.task.inspection)
-    prediction = choose_scale(setup, wanted.scale)
-    render.show_start(out.notes(), tools, prediction.choice)
-    n_epochs = length_of(tools.recipe, n_train=setup.task.record.n_train).n_epochs
-    with progress("finetuning", total=n_epochs, pace=pace) as bar:
-        job = finetune_once(
-            setup,
-            prediction,
-            wanted,
-            output=folder,
-            began=began,
-            on_epoch=lambda epoch, loss: bar.update(epoch, n_epochs, f"loss {loss:.3f}"),
-        )
+    render.show_trained_on(out.notes(), setup)
+    if wanted.scale == "probe":
+        job = probe_once(setup, wanted, output=folder, began=began)
+    else:
+        prediction = choose_scale(setup, wanted.scale)
+        render.show_start(out.notes(), tools, prediction)
+        n_epochs = n_epochs_of(setup, refit=wanted.refit)
+        with progress("finetuning", total=n_epochs, pace=pace) as bar:
+            job = finetune_once(
+                setup,
+                prediction,
+                wanted,
+                output=folder,
+                began=began,
+                on_epoch=lambda epoch, loss: bar.update(epoch, n_epochs, f"loss {loss:.3f}"),
+            )
     if json:
         out.print_json(job.to_json())
     else:

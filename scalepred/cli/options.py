@@ -66,6 +66,14 @@ LockTimeout = Annotated[
 ]
 MaxMegapixels = Annotated[float, typer.Option(help="Images above this are skipped.", min=0.001)]
 SplitSeed = Annotated[int, typer.Option(help="Of the split into train, val and test.", min=0)]
+TrainOn = Annotated[
+    str | None,
+    typer.Option(
+        help="train, train+val, or all (then nothing is measured). Default: train+val, and train where you made a "
+        "validation split.",
+        show_default=False,
+    ),
+]
 OnBadImage = Annotated[str, typer.Option("--on-bad-image", help="skip: leave bad images out; fail: stop.")]
 
 

@@ -26,6 +26,7 @@ def predict(
     recipe: options.RecipeName = None,
     image_px: options.ImagePx = None,
     split_seed: options.SplitSeed = 0,
+    train_on: options.TrainOn = None,
     predictor: options.PredictorFolder = None,
     on_bad_image: options.OnBadImage = "skip",
     max_megapixels: options.MaxMegapixels = 64.0,
@@ -37,7 +38,9 @@ def predict(
     """Predict the scale for DATA, and say why, without training."""
     from scalepred.job.options import DataOptions, NetworkOptions
 
-    images = DataOptions(split_seed=split_seed, on_bad_image=on_bad_image, max_megapixels=max_megapixels)
+    images = DataOptions(
+        split_seed=split_seed, on_bad_image=on_bad_image, max_megapixels=max_megapixels, train_on=train_on
+    )
     network = NetworkOptions(
         source=source, weights=weights, recipe=recipe, image_px=image_px, predictor=predictor, device=device
     )
@@ -67,4 +70,5 @@ def predict(
     render.show_rates(out.console(), tools.recipe, prediction.scale, tools.recipe_name)
     if verbose:
         render.show_lines(out.console(), prediction)
+    render.show_probe(out.console(), prediction)
     render.show_curve(out.console(), prediction)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from scalepred.harvest.request import Plan
     from scalepred.job.choose import Prediction
     from scalepred.job.classifier import Classified
-    from scalepred.job.finetune import Job
+    from scalepred.job.result import Job
+    from scalepred.job.setup import Setup
     from scalepred.job.tools import Tools
     from scalepred.predictor.choice import Choice
     from scalepred.predictor.scores import Evaluation
@@ -61,15 +62,34 @@ def show_choice(console: "Console", choice: "Choice") -> None:
         console.print(f"  nearest harvested tasks: {near}")
 
 
-def show_start(console: "Console", tools: "Tools", choice: "Choice") -> None:
-    """Show who chose which scale and why, what is doubtful about it, and the learning rates that follow."""
+def show_trained_on(console: "Console", setup: "Setup") -> None:
+    """Show which images are trained on, and whether any are left to measure it on."""
+    record = setup.task.record
+    held_out = record.n_val + record.n_test
+    left = f"{held_out} are held out" if held_out else "none is held out, so nothing will be measured"
+    console.print(f"training on {record.n_train} images ({setup.trained_on}); {left}")
+
+
+def show_probe(console: "Console", prediction: "Prediction") -> None:
+    """Show what the linear probe reaches, which costs seconds and is what a finetune is to beat."""
+    from scalepred.job.probe import in_words
+
+    if prediction.probe is not None:
+        console.print(safe(in_words(prediction.probe.to_json())), soft_wrap=True)
+        console.print("  whether a finetune beats it is not predicted; `scalepred finetune DATA --probe` saves it")
+
+
+def show_start(console: "Console", tools: "Tools", prediction: "Prediction") -> None:
+    """Show who chose which scale and why, what is doubtful about it, the probe, and the learning rates that follow."""
     from scalepred.job.choose import warnings_of
 
+    choice = prediction.choice
     if tools.asked is not None:
         console.print(safe(tools.asked.note), soft_wrap=True)
     show_choice(console, choice)
     for warning in warnings_of(choice):
         console.print(f"warning: {safe(warning)}", soft_wrap=True)
+    show_probe(console, prediction)
     show_rates(console, tools.recipe, choice.scale, tools.recipe_name)
 
 
@@ -113,17 +133,31 @@ def show_rates(console: "Console", recipe: "Recipe", scale: float, recipe_name: 
 
 
 def show_job(console: "Console", job: "Job") -> None:
-    """Show what a finetune achieved, where the model is, and how to use it."""
-    run, record = job.run, job.task.record
-    test = (
-        "no test images" if run.test_accuracy is None else f"{100 * run.test_accuracy:.1f} % of {record.n_test} images"
-    )
-    if run.val_accuracy is not None:
-        console.print(f"validation accuracy: {100 * run.val_accuracy:.1f} % of {record.n_val} images")
-    console.print(f"test accuracy:       {test}")
+    """Show what a job achieved beside its linear probe, where the model is, and how to use it."""
+    from scalepred.job.card import trained_on_in_words
+    from scalepred.job.paired import verdict
+    from scalepred.job.probe import in_words
+
+    record, probe, compared = job.task.record, job.probe, job.probe.compared
+    if job.val_accuracy is not None:
+        console.print(f"validation accuracy: {100 * job.val_accuracy:.1f} % of {record.n_val} images")
+    console.print(f"test accuracy:       {_test(job.test_accuracy, record.n_test, trained_on=job.trained_on)}")
+    if compared is not None:
+        accuracy = probe.test_accuracy if compared.split == "test" else probe.val_accuracy
+        console.print(f"linear probe:        {100 * (accuracy or 0.0):.1f} % of the same {compared.n} images")
+        console.print(verdict(compared), soft_wrap=True)
+    else:
+        console.print(safe(in_words(probe.to_json())), soft_wrap=True)
+    console.print(trained_on_in_words(job.metrics()), soft_wrap=True)
     console.print("seconds: " + ", ".join(f"{name} {spent:.1f}" for name, spent in job.seconds.items()))
     console.print(f"saved: {safe(str(job.output))}", soft_wrap=True)
     console.print(f"classify an image: scalepred classify {_shell(job.output)} IMAGE", soft_wrap=True)
+
+
+def _test(accuracy: float | None, n_test: int, *, trained_on: str) -> str:
+    if accuracy is not None:
+        return f"{100 * accuracy:.1f} % of {n_test} images"
+    return "not measured" if trained_on == "all" else "no test images"
 
 
 def show_plan(plan: "Plan", *, warehouse: Path) -> None:

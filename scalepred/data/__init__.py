@@ -7,6 +7,7 @@ __all__ = [
     "layouts",
     "listing",
     "load",
+    "merge",
     "scan",
     "splits",
     "square",

@@ -50,4 +50,5 @@ def _first(split: Split, share: float, *, at_least: int) -> Split:
 
 
 def _rows(split: Split, rows: np.ndarray) -> Split:
-    return Split(split.images[rows], split.labels[rows], tuple(split.paths[row] for row in rows))
+    paths, hashes = (tuple(each[row] for row in rows) for each in (split.paths, split.hashes))
+    return Split(split.images[rows], split.labels[rows], paths, hashes)

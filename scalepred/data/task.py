@@ -1,7 +1,7 @@
 """The task: images with their labels and fixed splits, and the inspection of the data that it is read from."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -32,11 +32,12 @@ from scalepred.records import TaskRecord
 
 @dataclass(frozen=True)
 class Split:
-    """Images (n, 3, px, px) uint8, labels (n,) int64, and where each came from."""
+    """Images (n, 3, px, px) uint8, labels (n,) int64, where each came from, and the hash of each in its full size."""
 
     images: np.ndarray
     labels: np.ndarray
     paths: tuple[str, ...]
+    hashes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,7 @@ class Task:
     """One labelled image set with its fixed splits, decoded to squares of ``image_px``, made as ``resize`` says.
 
     Its id is that of the images in their full size, the same at every ``image_px`` and ``resize``: these belong to the
-    recipe.
+    recipe. ``own_splits`` names the splits that the user made; scalepred made the others.
     """
 
     record: TaskRecord
@@ -92,6 +93,7 @@ class Task:
     image_px: int
     inspection: Inspection
     resize: str = "squash"
+    own_splits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,10 +227,11 @@ def _as_task(reading: Reading, inspection: Inspection, *, image_px: int, resize:
         images = room_for((len(rows), *loaded.images.shape[1:]), max_bytes=max_bytes * len(rows) // len(entries))
         for position, row in enumerate(rows):  # one by one, for they may lie in a file
             images[position] = loaded.images[row]
-        splits[name] = Split(images, labels[rows], tuple(entries[i].path for i in rows))
-    contents = sorted([loaded.hashes[i], entries[i].label, SPLITS[codes[i]]] for i in order)
+        paths, hashes = tuple(entries[i].path for i in rows), tuple(loaded.hashes[i] for i in rows)
+        splits[name] = Split(images, labels[rows], paths, hashes)
+    contents = sorted([loaded.hashes[i], entries[i].label] for i in order)
     record = TaskRecord(
-        task_id=content_id("task", contents),
+        task_id=task_id_of(splits, classes),
         name=reading.listing.name,
         origin=reading.listing.origin,
         n_classes=len(classes),
@@ -238,6 +241,25 @@ def _as_task(reading: Reading, inspection: Inspection, *, image_px: int, resize:
         label_counts=inspection.classes,
         median_width_px=int(np.median(loaded.sizes_px[:, 0])),
         median_height_px=int(np.median(loaded.sizes_px[:, 1])),
-        data_hash=content_id("data", sorted([c[0], c[1]] for c in contents)),
+        data_hash=content_id("data", contents),
     )
-    return Task(record=record, classes=classes, image_px=image_px, resize=resize, inspection=inspection, **splits)
+    own = tuple(name for name in SPLITS if name in (reading.given or ()))
+    return Task(
+        record=record,
+        classes=classes,
+        image_px=image_px,
+        resize=resize,
+        inspection=inspection,
+        own_splits=own,
+        **splits,
+    )
+
+
+def task_id_of(splits: Mapping[str, Split], classes: Sequence[str]) -> str:
+    """Return the identity of a task: of each image its content, its class and its split, in no order."""
+    contents = [
+        [image, classes[label], name]
+        for name, split in splits.items()
+        for image, label in zip(split.hashes, split.labels, strict=True)
+    ]
+    return content_id("task", sorted(contents))

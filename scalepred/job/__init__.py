@@ -2,6 +2,7 @@
 
 __all__ = [
     "api",
+    "card",
     "choose",
     "classifier",
     "finetune",
@@ -9,7 +10,10 @@ __all__ = [
     "line_plot",
     "options",
     "output",
+    "paired",
     "places",
+    "probe",
+    "result",
     "setup",
     "tools",
 ]

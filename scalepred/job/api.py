@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 from scalepred.job.choose import Prediction, choose_scale
-from scalepred.job.finetune import Job, finetune_once
+from scalepred.job.finetune import finetune_once, probe_once
 from scalepred.job.keep import keep_wanted
-from scalepred.job.options import MAX_MEGAPIXELS, DataOptions, JobOptions, NetworkOptions
+from scalepred.job.options import MAX_MEGAPIXELS, DataOptions, JobOptions, NetworkOptions, Scale
 from scalepred.job.output import output_folder
+from scalepred.job.result import Job
 from scalepred.job.setup import set_up
 from scalepred.job.tools import pick_tools
 from scalepred.networks.names import DEFAULT_SOURCE
@@ -23,9 +23,11 @@ def finetune(
     weights: str | Path | None = None,
     recipe: str | Path | Recipe | None = None,
     image_px: int | None = None,
-    scale: float | Literal["auto"] = "auto",
+    scale: Scale = "auto",
     seed: int = 0,
     split_seed: int = 0,
+    train_on: str | None = None,
+    refit: bool = False,
     output: str | Path | None = None,
     overwrite: bool = False,
     predictor: str | Path | None = None,
@@ -39,6 +41,8 @@ def finetune(
 ) -> Job:
     """Finetune a classifier on images in one job, at a predicted scale, and save it.
 
+    Every job tells the linear probe on the same images beside it. ``scale="probe"`` saves that instead, in seconds.
+
     Args:
         data: a folder of class folders, perhaps under train, val and test; a CSV manifest, or a folder that holds
             ``manifest.csv``; or ``torchvision:<Dataset>``.
@@ -47,9 +51,14 @@ def finetune(
         weights: the source's weights, ``.safetensors`` or ``.pth``, instead of a download.
         recipe: a recipe, its name, or a JSON file with its fields. None takes what is usual with the source.
         image_px: side of the squares that images are resized to, 16 to 1024. None takes what the recipe says.
-        scale: the factor on all learning rates, above 0; "auto" has it predicted.
+        scale: the factor on all learning rates, above 0; "auto" has it predicted. "probe" finetunes nothing and fits
+            the linear probe on the source's frozen features, which has no scale.
         seed: of the new head and the order of images.
         split_seed: of the split into train, val and test, where the data has none.
+        train_on: "train", "train+val", or "all", the test images too, which leaves nothing to measure. None takes
+            "train+val" where you made no validation split, since nothing is selected on one, and "train" where you did.
+        refit: after the job is measured, a second one at the same scale and seed trains on all images, and its model is
+            what is saved; the accuracies stay those of the first.
         output: folder for the model. None takes the data's name with "-model" in the current folder, or beside the
             data where that is in it.
         overwrite: replace a model that is there.
@@ -61,35 +70,42 @@ def finetune(
         max_megapixels: an image above this is a bad one.
         lock_timeout_seconds: how long to wait while another process holds the warehouse.
         on_progress: called with images read and images in all.
-        on_epoch: called with epochs done and the epoch's mean training loss.
+        on_epoch: called with epochs done and the epoch's mean training loss; those of a refit come after the first
+            job's.
 
     Returns:
         The finished job: its choice of the scale, its accuracies (fractions; the test images are scored once, at the
-        end) and the folder of the model, which ``load`` reads.
+        end), the linear probe beside it, and the folder of the model, which ``load`` reads.
 
     Raises:
-        UsageError: if an option can't be used, something is in the way at ``output``, or the run diverged.
+        UsageError: if an option can't be used, something is in the way at ``output``, nothing is held out before a
+            refit, or the run diverged.
         DataError: if nothing can be learnt from the data, with what is needed.
         WeightsError: if the source's weights are missing, unreadable, or of another network.
         VersionError: if the predictor or the warehouse can't be read, or is of another version.
         WarehouseBusyError: if another process holds the warehouse; the model is saved then, and its run journaled.
     """
     began = time.perf_counter()
-    data_options = DataOptions(split_seed=split_seed, on_bad_image=on_bad_image, max_megapixels=max_megapixels)
+    data_options = DataOptions(
+        split_seed=split_seed, on_bad_image=on_bad_image, max_megapixels=max_megapixels, train_on=train_on
+    )
     network_options = NetworkOptions(
         source=source, weights=weights, recipe=recipe, image_px=image_px, predictor=predictor, device=device
     )
     options = JobOptions(
         scale=scale,
         seed=seed,
+        refit=refit,
         output=output,
         overwrite=overwrite,
         warehouse=warehouse,
         lock_timeout_seconds=lock_timeout_seconds,
     )
     folder = output_folder(output, data, overwrite=overwrite)
-    tools = pick_tools(network_options, predicts=scale == "auto")
-    setup = set_up(data, tools, data_options, on_progress=on_progress)
+    tools = pick_tools(network_options, predicts=scale in ("auto", "probe"))
+    setup = set_up(data, tools, data_options, trains=scale != "probe", on_progress=on_progress)
+    if scale == "probe":
+        return probe_once(setup, options, output=folder, began=began)
     prediction = choose_scale(setup, scale)
     job = finetune_once(setup, prediction, options, output=folder, began=began, on_epoch=on_epoch)
     keep_wanted(job, tools, options)
@@ -104,6 +120,7 @@ def predict_scale(
     recipe: str | Path | Recipe | None = None,
     image_px: int | None = None,
     split_seed: int = 0,
+    train_on: str | None = None,
     predictor: str | Path | None = None,
     device: str = "auto",
     on_bad_image: str = "skip",
@@ -119,6 +136,7 @@ def predict_scale(
         recipe: a recipe, its name, or a JSON file with its fields.
         image_px: side of the squares that images are resized to.
         split_seed: of the split into train, val and test.
+        train_on: "train", "train+val" or "all"; what is looked at is what the job would train on.
         predictor: folder of a trained predictor.
         device: "auto", "cpu" or "cuda".
         on_bad_image: "skip" or "fail".
@@ -126,7 +144,8 @@ def predict_scale(
         on_progress: called with images read and images in all.
 
     Returns:
-        The choice of the scale with its reason, the predicted curve, and the features that it was made from.
+        The choice of the scale with its reason, the predicted curve, the features that it was made from, and what the
+        linear probe reaches.
 
     Raises:
         UsageError: if an option can't be used.
@@ -134,7 +153,9 @@ def predict_scale(
         WeightsError: if the source's weights are missing, unreadable, or of another network.
         VersionError: if the predictor can't be read, or is of another version.
     """
-    data_options = DataOptions(split_seed=split_seed, on_bad_image=on_bad_image, max_megapixels=max_megapixels)
+    data_options = DataOptions(
+        split_seed=split_seed, on_bad_image=on_bad_image, max_megapixels=max_megapixels, train_on=train_on
+    )
     network_options = NetworkOptions(
         source=source, weights=weights, recipe=recipe, image_px=image_px, predictor=predictor, device=device
     )

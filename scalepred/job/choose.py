@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from scalepred.data.task import Task
+from scalepred.job.probe import ProbeSummary, summarise
 from scalepred.job.setup import Setup
 from scalepred.networks.source import Source
 from scalepred.predictor.choice import Choice, choose
@@ -33,6 +35,7 @@ class Prediction:
         seconds: what features and choice took.
         predictor: folder of the predictor that was asked; None where the scale was given.
         lines: head -> the training loss along the recipe's first update, where that was measured; factors are scales.
+        probe: what the linear probe reaches, which is cheaper; None where it was not fitted.
     """
 
     choice: Choice
@@ -40,6 +43,7 @@ class Prediction:
     seconds: float
     predictor: Path | None = None
     lines: Mapping[str, CriticalRate] = field(default_factory=dict)
+    probe: ProbeSummary | None = None
 
     @property
     def scale(self) -> float:
@@ -67,6 +71,7 @@ class Prediction:
                 | {"curve": [{"scale": scale, "loss": _finite(loss)} for scale, loss in line.curve]}
                 for head, line in self.lines.items()
             },
+            "probe": None if self.probe is None else self.probe.to_json(),
             "features": self.features,
             "seconds": self.seconds,
         }
@@ -77,7 +82,7 @@ def _finite(value: float) -> float | None:
 
 
 def choose_scale(setup: Setup, scale: float | Literal["auto"] = "auto", *, measures_start: bool = False) -> Prediction:
-    """Choose the scale of a job: "auto" asks the predictor, a number is taken as it is.
+    """Choose the scale of a job, and fit the linear probe: "auto" asks the predictor, a number is taken as it is.
 
     Args:
         setup: the images and the tools.
@@ -85,17 +90,18 @@ def choose_scale(setup: Setup, scale: float | Literal["auto"] = "auto", *, measu
         measures_start: look along the recipe's first update even where no rule ships.
 
     Raises:
-        UsageError: if the number is not finite or not above 0.
+        UsageError: if the number is not finite or not above 0, or there is no memory even for one image at a time.
         ValueError: if the tools were picked without a predictor, and it is to be asked.
     """
     tools, started = setup.tools, time.perf_counter()
     if scale != "auto":
-        choice, start = given(scale), _start_of(setup, measures_start=measures_start)
-        choice = dataclasses.replace(choice, rule=ask_rule(setup, start))
-        return Prediction(choice=choice, features={}, seconds=time.perf_counter() - started, lines=_lines_of(start))
+        probe, start = summarise(setup.bundle), _start_of(setup, measures_start=measures_start)
+        choice = dataclasses.replace(given(scale), rule=ask_rule(setup, start))
+        seconds = time.perf_counter() - started
+        return Prediction(choice=choice, features={}, seconds=seconds, lines=_lines_of(start), probe=probe)
     if tools.asked is None:
         raise ValueError("nothing can be predicted: the tools were picked without a predictor")
-    start = _start_of(setup, measures_start=measures_start)
+    probe, start = summarise(setup.bundle), _start_of(setup, measures_start=measures_start)
     prediction = predict(
         setup.task,
         tools.source,
@@ -104,9 +110,12 @@ def choose_scale(setup: Setup, scale: float | Literal["auto"] = "auto", *, measu
         device=tools.device,
         dtype=setup.dtype,
         rule=ask_rule(setup, start),
+        embedded=setup.bundle.source_start().features if setup.dtype == torch.float32 else None,
     )
-    seconds = time.perf_counter() - started  # what the rule measured is part of it
-    return dataclasses.replace(prediction, predictor=tools.asked.folder, seconds=seconds, lines=_lines_of(start))
+    seconds = time.perf_counter() - started  # what probe and rule took is part of it
+    return dataclasses.replace(
+        prediction, predictor=tools.asked.folder, seconds=seconds, lines=_lines_of(start), probe=probe
+    )
 
 
 def _start_of(setup: Setup, *, measures_start: bool) -> MeasuredStart | None:
@@ -156,10 +165,16 @@ def predict(
     device: torch.device,
     dtype: torch.dtype,
     rule: RuleAnswer | None = None,
+    embedded: np.ndarray | None = None,
 ) -> Prediction:
-    """Choose a task's scale from its features and, where nothing was harvested, by the rule; without training."""
+    """Choose a task's scale from its features and, where nothing was harvested, by the rule; without training.
+
+    ``embedded`` is (n, d) float32, the source's penultimate features of the training images, if they are there already.
+    """
     started = time.perf_counter()
-    computed = compute_features(source, task.train, n_classes=len(task.classes), device=device, dtype=dtype)
+    computed = compute_features(
+        source, task.train, n_classes=len(task.classes), device=device, dtype=dtype, embedded=embedded
+    )
     features = {name: feature.value for name, feature in sorted(computed.items())}
     features |= context_features(source.record.facts, recipe)
     choice = choose(

@@ -1,80 +1,26 @@
-"""The one job: finetune once at the chosen scale, and save the model."""
+"""The one job: finetune once at the chosen scale, or fit the linear probe, and save the model."""
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from scalepred.data.task import Task
+from torch import nn
+
 from scalepred.errors import UsageError
 from scalepred.job.choose import Prediction
 from scalepred.job.folder import save_model
 from scalepred.job.options import JobOptions
 from scalepred.job.output import check_free
-from scalepred.job.setup import Setup
+from scalepred.job.probe import ProbeReport, fit, report, summarise
+from scalepred.job.result import Job, Refit
+from scalepred.job.setup import Setup, check_can_refit, with_all_images
 from scalepred.networks.architecture import check_takes
-from scalepred.predictor.choice import Choice
+from scalepred.networks.source import Source
+from scalepred.recipe import Recipe
 from scalepred.records import DIVERGED, JOB, RunRecord
+from scalepred.training.loop import Finetuned
 from scalepred.training.planned import planned_run
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One finished finetune of a user's task, saved where ``output`` says.
-
-    Attributes:
-        choice: the scale, by whom and why it was chosen.
-        run: the run as the warehouse keeps it: losses, rates, accuracies, device, versions.
-        seconds: what "scan", "features", "train" and "evaluate" took, and the "total".
-        output: the model's folder, which ``scalepred.load`` reads.
-        task: the decoded images with their splits.
-    """
-
-    choice: Choice
-    run: RunRecord
-    seconds: dict[str, float]
-    output: Path
-    task: Task
-
-    @property
-    def scale(self) -> float:
-        """The scale that it was finetuned at."""
-        return self.choice.scale
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The names of the classes, in the order of the model's outputs."""
-        return self.task.classes
-
-    @property
-    def val_accuracy(self) -> float | None:
-        """The fraction of validation images that the model gets right."""
-        return self.run.val_accuracy
-
-    @property
-    def test_accuracy(self) -> float | None:
-        """The fraction of test images that the model gets right; None where there are no test images."""
-        return self.run.test_accuracy
-
-    def to_json(self) -> dict[str, Any]:
-        """Return JSON values for ``scalepred finetune --json``."""
-        return {
-            "schema": 2,
-            "choice": {
-                "scale": self.choice.scale,
-                "by": self.choice.by,
-                "reason": self.choice.reason,
-                "fixed_scale": self.choice.fixed_scale,
-                "predicted_gain": self.choice.predicted_gain,
-                "gain_interval": self.choice.gain_interval,
-                "rule": None if self.choice.rule is None else asdict(self.choice.rule),
-            },
-            "metrics": metrics(self.run, self.task),
-            "seconds": self.seconds,
-            "classes": list(self.classes),
-            "output": str(self.output),
-        }
+from scalepred.training.rates import length_of
 
 
 def finetune_once(
@@ -86,7 +32,10 @@ def finetune_once(
     began: float | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> Job:
-    """Finetune at the chosen scale and save the model.
+    """Finetune at the chosen scale, set the model beside the linear probe, and save it.
+
+    With ``options.refit`` a second job with the same scale and seed then trains on all images, and its model is what is
+    saved; all accuracies stay those of the first.
 
     Args:
         setup: the images, and what to finetune on them and how.
@@ -94,43 +43,147 @@ def finetune_once(
         options: its seed, and whether a model that is there may be replaced; no other files ever are.
         output: folder to save to.
         began: when all of it began, by ``time.perf_counter``, so that the total counts loading too.
-        on_epoch: called with epochs done and the epoch's mean loss.
+        on_epoch: called with epochs done and the epoch's mean loss; those of a refit come after the first job's.
 
     Raises:
-        UsageError: if something is in the way in the folder, or the run diverged (then nothing is saved).
+        UsageError: if something is in the way in the folder, nothing is held out before a refit, or a run diverged
+            (then nothing is saved).
     """
-    task, choice, recipe, source = setup.task, prediction.choice, setup.tools.recipe, setup.tools.source
+    recipe, source, scale = setup.tools.recipe, setup.tools.source, prediction.choice.scale
     check_free(output, overwrite=options.overwrite)
     check_takes(source.architecture, image_px=recipe.image_px)
-    planned = planned_run(
-        task.record.task_id, source.source_id, recipe=recipe, scale=choice.scale, seed=options.seed, role=JOB
-    )
-    run, outcome = setup.bundle.run(planned, on_epoch=on_epoch)
-    if outcome.status == DIVERGED:
-        raise UsageError(
-            f"At scale {choice.scale:g} the loss stopped being finite at step {outcome.diverged_step}, "
-            f"so nothing was saved. Try a lower one: --scale {choice.scale / 4:g}."
-        )
+    if options.refit:
+        check_can_refit(setup)
+    run, outcome = _run(setup, scale, seed=options.seed, on_epoch=on_epoch)
+    started = time.perf_counter()
+    probe = report(setup.bundle, prediction.probe or summarise(setup.bundle), outcome.scores)
     seconds = {
         "scan": setup.scan_seconds,
         "features": prediction.seconds,
         "train": outcome.train_seconds,
-        "evaluate": outcome.evaluate_seconds,
+        "evaluate": outcome.evaluate_seconds + time.perf_counter() - started,
     }
-    seconds["total"] = sum(seconds.values()) if began is None else time.perf_counter() - began
-    job = Job(choice=choice, run=run, seconds=seconds, output=output.resolve(), task=task)
-    save_model(output, outcome.network, source=source, recipe=recipe, classes=task.classes, run=run, job=job.to_json())
+    network, refit = outcome.network, None
+    n_epochs = n_epochs_of(setup, refit=False)
+    if options.refit:
+        started = time.perf_counter()
+        whole = with_all_images(setup)
+        run_of_all, again = _run(
+            whole,
+            scale,
+            seed=options.seed,
+            on_epoch=on_epoch and (lambda epoch, loss: on_epoch(n_epochs + epoch, loss)),
+        )
+        network, refit = again.network, Refit(task=whole.task, run=run_of_all)
+        seconds["refit"] = time.perf_counter() - started
+    job = Job(
+        choice=prediction.choice,
+        run=run,
+        seconds=_with_total(seconds, began),
+        output=output.resolve(),
+        task=setup.task,
+        probe=probe,
+        trained_on=setup.trained_on,
+        refit=refit,
+    )
+    _save(job, network, source=source, recipe=recipe)
     return job
 
 
-def metrics(run: RunRecord, task: Task) -> dict[str, Any]:
-    """Return what a run achieved; the test accuracy is None where the task has no test images."""
-    return {
-        "val_accuracy": run.val_accuracy,
-        "val_loss": run.val_loss,
-        "test_accuracy": run.test_accuracy,
-        "test_loss": run.test_loss,
-        "n_train": task.record.n_train,
-        "n_val": task.record.n_val,
-        "n_test": task.record.n_test,
+def n_epochs_of(setup: Setup, *, refit: bool) -> int:
+    """Return how many epochs a job begins, those of a refit on all images too."""
+    record = setup.task.record
+    sizes = [record.n_train] + ([record.n_train + record.n_val + record.n_test] if refit else [])
+    return sum(length_of(setup.tools.recipe, n_train=n).n_epochs for n in sizes)
+
+
+def probe_once(setup: Setup, options: JobOptions, *, output: Path, began: float | None = None) -> Job:
+    """Fit the linear probe on the source's frozen features, score it once on the held-out images, and save it.
+
+    With ``options.refit`` a second probe of all images is what is saved; all accuracies stay those of the first.
+
+    Args:
+        setup: the images, and the source.
+        options: whether a model that is there may be replaced; no other files ever are.
+        output: folder to save to.
+        began: when all of it began, by ``time.perf_counter``, so that the total counts loading too.
+
+    Raises:
+        UsageError: if something is in the way in the folder, nothing is held out before a refit, the features are not
+            finite, or there is no memory even for one image at a time.
+    """
+    source = setup.tools.source
+    check_free(output, overwrite=options.overwrite)
+    check_takes(source.architecture, image_px=setup.task.image_px)
+    if options.refit:
+        check_can_refit(setup)
+    started = time.perf_counter()
+    summary, trained = summarise(setup.bundle), time.perf_counter()
+    run, network = fit(setup)
+    seconds = {
+        "scan": setup.scan_seconds,
+        "features": 0.0,
+        "train": trained - started,
+        "evaluate": time.perf_counter() - trained,
     }
+    refit = None
+    if options.refit:
+        started = time.perf_counter()
+        whole = with_all_images(setup)
+        run_of_all, network = fit(whole)
+        refit = Refit(task=whole.task, run=run_of_all)
+        seconds["refit"] = time.perf_counter() - started
+    job = Job(
+        choice=None,
+        run=run,
+        seconds=_with_total(seconds, began),
+        output=output.resolve(),
+        task=setup.task,
+        probe=ProbeReport(summary=summary, val_accuracy=run.val_accuracy, test_accuracy=run.test_accuracy),
+        trained_on=setup.trained_on,
+        refit=refit,
+    )
+    _save(job, network, source=source, recipe=None)
+    return job
+
+
+def _run(
+    setup: Setup, scale: float, *, seed: int, on_epoch: Callable[[int, float], None] | None
+) -> tuple[RunRecord, Finetuned]:
+    """Finetune once.
+
+    Raises:
+        UsageError: if the run diverged.
+    """
+    planned = planned_run(
+        setup.task.record.task_id,
+        setup.tools.source.source_id,
+        recipe=setup.tools.recipe,
+        scale=scale,
+        seed=seed,
+        role=JOB,
+    )
+    run, outcome = setup.bundle.run(planned, on_epoch=on_epoch)
+    if outcome.status == DIVERGED:
+        raise UsageError(
+            f"At scale {scale:g} the loss stopped being finite at step {outcome.diverged_step}, "
+            f"so nothing was saved. Try a lower one: --scale {scale / 4:g}."
+        )
+    return run, outcome
+
+
+def _save(job: Job, network: nn.Module, *, source: Source, recipe: Recipe | None) -> None:
+    save_model(
+        job.output,
+        network,
+        source=source,
+        recipe=recipe,
+        classes=job.classes,
+        run=job.run,
+        refit=None if job.refit is None else job.refit.run,
+        job=job.to_json(),
+    )
+
+
+def _with_total(seconds: dict[str, float], began: float | None) -> dict[str, float]:
+    return seconds | {"total": sum(seconds.values()) if began is None else time.perf_counter() - began}

@@ -13,6 +13,8 @@ from torch import nn
 
 from scalepred.errors import ScalepredError, UsageError, VersionError
 from scalepred.files import filling, sha256
+from scalepred.job.card import card, squares_of
+from scalepred.job.probe import ProbeRun
 from scalepred.networks.architecture import Architecture, build
 from scalepred.networks.source import Source
 from scalepred.networks.weights import load_weights, read_weights
@@ -30,11 +32,7 @@ WEIGHTS, CONFIG, CLASSES = "model.safetensors", "config.json", "classes.json"
 FILES = (CLASSES, CONFIG, "metrics.json", "run.json", "README.md", WEIGHTS)
 """What a model's folder holds, in the order in which a save puts them there."""
 
-_RESIZED = {
-    "squash": "Images are squeezed whole to",
-    "crop": "Of images the middle square is taken, at",
-    "pad": "Images are fitted whole, between bars of their edges' colours, into",
-}
+_PROBE_CONFIG = {"recipe": None, "scale": None, "rates": None}
 
 _MARKS = (b'"config_id"', b'"architecture"', b'"pixel_range"')
 """What the config of a model names, even if it is damaged, and that of another program does not."""
@@ -64,10 +62,11 @@ def save_model(
     network: nn.Module,
     *,
     source: Source,
-    recipe: Recipe,
+    recipe: Recipe | None,
     classes: Sequence[str],
-    run: RunRecord,
+    run: RunRecord | ProbeRun,
     job: dict[str, Any],
+    refit: RunRecord | ProbeRun | None = None,
 ) -> None:
     """Write the model, its run and its card.
 
@@ -79,10 +78,11 @@ def save_model(
         folder: made if need be; its other files stay.
         network: the finetuned network.
         source: what it started from.
-        recipe: how it was trained.
+        recipe: how it was trained; None for a linear probe.
         classes: names in the order of the outputs.
-        run: the run's whole record.
+        run: the whole record of the run that was measured.
         job: the JSON that ``scalepred finetune`` prints.
+        refit: the record of the second run, on all images, where that made the network.
 
     Raises:
         UsageError: if the folder can't be written.
@@ -93,9 +93,10 @@ def save_model(
             save_file(state, scratch / WEIGHTS)
             _write_json(scratch / CLASSES, list(classes))
             _write_json(scratch / CONFIG, _sealed(_config(source, recipe, run), scratch))
-            _write_json(scratch / "metrics.json", job["metrics"])
-            _write_json(scratch / "run.json", _run_json(run) | {"job": job})
-            (scratch / "README.md").write_text(_card(source, recipe, classes, run, job), encoding="utf-8")
+            _write_json(scratch / "metrics.json", job["metrics"] | {"probe": job["probe"]})
+            second = {} if refit is None else {"refit": _run_json(refit)}
+            _write_json(scratch / "run.json", _run_json(run) | second | {"job": job})
+            (scratch / "README.md").write_text(card(source, recipe, classes, run, job), encoding="utf-8")
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(
@@ -165,54 +166,35 @@ def _sealed(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     return hashed | {"config_id": content_id("model", hashed)}
 
 
-def _config(source: Source, recipe: Recipe, run: RunRecord) -> dict[str, Any]:
+def _config(source: Source, recipe: Recipe | None, run: RunRecord | ProbeRun) -> dict[str, Any]:
+    """Return what describes the weights; a linear probe has neither recipe nor scale nor rates."""
     architecture = source.architecture
+    image_px, resize = squares_of(recipe, run)
     return {
         "schema": SCHEMA,
         "architecture": architecture.name,
         "head": architecture.head,
-        "image_px": recipe.image_px,
-        "resize": recipe.resize,
+        "image_px": image_px,
+        "resize": resize,
         "mean": list(architecture.mean),
         "std": list(architecture.std),
         "pixel_range": [0, 255],
         "source_id": source.source_id,
+        **(_finetune_config(recipe, run) if recipe is not None and isinstance(run, RunRecord) else _PROBE_CONFIG),
+    }
+
+
+def _finetune_config(recipe: Recipe, run: RunRecord) -> dict[str, Any]:
+    return {
         "recipe": dataclasses.asdict(recipe) | {"multipliers": list(recipe.multipliers)},
         "scale": run.scale,
         "rates": dict(zip(STAGES, stage_rates(recipe, run.scale), strict=True)),
     }
 
 
-def _run_json(run: RunRecord) -> dict[str, Any]:
+def _run_json(run: RunRecord | ProbeRun) -> dict[str, Any]:
     values = dataclasses.asdict(run)
-    for name in ("val_correct", "test_correct"):
-        values[name] = None if values[name] is None else values[name].hex()
-    return values
-
-
-def _card(source: Source, recipe: Recipe, classes: Sequence[str], run: RunRecord, job: dict[str, Any]) -> str:
-    metrics, choice = job["metrics"], job["choice"]
-    test = "not measured" if metrics["test_accuracy"] is None else f"{100 * metrics['test_accuracy']:.1f} %"
-    names = ", ".join(json.dumps(name, ensure_ascii=True) for name in classes)
-    return f"""# Classifier of {len(classes)} classes
-
-Finetuned from `{source.name}` by scalepred, at scale {choice["scale"]:g} ({choice["by"]}: {choice["reason"]}).
-
-| | images | accuracy |
-|---|---|---|
-| training | {metrics["n_train"]} | |
-| validation | {metrics["n_val"]} | {100 * metrics["val_accuracy"]:.1f} % |
-| test | {metrics["n_test"]} | {test} |
-
-Classes, in the order of the network's outputs:
-
-    {names}
-
-{_RESIZED[recipe.resize]} {recipe.image_px} x {recipe.image_px} pixels. {recipe.length} took
-{run.seconds:.0f} s on {run.device}. Rates, losses and versions are in `run.json`.
-
-    scalepred classify . IMAGE
-"""
+    return {name: value.hex() if isinstance(value, bytes) else value for name, value in values.items()}
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -6,13 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from scalepred.errors import ScalepredError
-from scalepred.job.finetune import Job
 from scalepred.job.options import JobOptions
 from scalepred.job.places import warehouse_file
+from scalepred.job.result import Job
 from scalepred.job.tools import Tools
 from scalepred.networks.source import Source
 from scalepred.recipe import Recipe, content_id
-from scalepred.records import PredictionRecord, RecipeRecord
+from scalepred.records import PredictionRecord, RecipeRecord, RunRecord
 from scalepred.store.journal import journal_of
 from scalepred.store.keeping import Keeper
 
@@ -39,7 +39,8 @@ def keep_job(
 ) -> None:
     """Journal a job's run, what was predicted of it and all that they refer to, and store it in a warehouse.
 
-    A harvest may be filling that warehouse meanwhile.
+    A run is of the task that it trained on: with validation images among the training images, that is another task, and
+    that of a refit is a third. A harvest may be filling that warehouse meanwhile.
 
     Raises:
         ScalepredError: if the journal can't be written; or if the warehouse can't be, is busy, damaged or none, which
@@ -48,7 +49,9 @@ def keep_job(
     journal = journal_of(warehouse)
     keeper = Keeper(warehouse, journal, lock_timeout_seconds=lock_timeout_seconds)
     used = RecipeRecord(recipe_id=recipe.recipe_id, name=recipe_name, json=recipe.to_json())
-    keeper.add([job.task.record, source.record, used, job.run, _as_prediction_record(job)])
+    kept = [(job.task, job.run)] + ([] if job.refit is None else [(job.refit.task, job.refit.run)])
+    runs = [run for _, run in kept if isinstance(run, RunRecord)]
+    keeper.add([*(task.record for task, _ in kept), source.record, used, *runs, _as_prediction_record(job)])
     try:
         keeper.store()
     except ScalepredError as error:
@@ -59,7 +62,13 @@ def keep_job(
 
 
 def _as_prediction_record(job: Job) -> PredictionRecord:
-    """Return the warehouse's row of what was chosen and what came out."""
+    """Return the warehouse's row of what was chosen and what came out.
+
+    Raises:
+        ValueError: for a linear probe, which chose no scale; options refuse a warehouse for one.
+    """
+    if job.choice is None or not isinstance(job.run, RunRecord):
+        raise ValueError("a linear probe has no scale and no recipe, and so no row in a warehouse")
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return PredictionRecord(
         prediction_id=content_id("prediction", [job.run.run_id, now, uuid.uuid4().hex]),

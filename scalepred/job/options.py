@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from scalepred.errors import UsageError
 from scalepred.job.places import warehouse_file
@@ -11,7 +11,11 @@ from scalepred.recipe import Recipe, check_scale
 
 DEVICES = ("auto", "cpu", "cuda")
 ON_BAD_IMAGE = ("skip", "fail")
+TRAIN_ON = {"train": (), "train+val": ("val",), "all": ("val", "test")}
+"""What a job may train on -> the splits that are merged into the training images for it."""
 MAX_MEGAPIXELS = 64.0
+Scale: TypeAlias = float | Literal["auto", "probe"]
+"""The factor on all learning rates; "auto" has it predicted, "probe" stands for the linear probe, which has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +26,8 @@ class DataOptions:
         split_seed: of the splits that the user has not made.
         on_bad_image: "skip" leaves bad images out, "fail" refuses the data.
         max_megapixels: an image above this is a bad one.
+        train_on: one of ``TRAIN_ON``; None for "train+val" where the user made no validation split, and for "train"
+            where the user did.
 
     Raises:
         UsageError: naming the option that is out of range.
@@ -30,11 +36,14 @@ class DataOptions:
     split_seed: int = 0
     on_bad_image: str = "skip"
     max_megapixels: float = MAX_MEGAPIXELS
+    train_on: str | None = None
 
     def __post_init__(self) -> None:
         check_seed("split_seed", self.split_seed)
         check_one_of("on_bad_image", self.on_bad_image, ON_BAD_IMAGE)
         check_megapixels(self.max_megapixels)
+        if self.train_on is not None:
+            check_one_of("train_on", self.train_on, tuple(TRAIN_ON))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +80,10 @@ class JobOptions:
     """At which scale a job finetunes, and where its results go.
 
     Attributes:
-        scale: the factor on all learning rates, above 0; "auto" has it predicted.
+        scale: the factor on all learning rates, above 0; "auto" has it predicted, and "probe" has the linear probe
+            saved instead of a finetune.
         seed: of the new head and the order of images.
+        refit: after the job is measured, train on all images, and save that.
         output: folder for the model; None for one that is named after the data.
         overwrite: replace a model that is there.
         warehouse: file that the run and what was predicted of it are stored in too; None stores them nowhere.
@@ -82,19 +93,25 @@ class JobOptions:
         UsageError: naming the option that is out of range.
     """
 
-    scale: float | Literal["auto"] = "auto"
+    scale: Scale = "auto"
     seed: int = 0
+    refit: bool = False
     output: str | Path | None = None
     overwrite: bool = False
     warehouse: str | Path | None = None
     lock_timeout_seconds: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.scale != "auto":
-            check_scale(self.scale)
+        if self.scale not in ("auto", "probe"):
+            check_scale(self.scale)  # type: ignore[arg-type]  # what is no number is refused there
         check_seed("seed", self.seed)
         if self.warehouse is not None:
             warehouse_file(self.warehouse)
+            if self.scale == "probe":
+                raise UsageError(
+                    "A warehouse keeps finetunes, each with its recipe and scale, and a linear probe has neither: "
+                    "leave out --warehouse, or finetune with --auto or --scale X."
+                )
 
 
 def check_device(name: str) -> str:

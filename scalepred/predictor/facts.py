@@ -65,6 +65,7 @@ def compute_features(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
     micro_batch: int | None = None,
+    embedded: np.ndarray | None = None,
 ) -> dict[str, Feature]:
     """Return the features of a task by name, without those that its images or the source don't allow.
 
@@ -75,22 +76,27 @@ def compute_features(
         device: where the network runs.
         dtype: torch.bfloat16 turns autocast on.
         micro_batch: images that go through the network at once, at most, where memory is short.
+        embedded: (n, d) float32, what ``embeddings`` gives for all training images, where it was computed before.
     """
     features = {name: Feature(value=value, seconds=0.0) for name, value in size_features(train.labels).items()}
     rows = _subset(train.labels)
     labels = train.labels[rows]
-    embed_seconds, embedded = _timed(
-        lambda: embeddings(source, train.images[rows], device=device, dtype=dtype, micro_batch=micro_batch)
+    embed_seconds, looked_at = _timed(
+        lambda: (
+            embeddings(source, train.images[rows], device=device, dtype=dtype, micro_batch=micro_batch)
+            if embedded is None
+            else embedded[rows]
+        )
     )
     chance = 1 / n_classes
     measures: dict[str, Callable[[], float | None]] = {
         "colour": lambda: colourfulness(train.images[rows]),
     }
-    if np.isfinite(embedded).all():
+    if np.isfinite(looked_at).all():
         measures |= {
-            "knn_accuracy": lambda: knn_accuracy(embedded, labels),
-            "probe_accuracy": lambda: probe_accuracy(embedded, labels),
-            "emd_similarity": lambda: emd_similarity(embedded, labels, source.prototypes),
+            "knn_accuracy": lambda: knn_accuracy(looked_at, labels),
+            "probe_accuracy": lambda: probe_accuracy(looked_at, labels),
+            "emd_similarity": lambda: emd_similarity(looked_at, labels, source.prototypes),
         }
     for name, measure in measures.items():
         seconds, value = _timed(measure)

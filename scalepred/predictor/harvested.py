@@ -54,7 +54,8 @@ def build(
 ) -> Harvested:
     """Gather the bundles whose grid is whole, in the order of task name, task, source and recipe.
 
-    Runs of tasks, sources or recipes that are not there, scales beyond the grid, and design points are passed over.
+    Runs of tasks, sources or recipes that are not there, scales beyond the grid, design points, and jobs that trained
+    on validation images are passed over.
 
     Raises:
         DataError: if a finished run does not say which images it got right.
@@ -63,8 +64,8 @@ def build(
     source_of = {source.source_id: source for source in sources}
     recipe_of = {recipe.recipe_id: Recipe.from_json(recipe.json) for recipe in recipes}
     features_of = _features_by_task(features)
-    of_grids = [run for run in runs if run.role != POINT]
-    placed = [r for r in of_grids if r.task_id in task_of and r.source_id in source_of and r.recipe_id in recipe_of]
+    of_grids = [run for run in runs if run.role != POINT and run.task_id in task_of and task_of[run.task_id].n_val]
+    placed = [r for r in of_grids if r.source_id in source_of and r.recipe_id in recipe_of]
     grids, baselines = _grids(placed)
     whole = {key: _whole_seeds(cells) for key, cells in grids.items()}
     keys = sorted((key for key, seeds in whole.items() if seeds), key=lambda key: (task_of[key[0]].name, *key))

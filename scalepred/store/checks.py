@@ -99,8 +99,9 @@ _CHECKS = {
     "runs whose scale is no finite number above 0": (
         "SELECT run_id FROM runs WHERE NOT coalesce(isfinite(scale) AND scale > 0, true)"
     ),
-    "done runs without a validation accuracy": (
-        f"SELECT run_id FROM runs WHERE status = '{DONE}' AND val_accuracy IS NULL"
+    "done runs without a validation accuracy, though their task has validation images": (
+        "SELECT run_id FROM runs JOIN tasks USING (task_id) "
+        f"WHERE status = '{DONE}' AND val_accuracy IS NULL AND n_val > 0"
     ),
     "done runs without a test accuracy, though their task has test images": (
         "SELECT run_id FROM runs JOIN tasks USING (task_id) "

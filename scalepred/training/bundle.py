@@ -4,6 +4,7 @@ import datetime
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from typing import TypeVar
 
@@ -11,18 +12,20 @@ import numpy as np
 import torch
 
 from scalepred import __version__
-from scalepred.data.task import Task
+from scalepred.data.task import Split, Task
 from scalepred.errors import UsageError
 from scalepred.networks.source import Source
 from scalepred.recipe import Recipe
 from scalepred.records import POINT, RunRecord
 from scalepred.training.course import epochs_to_measure
 from scalepred.training.devices import device_name
+from scalepred.training.embed import embeddings
 from scalepred.training.front import Prepared, prepare
 from scalepred.training.loop import Finetuned, finetune
 from scalepred.training.optimizer import fewest_at_once
 from scalepred.training.planned import PlannedRun, planned_run
 from scalepred.training.rates import length_of
+from scalepred.training.scoring import EVALUATION_BATCH, Scores, scores_of
 from scalepred.training.start import Start, fitted_start
 
 T = TypeVar("T")
@@ -31,6 +34,9 @@ VERSIONS = ("torch", "timm", "numpy")
 
 ACTIVATION_BYTES = 1 << 29
 """What a frozen front gives is kept up to this size."""
+
+_AS_IT_IS = Recipe(batchnorm="frozen")
+"""Whatever else it says, a start with frozen statistics has the features of the source as it is."""
 
 _OUT_OF_MEMORY = (
     "CUDA error: out of memory",  # outside of torch's allocator
@@ -121,11 +127,16 @@ class Bundle:
             fewest=fewest_at_once(self.source, planned.recipe),
         )
 
-    def start_of(self, recipe: Recipe, micro_batch: int | None = None) -> Start:
-        """Return the linear probe in the mode of a recipe; computed once for all recipes with the same mode."""
-        key: tuple[object, ...] = ()
+    def start_of(self, recipe: Recipe, micro_batch: int | None = None, *, dtype: torch.dtype | None = None) -> Start:
+        """Return the linear probe in the mode of a recipe; computed once for all recipes with the same mode.
+
+        Its features are taken with the bundle's dtype, or with another.
+        """
+        dtype = dtype or self.dtype
+        mode: tuple[object, ...] = ()
         if recipe.batchnorm == "batch":
-            key = (tuple(m == 0 for m in recipe.multipliers), min(recipe.batch_size, micro_batch or recipe.batch_size))
+            mode = (tuple(m == 0 for m in recipe.multipliers), min(recipe.batch_size, micro_batch or recipe.batch_size))
+        key = (dtype, *mode)
         if key not in self._starts:
             self._starts[key] = fitted_start(
                 self.source,
@@ -133,10 +144,46 @@ class Bundle:
                 recipe,
                 n_classes=len(self.task.classes),
                 device=self.device,
-                dtype=self.dtype,
+                dtype=dtype,
                 micro_batch=micro_batch,
             )
         return self._starts[key]
+
+    def source_start(self) -> Start:
+        """Return the linear probe on the features of the source as it is, with its own statistics; computed once.
+
+        Its features are float32 whatever the bundle's dtype, which may be another from call to call where it is
+        measured, so that the probe is always the same, and the one that a saved model is. In float32 it is also what a
+        recipe with frozen statistics starts from with a fitted head.
+
+        Raises:
+            UsageError: if there is no memory even for one image at a time.
+        """
+        return self.within_memory(
+            lambda micro_batch: self.start_of(_AS_IT_IS, micro_batch, dtype=torch.float32),
+            most=min(EVALUATION_BATCH, len(self.task.train.labels)),
+        )
+
+    def probe_scores(self) -> dict[str, Scores]:
+        """Return what the linear probe of ``source_start`` does on the held-out splits that have images.
+
+        Raises:
+            UsageError: if there is no memory even for one image at a time.
+        """
+        start = self.source_start()
+
+        def scored(split: Split, micro_batch: int | None) -> Scores:
+            features = embeddings(
+                self.source, split.images, device=self.device, dtype=torch.float32, micro_batch=micro_batch
+            )
+            return scores_of(torch.from_numpy(start.probe.logits(features)), split.labels)
+
+        held_out = {"val": self.task.val, "test": self.task.test}
+        return {
+            name: self.within_memory(partial(scored, split), most=min(EVALUATION_BATCH, len(split.labels)))
+            for name, split in held_out.items()
+            if len(split.labels)
+        }
 
     def prepared_for(self, recipe: Recipe, micro_batch: int | None = None) -> Prepared:
         """Return the cut network and what its frozen front gives; computed once for all recipes that freeze alike."""
@@ -212,7 +259,7 @@ class Bundle:
             rates=outcome.rates,
             seconds=seconds,
             device=device_name(self.device),
-            versions={"scalepred": __version__, **{name: version(name) for name in VERSIONS}},
+            versions=versions(),
             finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             role=planned.role,
             execution=execution,
@@ -235,6 +282,11 @@ class Bundle:
         if self.device.type == "cuda":
             facts["peak_bytes"] = torch.cuda.max_memory_allocated(self.device)
         return facts
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of scalepred and of what computes its numbers."""
+    return {"scalepred": __version__, **{name: version(name) for name in VERSIONS}}
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -19,7 +19,7 @@ from scalepred.training.front import Prepared, batches, inputs_of
 from scalepred.training.loss import Loss, make_loss
 from scalepred.training.optimizer import make_optimizer, set_mode
 from scalepred.training.rates import epoch_rates, length_of, schedule_factor, stage_rates
-from scalepred.training.scoring import Scores, score
+from scalepred.training.scoring import EVALUATION_BATCH, Scores, score
 from scalepred.training.start import Start, fitted_start, start_network
 
 
@@ -143,18 +143,18 @@ def finetune(
                 on_epoch(epoch + 1, epoch_losses[-1])
     trained = time.perf_counter()
     scores: dict[str, Scores] = {}
-    kept = prepared.activations
     if diverged_step is None:
         network.eval()
+        first = Split(train.images[:EVALUATION_BATCH], train.labels[:EVALUATION_BATCH], ())
+        splits = {name: split for name, split in held_out.items() if len(split.labels)} or {"train": first}
         scores = {
-            name: score(
-                forward, split, kept.get(name), architecture, device=device, dtype=dtype, micro_batch=micro_batch
-            )
-            for name, split in held_out.items()
-            if len(split.labels)
+            name: score(forward, split, kept, architecture, device=device, dtype=dtype, micro_batch=micro_batch)
+            for name, split in splits.items()
+            for kept in [_first(prepared.activations.get(name), len(split.labels))]
         }
         if not all(np.isfinite(each.loss) for each in scores.values()):
             diverged_step, scores = n_steps - 1, {}  # the last step made weights that give no finite loss
+        scores.pop("train", None)  # where nothing is held out, they only tell whether the loss is finite
     return Finetuned(
         network=network,
         status=DONE if diverged_step is None else DIVERGED,
@@ -166,6 +166,11 @@ def finetune(
         evaluate_seconds=time.perf_counter() - trained,
         course=course,
     )
+
+
+def _first(kept: Tensor | None, n: int) -> Tensor | None:
+    """Return the first n rows of what was kept, if anything."""
+    return None if kept is None else kept[:n]
 
 
 def _step(

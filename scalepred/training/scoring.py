@@ -38,9 +38,15 @@ def score(
     logits = (
         run_batches(forward, inputs, architecture, device=device, dtype=dtype, micro_batch=micro_batch).float().cpu()
     )
-    labels = torch.from_numpy(split.labels)
-    correct = (logits.argmax(dim=1) == labels).numpy()
-    return Scores(accuracy=float(correct.mean()), loss=float(functional.cross_entropy(logits, labels)), correct=correct)
+    return scores_of(logits, split.labels)
+
+
+def scores_of(logits: Tensor, labels: np.ndarray) -> Scores:
+    """Score (n, n_classes) logits on the CPU against (n,) int64 labels, n at least 1."""
+    targets = torch.from_numpy(labels)
+    correct = (logits.argmax(dim=1) == targets).numpy()
+    loss = float(functional.cross_entropy(logits, targets))
+    return Scores(accuracy=float(correct.mean()), loss=loss, correct=correct)
 
 
 def predict_logits(

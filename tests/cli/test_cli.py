@@ -71,10 +71,13 @@ def test_a_checkout_that_was_never_installed_works(run, monkeypatch, tmp_path, q
     assert code == 0, err
 
 
-def test_finetune_takes_exactly_one_of_auto_and_scale(run, tmp_path):
-    words = "scalepred: Give either --auto, to have the scale predicted, or --scale X, to choose it.\n"
-    assert run("finetune", tmp_path) == (2, "", words)
-    assert run("finetune", tmp_path, "--auto", "--scale", "1") == (2, "", words)
+def test_finetune_takes_exactly_one_of_auto_scale_and_probe(run, tmp_path):
+    words = (
+        "scalepred: Give one of --auto, to have the scale predicted, --scale X, to choose it, or --probe, to finetune "
+        "nothing.\n"
+    )
+    for given in ((), ("--auto", "--scale", "1"), ("--auto", "--probe"), ("--scale", "1", "--probe")):
+        assert run("finetune", tmp_path, *given) == (2, "", words)
 
 
 @pytest.mark.parametrize("scale", ["0", "-1", "nan", "inf"])
@@ -325,8 +328,8 @@ def test_a_job_at_a_given_scale_saves_a_model_that_classifies(run, tmp_path, qui
     assert job["choice"]["by"] == "given"
     assert set(job["seconds"]) == {"scan", "features", "train", "evaluate", "total"}
     assert {key: job["metrics"][key] for key in ("n_train", "n_val", "n_test")} == {
-        "n_train": 26,
-        "n_val": 6,
+        "n_train": 32,
+        "n_val": 0,
         "n_test": 8,
     }
     assert Path(job["output"]) == model

@@ -9,7 +9,7 @@ from fakes import curve_table, write_task
 from small_networks import tiny_source
 
 from scalepred.data.task import read_task
-from scalepred.job.choose import choose_scale, warnings_of
+from scalepred.job.choose import choose_scale, predict, warnings_of
 from scalepred.job.setup import Setup
 from scalepred.job.tools import Asked, Tools
 from scalepred.predictor.rule import Constant, Rule
@@ -17,6 +17,7 @@ from scalepred.predictor.train import train
 from scalepred.recipe import Recipe
 
 CPU = torch.device("cpu")
+F32 = torch.float32
 RECIPE = Recipe(epochs=2, image_px=24, batch_size=8, optimizer="adamw", base_lr=0.001)
 CONSTANT = Constant(coordinate="noise", log2=-2.0, octaves=1.0, n_points=120, n_origins=40, n_sources=5)
 
@@ -104,9 +105,34 @@ def test_a_start_that_is_not_finite_falls_back(setup):
     assert (choice.by, choice.rule) == ("fallback", None)
 
 
-def test_what_was_measured_serves_the_finetune_too(setup):
-    fitted = with_tools(setup, recipe=dataclasses.replace(RECIPE, head_start="fitted"))
+@pytest.mark.parametrize(("batchnorm", "n_starts"), [("frozen", 1), ("batch", 2)])
+def test_what_was_measured_serves_the_finetune_too(setup, batchnorm, n_starts):
+    fitted = with_tools(setup, recipe=dataclasses.replace(RECIPE, head_start="fitted", batchnorm=batchnorm))
     choose_scale(fitted)
     assert fitted.bundle is fitted.bundle
     assert fitted.bundle.start_of(fitted.tools.recipe) is fitted.bundle.start_of(fitted.tools.recipe)
-    assert len(fitted.bundle._starts) == 1
+    assert len(fitted.bundle._starts) == n_starts  # that of the job, and the probe, which keeps the source's statistics
+
+
+def test_probe_facts_and_fitted_head_share_one_pass_through_the_network(setup, monkeypatch):
+    frozen = with_tools(setup, recipe=dataclasses.replace(RECIPE, head_start="fitted", batchnorm="frozen"), rule=None)
+    images = []
+    frozen.tools.source.architecture.network.stages[0].register_forward_pre_hook(lambda _, x: images.append(len(x[0])))
+    choose_scale(frozen)
+    frozen.bundle.start_of(frozen.tools.recipe)
+    assert sum(images) == len(frozen.task.train.labels)
+
+
+@pytest.mark.parametrize("dtype", [F32, torch.bfloat16])
+def test_features_are_those_of_a_pass_of_their_own(setup, dtype):
+    asked = setup.tools.asked.predictor
+    own = predict(setup.task, setup.tools.source, asked, recipe=RECIPE, device=CPU, dtype=dtype)
+    assert choose_scale(dataclasses.replace(setup, dtype=dtype)).features == own.features
+
+
+@pytest.mark.parametrize("scale", ["auto", 1.0])
+def test_the_probe_is_told_whoever_chooses_the_scale(setup, scale):
+    probe, start = choose_scale(setup, scale).probe, setup.bundle.source_start()
+    assert (probe.accuracy, probe.n) == (start.probe.accuracy, start.probe.n_scored)
+    assert probe.interval[0] < probe.accuracy <= probe.interval[1]
+    assert probe.seconds > 0

@@ -41,7 +41,25 @@ NASTY = (
 )
 JOB = {
     "choice": {"scale": 2.0, "by": "predicted", "reason": "because"},
-    "metrics": {"val_accuracy": 0.75, "test_accuracy": None, "n_train": 20, "n_val": 4, "n_test": 0},
+    "metrics": {
+        "val_accuracy": 0.75,
+        "test_accuracy": None,
+        "n_train": 20,
+        "n_val": 4,
+        "n_test": 0,
+        "trained_on": "train",
+        "refit": None,
+    },
+    "probe": {
+        "accuracy": 0.7,
+        "interval": [0.48, 0.85],
+        "n": 20,
+        "seconds": 0.4,
+        "note": "",
+        "val_accuracy": 0.5,
+        "test_accuracy": None,
+        "compared": {"verdict": "The finetuned model is not shown to be above its linear probe."},
+    },
 }
 
 
@@ -89,14 +107,19 @@ def test_a_saved_model_has_its_files_and_says_what_it_is(folder, source):
     assert config["rates"]["head"] == pytest.approx(0.032)
     run = json.loads((folder / "run.json").read_text())
     assert (run["val_correct"], run["job"], run["seed"]) == ("e0", JOB, 0)
-    assert json.loads((folder / "metrics.json").read_text()) == JOB["metrics"]
+    assert json.loads((folder / "metrics.json").read_text()) == JOB["metrics"] | {"probe": JOB["probe"]}
     assert json.loads((folder / "classes.json").read_text()) == list(NASTY)
 
 
 def test_the_card_says_how_good_it_is_and_shows_names_as_they_are(folder):
     card = (folder / "README.md").read_text()
     assert card.startswith("# Classifier of 6 classes\n\nFinetuned from `timm/test_resnet` by scalepred, at scale 2 ")
-    assert "| validation | 4 | 75.0 % |\n| test | 0 | not measured |" in card
+    assert "| validation | 4 | 75.0 % | 50.0 % |\n| test | 0 | not measured | not measured |\n" in card
+    assert "The model was trained on the training images: 20 images.\n" in card
+    assert (
+        "\nlinear probe on frozen features: 70.0 % cross-validated (48.0 to 85.0, 20 training images, 0.4 s). "
+        "The finetuned model is not shown to be above its linear probe.\n"
+    ) in card
     shown = next(line for line in card.splitlines() if "<script>" in line)
     assert shown.startswith('    "=1+1", ')
     assert "a\\nb|c" in shown
@@ -112,7 +135,7 @@ def test_other_files_of_the_folder_stay(folder, source, network):
 
 @pytest.mark.parametrize(
     "name",
-    ["job.folder.save_file", "job.folder._write_json", "job.folder._card", "job.folder._run_json", "files.flush"],
+    ["job.folder.save_file", "job.folder._write_json", "job.folder.card", "job.folder._run_json", "files.flush"],
 )
 def test_a_save_that_fails_leaves_the_old_model_as_it_was(folder, source, network, monkeypatch, name):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -159,7 +182,7 @@ def test_weights_that_find_no_room_leave_no_model_and_say_so(tmp_path):
 
 
 def test_a_first_save_that_fails_leaves_no_model(tmp_path, source, network, monkeypatch):
-    monkeypatch.setattr(folder_module, "_card", lambda *_: 1 / 0)
+    monkeypatch.setattr(folder_module, "card", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write(tmp_path / "model", source, network)
     assert list((tmp_path / "model").iterdir()) == []

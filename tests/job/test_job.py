@@ -145,6 +145,7 @@ def test_the_json_of_a_prediction_has_these_fields():
         "gain_interval": [0.0, 0.02],
         "same_scales": [2.0],
         "rule": None,
+        "probe": None,
         "contributions": {"knn_accuracy": 0.01},
         "neighbours": [{"task": "birds", "best_scale": 2.0}],
         "features": {"knn_accuracy": 0.5},
@@ -185,9 +186,17 @@ def test_a_job_saves_the_model_and_says_what_it_did(job, task, source, tmp_path)
     assert values["choice"]["scale"] == 2.0
     assert values["classes"] == ["dark", "light"]
     assert values["output"] == str((tmp_path / "model").resolve())
-    assert values["metrics"] == json.loads((tmp_path / "model" / "metrics.json").read_text())
-    assert (values["metrics"]["val_accuracy"], values["metrics"]["n_test"]) == (0.5, 4)
-    assert values["seconds"] == {"scan": 0.5, "features": 0.25, "train": 2.0, "evaluate": 1.0, "total": 3.75}
+    metrics = values["metrics"] | {"probe": values["probe"]}
+    assert metrics == json.loads((tmp_path / "model" / "metrics.json").read_text())
+    assert (metrics["val_accuracy"], metrics["n_test"], metrics["trained_on"], metrics["refit"]) == (
+        0.5,
+        4,
+        "train",
+        None,
+    )
+    evaluate = values["seconds"].pop("evaluate")
+    assert evaluate > 1.0  # scoring the probe is part of it
+    assert values["seconds"] == {"scan": 0.5, "features": 0.25, "train": 2.0, "total": pytest.approx(2.75 + evaluate)}
 
 
 def test_a_jobs_run_has_the_identity_that_a_harvest_would_give_it(job, task, source):

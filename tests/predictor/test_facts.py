@@ -1,5 +1,7 @@
 """Features, against slow plain loops and cases known by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from scalepred.data.task import Split
 from scalepred.networks.source import source_of
 from scalepred.predictor.facts import MAX_IMAGES, as_records, compute_features
 from scalepred.predictor.measures import colourfulness, emd_similarity, knn_accuracy, probe_accuracy, size_features
+from scalepred.training.bundle import Bundle
 from scalepred.training.embed import embeddings
 
 CPU = torch.device("cpu")
@@ -25,6 +28,12 @@ NAMES = {
     "probe_accuracy",
     "emd_similarity",
 }
+
+
+def a_task(train):
+    """Return a task that has nothing but these training images."""
+    empty = Split(train.images[:0], train.labels[:0], ())
+    return SimpleNamespace(train=train, val=empty, test=empty, classes=tuple(map(str, np.unique(train.labels))))
 
 
 def clouds(n=40, n_classes=4, d=16, apart=3.0, seed=0):
@@ -153,6 +162,22 @@ def test_a_large_task_is_looked_at_in_part_and_evenly():
     source.architecture.network.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     compute_features(source, split, n_classes=4, device=CPU)
     assert sum(seen) == MAX_IMAGES
+
+
+@pytest.mark.parametrize("n", [24, 65, 130])
+def test_features_of_a_shared_pass_are_bit_for_bit_those_of_a_pass_of_their_own(n):
+    source, train = tiny_source(), separable(n, n_classes=4)
+    shared = Bundle(task=a_task(train), source=source, device=CPU).source_start().features
+    own, given = (compute_features(source, train, n_classes=4, device=CPU, embedded=each) for each in (None, shared))
+    assert {name: feature.value for name, feature in own.items()} == {n: f.value for n, f in given.items()}
+
+
+def test_a_part_of_a_shared_pass_is_that_of_a_pass_of_its_own_but_for_rounding():
+    source, train = tiny_source(), separable(MAX_IMAGES + 500, n_classes=4, px=16)
+    shared = embeddings(source, train.images, device=CPU, dtype=torch.float32)
+    own, given = (compute_features(source, train, n_classes=4, device=CPU, embedded=each) for each in (None, shared))
+    for name, feature in own.items():
+        assert given[name].value == pytest.approx(feature.value, abs=2 / MAX_IMAGES), name
 
 
 def test_features_become_rows_of_their_set():

@@ -95,6 +95,16 @@ def test_design_points_are_no_grids_in_work():
     assert harvest([*grid(ZOO), *points]).n_incomplete == 0
 
 
+def test_jobs_that_trained_on_validation_images_make_no_grid_even_where_all_scales_were_tried():
+    trained_on_both = task_record("both", n_val=0, n_test=4)
+    jobs = [
+        dataclasses.replace(run, val_accuracy=None, val_loss=None, val_correct=None) for run in grid(trained_on_both)
+    ]
+    harvested = harvest([*grid(ZOO), *jobs], tasks=(ZOO, trained_on_both))
+    assert harvested.table.names == ("birds",)
+    assert harvested.n_incomplete == 0
+
+
 def test_scales_beyond_the_grid_are_passed_over():
     extended = [*grid(ZOO), run_record(ZOO, 20.0, val=[1, 1], test=[1] * 4)]
     assert harvest(extended).table.accuracies.tolist() == harvest(grid(ZOO)).table.accuracies.tolist()

@@ -48,7 +48,10 @@ DAMAGE = [
     ("UPDATE runs SET status = 'odd'", [f"runs of unknown status: {RUN_ID}"]),
     ("UPDATE runs SET scale = -1", [f"runs whose scale is no finite number above 0: {RUN_ID}", WRONG_RUN_ID]),
     ("UPDATE runs SET scale = 'nan'", [f"runs whose scale is no finite number above 0: {RUN_ID}", WRONG_RUN_ID]),
-    ("UPDATE runs SET val_accuracy = NULL", [f"done runs without a validation accuracy: {RUN_ID}"]),
+    (
+        "UPDATE runs SET val_accuracy = NULL",
+        [f"done runs without a validation accuracy, though their task has validation images: {RUN_ID}"],
+    ),
     (
         "UPDATE runs SET test_accuracy = NULL",
         [f"done runs without a test accuracy, though their task has test images: {RUN_ID}"],

@@ -7,12 +7,14 @@ import torch
 from fakes import fake_finetune, write_task
 from small_networks import tiny_source
 
+from scalepred.data.merge import merged
 from scalepred.data.task import read_task
 from scalepred.errors import UsageError
 from scalepred.predictor.facts import facts_of
 from scalepred.predictor.start_facts import start_facts_of
 from scalepred.recipe import Recipe, baseline_of
 from scalepred.training.bundle import Bundle
+from scalepred.training.embed import embeddings
 from scalepred.training.front import Prepared
 from scalepred.training.planned import planned_run
 from scalepred.training.start import fitted_start
@@ -132,6 +134,51 @@ def test_facts_of_a_start_are_measured_in_parts_that_fit_and_stay_the_same(task,
     assert {fact.name: fact.value for fact in short} == pytest.approx(values, rel=1e-3, abs=1e-3)
     with pytest.raises(UsageError, match="There is no memory to run tiny on one image of 24 px at a time: use fewer"):
         start_facts_of(bundle_of(task, lambda bundle, module, n: True), recipe)
+
+
+def test_the_probe_of_the_source_is_fitted_once_and_serves_every_recipe_with_frozen_statistics(task):
+    passes = []
+    bundle = bundle_of(task, lambda bundle, module, n: passes.append(n))
+    start = bundle.source_start()
+    n_passes = len(passes)
+    assert bundle.source_start() is bundle.start_of(dataclasses.replace(FROZEN, head_start="fitted")) is start
+    assert len(passes) == n_passes
+    assert bundle.start_of(RECIPE) is not start
+
+
+def test_the_probe_is_the_same_whatever_the_dtype_of_the_bundle(task):
+    whole, half = (bundle_of(task, dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
+    assert half.source_start().probe.weight.equal(whole.source_start().probe.weight)
+    assert half.probe_scores()["test"].loss == whole.probe_scores()["test"].loss
+    assert half.source_start() is not half.start_of(FROZEN)  # a job that starts from it sees features of its own dtype
+
+
+def test_the_probe_is_scored_on_the_same_held_out_images_as_a_run(task):
+    bundle = bundle_of(task)
+    scores, start = bundle.probe_scores(), bundle.source_start()
+    for name in ("val", "test"):
+        split = getattr(task, name)
+        features = embeddings(bundle.source, split.images, device=CPU, dtype=torch.float32)
+        right = start.probe.logits(features).argmax(axis=1) == split.labels
+        assert scores[name].correct.tolist() == right.tolist()
+        assert scores[name].accuracy == right.mean()
+
+
+def test_a_split_without_images_has_no_scores(task):
+    bundle = bundle_of(merged(task, "val"))
+    assert list(bundle.probe_scores()) == ["test"]
+    assert run(bundle).val_accuracy is None
+    nothing_left = run(bundle_of(merged(task, "val", "test")))
+    assert (nothing_left.status, nothing_left.val_accuracy, nothing_left.test_accuracy) == ("done", None, None)
+
+
+def test_the_probe_is_scored_in_batches_that_fit(task):
+    found, whole = (bundle_of(task, lambda b, m, n, most=most: n > most).probe_scores() for most in (3, 1000))
+    assert {name: each.correct.tolist() for name, each in found.items()} == {
+        name: each.correct.tolist() for name, each in whole.items()
+    }
+    with pytest.raises(UsageError, match="There is no memory to run tiny on one image of 24 px at a time: use fewer"):
+        bundle_of(task, lambda bundle, module, n: True).probe_scores()
 
 
 @pytest.mark.parametrize(

@@ -140,11 +140,16 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged():
     assert all(np.isfinite(found.epoch_losses))
 
 
-def test_weights_that_only_fail_on_held_out_images_are_diverged_too():
-    source = tiny_source()
+@pytest.mark.parametrize("held_out", [{"val": separable(10, seed=1)}, {"val": separable(0)}, {}])
+def test_weights_that_the_last_step_has_spoilt_are_diverged_too_whether_images_are_held_out_or_not(held_out):
     recipe = dataclasses.replace(RECIPE, epochs=1, batch_size=64, base_lr=1e30, batchnorm="frozen")
-    found = run(recipe, source=source)
+    found = run(recipe, held_out=held_out)
     assert (found.status, found.diverged_step, found.scores) == ("diverged", 0, {})
+
+
+def test_where_nothing_is_held_out_training_images_are_not_scored():
+    found = run(held_out={"val": separable(0)})
+    assert (found.status, found.scores) == ("done", {})
 
 
 def test_the_record_holds_the_rate_of_every_stage_at_every_epoch():

@@ -1,0 +1,104 @@
+"""What a job came to: the choice, the run, the probe beside it, and where the model is."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from scalepred.data.task import Task
+from scalepred.job.probe import ProbeReport, ProbeRun
+from scalepred.predictor.choice import Choice
+from scalepred.records import RunRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refit:
+    """The second job of a refit, which trained on all images: its task, and its run, which has no accuracies."""
+
+    task: Task
+    run: RunRecord | ProbeRun
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One finished job on a user's task, saved where ``output`` says.
+
+    Attributes:
+        choice: the scale, by whom and why it was chosen; None for a linear probe, which has no scale.
+        run: the run as the warehouse keeps it: losses, rates, accuracies, device, versions; that of a linear probe is a
+            ``ProbeRun``.
+        seconds: what "scan", "features", "train" and "evaluate" took, "refit" where there was one, and the "total".
+        output: the model's folder, which ``scalepred.load`` reads.
+        task: the decoded images with their splits, those that were trained on too among the training images.
+        probe: the linear probe beside the model.
+        trained_on: "train", "train+val" or "all".
+        refit: the second job, whose model is the one that is saved; None without one. All accuracies are those of the
+            first.
+    """
+
+    choice: Choice | None
+    run: RunRecord | ProbeRun
+    seconds: dict[str, float]
+    output: Path
+    task: Task
+    probe: ProbeReport
+    trained_on: str
+    refit: Refit | None = None
+
+    @property
+    def scale(self) -> float | None:
+        """The scale that it was finetuned at; None for a linear probe."""
+        return None if self.choice is None else self.choice.scale
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the model's outputs."""
+        return self.task.classes
+
+    @property
+    def val_accuracy(self) -> float | None:
+        """The fraction of validation images that the model gets right; None where it was trained on them."""
+        return self.run.val_accuracy
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """The fraction of test images that the model gets right; None where there are none, or it trained on them."""
+        return self.run.test_accuracy
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values for ``scalepred finetune --json``."""
+        return {
+            "schema": 2,
+            "choice": None if self.choice is None else _choice(self.choice),
+            "metrics": self.metrics(),
+            "probe": self.probe.to_json(),
+            "seconds": self.seconds,
+            "classes": list(self.classes),
+            "output": str(self.output),
+        }
+
+    def metrics(self) -> dict[str, Any]:
+        """Return what the run achieved and on how many images; an accuracy is None where there is nothing held out."""
+        run, record = self.run, self.task.record
+        return {
+            "val_accuracy": run.val_accuracy,
+            "val_loss": run.val_loss,
+            "test_accuracy": run.test_accuracy,
+            "test_loss": run.test_loss,
+            "n_train": record.n_train,
+            "n_val": record.n_val,
+            "n_test": record.n_test,
+            "trained_on": self.trained_on,
+            "refit": None if self.refit is None else {"trained_on": "all", "n_train": self.refit.task.record.n_train},
+        }
+
+
+def _choice(choice: Choice) -> dict[str, Any]:
+    return {
+        "scale": choice.scale,
+        "by": choice.by,
+        "reason": choice.reason,
+        "fixed_scale": choice.fixed_scale,
+        "predicted_gain": choice.predicted_gain,
+        "gain_interval": choice.gain_interval,
+        "rule": None if choice.rule is None else asdict(choice.rule),
+    }
