@@ -8,6 +8,7 @@ __all__ = [
     "embed",
     "planned",
     "pretrain",
+    "probe",
     "rates",
     "scoring",
     "start",
