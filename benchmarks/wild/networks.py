@@ -103,7 +103,8 @@ def command(network: Network, out: Path) -> list[str]:
     return [
         *("pretrain", str(out.resolve() / "domains" / network.domain), "--name", network.name),
         *("--architecture", network.architecture, "--epochs", str(network.epochs), "--batch-size", "32"),
-        *(*network.options, "--half", "--device", "cpu", "--output", str(out.resolve() / "sources" / network.name)),
+        *(*network.options, "--half", "--device", "cpu", "--dtype", "float32"),
+        *("--output", str(out.resolve() / "sources" / network.name)),
     ]
 
 

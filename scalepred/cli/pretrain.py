@@ -68,24 +68,28 @@ def pretrain(
     half: Annotated[bool, typer.Option("--half", help="Keep the weights in 16 bits, in half of the space.")] = False,
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.", min=0)] = 0,
     device: options.DeviceName = "auto",
+    dtype: options.Dtype = "auto",
     json: options.Json = False,
 ) -> None:
     """Train a network from scratch on DATA, as a source for finetunes of tasks that look like it.
 
-    Give the folder that it writes as --source to finetune, predict and harvest.
+    Give the folder that it writes as --source to finetune, predict and harvest. A training that was stopped goes on
+    with the same command.
     """
-    from scalepred.job.options import check_device
+    from scalepred.job.options import check_device, check_one_of
 
     check_device(device)
     if not name.strip():
         raise UsageError("Give the source a --name.")
     folder = output or Path(name)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is there already: give another --output.")
     from scalepred.cli import output as out
     from scalepred.job.output import check_outside
-    from scalepred.training.pretrain import save_source
+    from scalepred.training.checkpoint import DTYPES
+    from scalepred.training.source_folder import is_unfinished, save_source
 
+    check_one_of("--dtype", dtype, ("auto", *DTYPES))
+    if folder.exists() and not (folder.is_dir() and is_unfinished(folder)):
+        raise UsageError(f"{folder} is there already: give another --output.")
     check_outside(folder, data)
     fields: dict[str, Any] = {
         "optimizer": optimizer,
@@ -100,7 +104,9 @@ def pretrain(
         "augmentation": augmentation,
     }
     network = _network(architecture, width)
-    pretrained = _pretrain(data, fields, name=name, architecture=network, half=half, seed=seed, device=device)
+    pretrained = _pretrain(
+        data, fields, name=name, architecture=network, half=half, seed=seed, device=device, dtype=dtype, folder=folder
+    )
     save_source(folder, pretrained)
     if json:
         out.print_json(
@@ -134,7 +140,16 @@ def _network(architecture: str | None, width: int | None) -> str:
 
 
 def _pretrain(
-    data: str, fields: dict[str, Any], *, name: str, architecture: str, half: bool, seed: int, device: str
+    data: str,
+    fields: dict[str, Any],
+    *,
+    name: str,
+    architecture: str,
+    half: bool,
+    seed: int,
+    device: str,
+    dtype: str,
+    folder: Path,
 ) -> "Pretrained":
     """Read the data and train on it, and show how far that is."""
     from scalepred.cli import output as out
@@ -143,9 +158,10 @@ def _pretrain(
     from scalepred.data.task import read_task
     from scalepred.networks.architecture import build, check_takes
     from scalepred.networks.source import source_of
+    from scalepred.training.checkpoint import DTYPES, kept_dtype
     from scalepred.training.devices import keep_freed_memory, pick_device, pick_dtype
+    from scalepred.training.pretrain import CHECKPOINT, recipe_from_scratch, usual_optimizer
     from scalepred.training.pretrain import pretrain as train
-    from scalepred.training.pretrain import recipe_from_scratch, usual_optimizer
 
     network = build(architecture)
     recipe = recipe_from_scratch(**fields | {"optimizer": fields["optimizer"] or usual_optimizer(network)})
@@ -163,7 +179,8 @@ def _pretrain(
             recipe=recipe,
             seed=seed,
             device=where,
-            dtype=pick_dtype(source_of(network), recipe, where),
+            dtype=DTYPES.get(dtype) or kept_dtype(folder / CHECKPOINT) or pick_dtype(source_of(network), recipe, where),
             is_half=half,
+            folder=folder,
             on_epoch=lambda epoch, loss: bar.update(epoch, recipe.epochs, f"loss {loss:.3f}"),
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from scalepred.errors import WeightsError
 
 SOURCE_FILES = ("weights.safetensors", "prototypes.safetensors", "source.json")
-"""The files that ``pretrain.save_source`` writes for a source that was trained here; the last one is written last."""
+"""The files that ``source_folder.save_source`` writes for a source that was trained here, the last one last."""
 
 DEFAULT_SOURCE = "efficientnet_lite0"
 

@@ -2,6 +2,7 @@
 
 __all__ = [
     "bundle",
+    "checkpoint",
     "critical",
     "devices",
     "direction",
@@ -11,5 +12,6 @@ __all__ = [
     "probe",
     "rates",
     "scoring",
+    "source_folder",
     "start",
 ]

@@ -1,6 +1,5 @@
-"""Trains a source from scratch on a domain's images, and keeps it in a folder."""
+"""Trains a source from scratch on a domain's images."""
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,23 +8,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from scalepred.data.task import Task
 from scalepred.errors import UsageError
-from scalepred.files import filling, sha256
 from scalepred.networks.architecture import Architecture, build
-from scalepred.networks.names import SOURCE_FILES, is_source_folder
 from scalepred.networks.resnet27 import ResNet27, initialise
-from scalepred.networks.source import SOURCE_SCHEMA, Source, source_of
-from scalepred.recipe import STAGES, Recipe
+from scalepred.networks.source import Source, source_of
+from scalepred.recipe import STAGES, Recipe, content_id
 from scalepred.records import DONE, TaskRecord
+from scalepred.training.checkpoint import Checkpoint
 from scalepred.training.devices import device_name
 from scalepred.training.embed import embeddings
 from scalepred.training.loop import finetune
 from scalepred.training.scoring import score
+
+CHECKPOINT = "checkpoint.safetensors"
+"""In the folder that a source is going to be written to: the state of its training."""
 
 USUAL: Mapping[str, Mapping[str, Any]] = {
     "sgd": {"base_lr": 0.01},
@@ -118,6 +117,7 @@ def pretrain(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
     is_half: bool = False,
+    folder: Path | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> Pretrained:
     """Train a network on a domain from scratch, and take its class prototypes from the training images.
@@ -131,13 +131,17 @@ def pretrain(
         device: where the network runs.
         dtype: torch.bfloat16 turns autocast on.
         is_half: round convolutions and matrices to 16-bit numbers before they are scored, to save half of the space.
+        folder: where ``CHECKPOINT`` is kept, so that a training that was stopped goes on; None keeps nothing.
         on_epoch: called after every epoch with the number of epochs done and the epoch's mean loss.
 
     Raises:
-        UsageError: if there is no such network, or the training diverges.
+        UsageError: if there is no such network, the training diverges, or the folder's checkpoint is of another one.
     """
-    started = time.perf_counter()
     blank = blank_network(architecture, n_classes=len(task.classes), seed=seed)
+    checkpoint = None
+    if folder:
+        identity = content_id("training", [task.record.task_id, blank.name, recipe.recipe_id, seed, device.type])
+        checkpoint = Checkpoint(file=folder / CHECKPOINT, identity=identity, dtype=dtype)
     trained = finetune(
         source_of(blank),
         task.train,
@@ -148,9 +152,13 @@ def pretrain(
         seed=seed,
         device=device,
         dtype=dtype,
+        checkpoint=checkpoint,
         on_epoch=on_epoch,
     )
+    started = time.perf_counter()
     if trained.status != DONE:
+        if checkpoint:
+            checkpoint.file.unlink(missing_ok=True)  # it would only diverge again
         raise UsageError(f"The training diverged at step {trained.diverged_step}: give a lower --base-lr.")
     network = rounded(trained.network) if is_half else trained.network
     accuracies = _accuracies(network, blank, task, device=device, dtype=dtype)
@@ -162,7 +170,7 @@ def pretrain(
         seed=seed,
         accuracies=accuracies,
         epoch_losses=trained.epoch_losses,
-        seconds=time.perf_counter() - started,
+        seconds=trained.train_seconds + time.perf_counter() - started,
         device=device_name(device),
         task=task.record,
         is_half=is_half,
@@ -189,14 +197,14 @@ def _accuracies(
 
 
 def rounded(network: nn.Module) -> nn.Module:
-    """Round what ``_as_saved`` keeps as 16-bit numbers to their values, in place; returns the network."""
+    """Round what ``as_saved`` keeps as 16-bit numbers to their values, in place; returns the network."""
     with torch.no_grad():
         for tensor in network.state_dict().values():
-            tensor.copy_(_as_saved(tensor, is_half=True))
+            tensor.copy_(as_saved(tensor, is_half=True))
     return network
 
 
-def _as_saved(tensor: Tensor, *, is_half: bool) -> Tensor:
+def as_saved(tensor: Tensor, *, is_half: bool) -> Tensor:
     """Return convolutions and matrices as float16; statistics, which may be large, and biases stay as they are."""
     return tensor.half() if is_half and tensor.is_floating_point() and tensor.ndim > 1 else tensor
 
@@ -217,80 +225,3 @@ def with_prototypes(
     embedded = embeddings(source, task.train.images, device=device, dtype=dtype)
     means = [embedded[task.train.labels == label].mean(axis=0) for label in range(len(task.classes))]
     return source_of(architecture, name=name, prototypes=np.stack(means))
-
-
-def save_source(folder: Path, pretrained: Pretrained) -> None:
-    """Write a source's folder, which ``sources.load_source`` takes as a name.
-
-    Raises:
-        UsageError: if there is a source already, or it can't be written.
-    """
-    weights, prototypes, about = SOURCE_FILES
-    if is_source_folder(str(folder)):
-        raise UsageError(f"{folder} holds a source already: give another --output.")
-    try:
-        with filling(folder, ("README.md", *SOURCE_FILES)) as scratch:
-            state = pretrained.source.architecture.network.state_dict()
-            kept = {key: _as_saved(tensor, is_half=pretrained.is_half) for key, tensor in state.items()}
-            save_file(kept, scratch / weights)
-            save_file({"prototypes": torch.from_numpy(pretrained.source.prototypes)}, scratch / prototypes)
-            hashes = {file: sha256(scratch / file) for file in (weights, prototypes)}
-            facts = json.dumps(_facts(pretrained) | {"sha256": hashes}, indent=1, ensure_ascii=False) + "\n"
-            (scratch / about).write_text(facts, encoding="utf-8")
-            (scratch / "README.md").write_text(card(pretrained), encoding="utf-8")
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(
-            f"The source can't be saved to {folder}: {reason}. Give another folder with --output."
-        ) from error
-
-
-def _facts(pretrained: Pretrained) -> dict[str, object]:
-    return {
-        "schema": SOURCE_SCHEMA,
-        "name": pretrained.source.name,
-        "architecture": pretrained.source.architecture.name,
-        "source_id": pretrained.source.source_id,
-        "classes": list(pretrained.classes),
-        "recipe": json.loads(pretrained.recipe.to_json()),
-        "seed": pretrained.seed,
-        "accuracies": pretrained.accuracies,
-        "epoch_losses": pretrained.epoch_losses,
-        "seconds": pretrained.seconds,
-        "device": pretrained.device,
-        "data": {
-            "name": pretrained.task.name,
-            "task_id": pretrained.task.task_id,
-            "n_train": pretrained.task.n_train,
-            "n_val": pretrained.task.n_val,
-            "n_test": pretrained.task.n_test,
-        },
-    }
-
-
-def card(pretrained: Pretrained) -> str:
-    """Return the source's card in Markdown: data, accuracy, the curve of the losses, and the cost."""
-    task, recipe, source = pretrained.task, pretrained.recipe, pretrained.source
-    size = sum(source.architecture.stage_sizes)
-    accuracies = ", ".join(f"{split} {100 * value:.1f} %" for split, value in pretrained.accuracies.items())
-    rates = "tenfold lower after each third" if recipe.schedule == "step" else "falling with a cosine"
-    warm = f" (epochs of warm-up: {recipe.warmup_epochs})" if recipe.warmup_epochs else ""
-    smoothed = f", label smoothing {recipe.label_smoothing:g}" if recipe.label_smoothing else ""
-    half = "* **Weights**: convolutions and matrices in 16 bits; all is computed in 32.\n" if pretrained.is_half else ""
-    curve = "\n".join(f"| {epoch} | {loss:.3f} |" for epoch, loss in enumerate(pretrained.epoch_losses, start=1))
-    return f"""# {source.name}
-
-A {source.architecture.name} ({size:,} parameters) trained from scratch by `scalepred pretrain`.
-
-* **Data**: {task.name}; {task.n_classes} classes; {task.n_train} images to learn, {task.n_val} val, {task.n_test} \
-test.
-* **Accuracy** after the last epoch: {accuracies}; chance is {100 / task.n_classes:.1f} %.
-* **Training**: {recipe.epochs} epochs, batches of {recipe.batch_size}, {recipe.optimizer}, rate {recipe.base_lr:g}, \
-{rates}{warm}, weight decay {recipe.weight_decay:g}{smoothed}, images of {recipe.image_px} px, augmentation \
-{recipe.augmentation}, seed {pretrained.seed}.
-{half}* **Cost**: {pretrained.seconds:.0f} s on {pretrained.device}.
-
-| epoch | mean training loss |
-|---:|---:|
-{curve}
-"""

@@ -27,9 +27,9 @@ from scalepred.training.pretrain import (
     pretrain,
     recipe_from_scratch,
     rounded,
-    save_source,
     usual_optimizer,
 )
+from scalepred.training.source_folder import save_source
 
 CPU = torch.device("cpu")
 FULL = """
@@ -167,16 +167,22 @@ def test_a_source_is_not_written_over(trained, saved):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs limits of file sizes")
-def test_weights_that_find_no_room_leave_no_source_and_say_so(domain, tmp_path):
+def test_a_training_whose_state_finds_no_room_says_so_after_the_first_epoch(domain, tmp_path):
     command = [sys.executable, "-c", FULL, "pretrain", str(domain), "--name", "shades", "--width", "8", "--epochs", "1"]
     options = ["--image-px", "32", "--output", str(tmp_path / "shades")]
     found = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
     assert found.returncode == 2
     (words,) = (line for line in found.stderr.splitlines() if line.startswith("scalepred: "))
-    assert words.startswith(f"scalepred: The source can't be saved to {tmp_path / 'shades'}: ")
+    assert words.startswith(f"scalepred: The training's state can't be saved to {tmp_path / 'shades'}")
     assert words.endswith(" Give another folder with --output.")
     assert "File too large" in words
     assert list((tmp_path / "shades").iterdir()) == []
+
+
+def test_a_source_that_finds_no_room_says_so(trained, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(UsageError, match=r"The source can't be saved to .*: Not a directory. Give another folder with --output"):
+        save_source(tmp_path / "file" / "shades", trained)
 
 
 def test_a_source_is_not_put_into_the_data(domain):
