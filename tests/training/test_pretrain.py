@@ -181,7 +181,9 @@ def test_a_training_whose_state_finds_no_room_says_so_after_the_first_epoch(doma
 
 def test_a_source_that_finds_no_room_says_so(trained, tmp_path):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(UsageError, match=r"The source can't be saved to .*: Not a directory. Give another folder with --output"):
+    with pytest.raises(
+        UsageError, match=r"The source can't be saved to .*: Not a directory. Give another folder with --output"
+    ):
         save_source(tmp_path / "file" / "shades", trained)
 
 
