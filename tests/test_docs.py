@@ -274,7 +274,7 @@ def played(line: list[str]) -> list[str] | None:
         quick += ["--workers", "2", "--dtype", "float32"]
         quick += ["--dry-run"] if "--source" in given and "--dry-run" not in given else []
     if name == "pretrain":
-        quick += ["--epochs", "1", "--image-px", "32"]
+        quick += ["--epochs", "1", *([] if "img_size=" in shlex.join(line) else ["--image-px", "32"])]
     return [*line, *quick]
 
 

@@ -4,12 +4,13 @@
     python -m benchmarks.wild contact OUT
     python -m benchmarks.wild counts OUT
     python -m benchmarks.wild shared OUT
+    python -m benchmarks.wild networks OUT [--only NAME ...] [--list]
 
 ``build`` writes OUT/tasks/NAME, which `scalepred harvest OUT/tasks` takes; OUT/domains/NAME, the images that sources
 are trained on; OUT/licences/NAME, what each package says of its own; and OUT/manifest.json, which says where all of it
 is from and how it was cut. A second run goes on where the first one stopped. ``contact`` draws OUT/sheets/ORIGIN.png,
 to look at; ``counts`` tells how many tasks there are, and of what sizes; ``shared``, which collections have images in
-common.
+common. ``networks`` trains sources on the domains (benchmarks/wild/networks.py).
 """
 
 import argparse
@@ -25,6 +26,7 @@ from benchmarks.wild.contact import write_sheets
 from benchmarks.wild.counts import print_counts
 from benchmarks.wild.cut import Plan, Sides, distinct, plans, split_sides, write_manifest, write_task
 from benchmarks.wild.gather import gather
+from benchmarks.wild.networks import print_or_train
 from benchmarks.wild.origins import DOMAINS, FONTS, ORIGINS, SCRIPT_FONTS, Origin
 from benchmarks.wild.packages import FetchError, Package, unpacked
 from benchmarks.wild.shared import print_shared
@@ -46,7 +48,10 @@ def main() -> None:
         commands.add_parser("counts", help="tell how many tasks there are, and of what sizes"),
         commands.add_parser("shared", help="tell which collections have images in common"),
     ]
-    for each in (building, *others):
+    training = commands.add_parser("networks", help="train sources from scratch on the domains")
+    training.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these networks alone")
+    training.add_argument("--list", action="store_true", help="print the commands instead")
+    for each in (building, *others, training):
         each.add_argument("out", type=Path)
     arguments = parser.parse_args()
     if arguments.command == "contact":
@@ -55,6 +60,8 @@ def main() -> None:
         print_counts(json.loads((arguments.out / "manifest.json").read_text(encoding="utf-8")))
     elif arguments.command == "shared":
         print_shared(arguments.out)
+    elif arguments.command == "networks":
+        print_or_train(arguments.out, only=arguments.only, is_list=arguments.list)
     else:
         build_all(arguments.out, cache=arguments.cache.resolve(), only=arguments.only)
 

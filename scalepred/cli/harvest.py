@@ -56,13 +56,6 @@ Address = Annotated[
 GpusPerWorker = Annotated[
     float | None, typer.Option(help="Share of a GPU that Ray gives each worker. Default: 1 where it has any.", min=0)
 ]
-Dtype = Annotated[
-    str,
-    typer.Option(
-        help="float32, bfloat16, or auto: bfloat16 where three steps show that it pays. Numbers of other machines "
-        "are only the same in the same one."
-    ),
-]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, and stop.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print a line of JSON for each run, and one at the end.")]
 
@@ -106,7 +99,7 @@ def harvest(
     engine: EngineName = "local",
     address: Address = None,
     gpus_per_worker: GpusPerWorker = None,
-    dtype: Dtype = "auto",
+    dtype: options.Dtype = "auto",
     dry_run: DryRun = False,
     json: JsonLines = False,
 ) -> None:

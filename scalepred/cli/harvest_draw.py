@@ -78,13 +78,14 @@ def draw(options: DrawOptions, data: Sequence[str], sources: Sequence[str]) -> D
     """Return what is drawn, or None for a grid.
 
     Raises:
-        UsageError: if the space can't be used.
+        UsageError: if the space can't be used, or there is no such network.
         WeightsError: if a source's folder can't be read.
     """
     if options.n is None:
         return None
     from scalepred.harvest.balance import balance_of
     from scalepred.harvest.draw import draw_points, survey_tasks
+    from scalepred.harvest.sizes import sizes_taken
     from scalepred.harvest.space import load_space
     from scalepred.networks.names import family_of
 
@@ -92,7 +93,8 @@ def draw(options: DrawOptions, data: Sequence[str], sources: Sequence[str]) -> D
     families = {source: family_of(source) for source in sources}
     surveys = survey_tasks(data)
     origins = {name: files.origin for name, files in surveys.items()}
-    points = draw_points(options.n, tasks=origins, sources=families, space=space, seed=options.seed or 0)
+    sizes = {source: taken for source in sources if (taken := sizes_taken(source, space))}
+    points = draw_points(options.n, tasks=origins, sources=families, space=space, sizes=sizes, seed=options.seed or 0)
     return Drawn(points=points, surveys=surveys, balance=balance_of(points, origins=origins, families=families))
 
 

@@ -60,6 +60,13 @@ PredictorFolder = Annotated[
     ),
 ]
 DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        help="float32, bfloat16, or auto: bfloat16 where three steps show that it pays. Numbers of other machines "
+        "are only the same in the same one."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 LockTimeout = Annotated[
     float, typer.Option("--lock-timeout", help="Seconds to wait while another process holds the warehouse.", min=0)

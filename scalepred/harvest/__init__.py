@@ -9,5 +9,6 @@ __all__ = [
     "plan",
     "ray_engine",
     "request",
+    "sizes",
     "space",
 ]

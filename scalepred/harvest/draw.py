@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -54,7 +54,13 @@ def survey_tasks(data: Sequence[str]) -> dict[str, Survey]:
 
 
 def draw_points(
-    n: int, *, tasks: Mapping[str, str], sources: Mapping[str, str], space: Space, seed: int = 0
+    n: int,
+    *,
+    tasks: Mapping[str, str],
+    sources: Mapping[str, str],
+    space: Space,
+    sizes: Mapping[str, Collection[int]] | None = None,
+    seed: int = 0,
 ) -> list[DesignPoint]:
     """Return the first n points of the sequence that seed, tasks, sources and space decide.
 
@@ -66,6 +72,7 @@ def draw_points(
         tasks: data -> origin.
         sources: name -> family.
         space: of recipes.
+        sizes: name -> image sizes that the source's network takes; sources that take all are left out.
         seed: of the scrambling.
 
     Source: Sobol 1967, scrambled by Owen 1998; scipy's ``qmc.Sobol``.
@@ -76,12 +83,13 @@ def draw_points(
     points = []
     for index, row in enumerate(rows):
         at_origin, at_task, at_family, at_source, at_seed = row[: len(_OWN)]
-        recipe, extra = space.draw([float(u) for u in row[len(_OWN) :]])
+        source = _pick(_pick(by_family, at_family), at_source)
+        recipe, extra = space.draw([float(u) for u in row[len(_OWN) :]], sizes=(sizes or {}).get(source))
         points.append(
             DesignPoint(
                 index=index,
                 data=_pick(_pick(by_origin, at_origin), at_task),
-                source=_pick(_pick(by_family, at_family), at_source),
+                source=source,
                 recipe=recipe,
                 n_images=extra.get("n_images"),
                 n_seeds=2 if at_seed < SECOND_SEED else 1,

@@ -3,8 +3,8 @@
 import importlib.resources
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,12 @@ class Dimension:
     high: float = 0.0
     where: Mapping[str, tuple[Any, ...]]
 
+    def among(self, values: Collection[Any]) -> "Dimension":
+        """Return the choice of those of these values that it has, weighed as they are; of all if it has none."""
+        kept = {value: w for value, w in zip(self.values, self.weights, strict=True) if value in values}
+        kept = kept or dict.fromkeys(values, 1.0)
+        return replace(self, kind="choice", values=tuple(kept), weights=tuple(kept.values()))
+
     def value(self, u: float) -> Any:
         """Return the value that a number in [0, 1) stands for."""
         if self.kind == "choice":
@@ -51,7 +57,7 @@ class Dimension:
             return self.values[-1]
         if self.kind == "log_integer":
             number = math.exp(math.log(self.low) + u * (math.log(self.high + 1) - math.log(self.low)))
-            return min(int(number), int(self.high))
+            return max(int(self.low), min(int(number), int(self.high)))  # logarithms round
         return math.exp(math.log(self.low) + u * (math.log(self.high) - math.log(self.low)))
 
 
@@ -62,16 +68,30 @@ class Space:
     name: str
     dimensions: tuple[Dimension, ...]
 
-    def draw(self, numbers: Sequence[float]) -> tuple[Recipe, dict[str, Any]]:
+    def image_sizes(self) -> tuple[int, ...]:
+        """Return the image sizes that may be drawn, in order; of a range its ends."""
+        drawing = [dimension for dimension in self.dimensions if dimension.name == "image_px"]
+        sizes = {px for each in drawing for px in each.values or (each.value(0.0), each.value(1 - 1e-9))}
+        sizes |= {Recipe().image_px} if all(each.where for each in drawing) else set()
+        return tuple(sorted(sizes))
+
+    def draw(self, numbers: Sequence[float], *, sizes: Collection[int] | None = None) -> tuple[Recipe, dict[str, Any]]:
         """Return the recipe that these numbers in [0, 1) stand for, one for each dimension, and what else is drawn.
 
         A dimension whose condition does not hold is passed over, its number with it; what is not drawn has the recipe's
         own default.
+
+        Args:
+            numbers: one for each dimension.
+            sizes: image sizes that the network takes; the others are not drawn. None if it takes all.
         """
         drawn: dict[str, Any] = {}
         for dimension, u in zip(self.dimensions, numbers, strict=True):
             if all(drawn.get(field) in values for field, values in dimension.where.items()):
-                drawn[dimension.name] = dimension.value(u)
+                of = dimension.among(sizes) if sizes and dimension.name == "image_px" else dimension
+                drawn[dimension.name] = of.value(u)
+        if sizes and drawn.get("image_px", Recipe().image_px) not in sizes:
+            drawn["image_px"] = min(sizes)
         extra = {name: drawn.pop(name) for name in EXTRA if name in drawn}
         return Recipe(**_fitting(drawn)), extra
 

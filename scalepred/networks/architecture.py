@@ -12,6 +12,7 @@ from torch import nn
 from torchvision import models
 
 from scalepred.errors import UsageError, WeightsError
+from scalepred.networks.constructor import canonical_name, split_name
 from scalepred.networks.names import PACKAGED
 from scalepred.networks.resnet27 import INPUT_PX, MEAN, STD, ResNet27
 from scalepred.networks.stages import (
@@ -33,7 +34,8 @@ class Architecture:
     """A network as its library builds it, without a promise about its weights.
 
     Attributes:
-        name: "efficientnet_lite0" or "_lite1", "timm/<name>", "torchvision/<name>" or "resnet27/<width>".
+        name: "efficientnet_lite0" or another of ``PACKAGED``, "timm/<name>" or "timm/<name>:<options>" in the one form
+            that ``constructor.canonical_name`` gives, "torchvision/<name>" or "resnet27/<width>".
         network: the classifier, with random weights.
         head: dotted name of its last linear layer.
         stages: name of every parameter -> index into ``config.STAGES``.
@@ -60,6 +62,9 @@ class Architecture:
 
 def build(name: str, *, n_classes: int | None = None) -> Architecture:
     """Build a network of this name with random weights and find its stages.
+
+    A network of timm may have options of its constructor after a colon, such as
+    "timm/vit_tiny_patch16_224:img_size=64,patch_size=8".
 
     Raises:
         UsageError: if there is no such network, or it has no five stages and linear head.
@@ -126,12 +131,13 @@ def _timm_architecture(
     std: tuple[float, ...] | None = None,
     pretrained: bool = False,
 ) -> Architecture:
+    model_name, options = split_name(model_name)
     base = model_name.partition(".")[0]
     if not timm.is_model(base):
         raise UsageError(_unknown("timm", base, timm.list_models()))
     _check_tag(model_name)
-    options: dict[str, Any] = {} if n_classes is None else {"num_classes": n_classes}
-    network: Any = timm.create_model(model_name, pretrained=pretrained, **options)
+    name = canonical_name(name.partition(":")[0], options)
+    network: Any = _created(model_name, options, n_classes=n_classes, pretrained=pretrained)
     settings = network.pretrained_cfg
     head = settings.get("classifier")
     units = timm_units(network, _checked_head(network, head, name), name)
@@ -142,8 +148,23 @@ def _timm_architecture(
         five_stages(units, timm_stage_ends(network, units)),
         mean=mean or tuple(255 * value for value in settings["mean"]),
         std=std or tuple(255 * value for value in settings["std"]),
-        input_px=settings["input_size"][-1],
+        input_px=options.get("img_size", settings["input_size"][-1]),
     )
+
+
+def _created(model_name: str, options: Mapping[str, Any], *, n_classes: int | None, pretrained: bool) -> nn.Module:
+    """Return timm's network, built with these options of its constructor."""
+    settings: dict[str, Any] = dict(options) if n_classes is None else {**options, "num_classes": n_classes}
+    try:
+        return timm.create_model(model_name, pretrained=pretrained, **settings)
+    except Exception as error:  # constructors check their options in many ways, or not at all
+        if not options or pretrained:
+            raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(
+            f"timm/{model_name} can't be built with {canonical_name('', options)[1:]}: {reason}. "
+            "Give it options that it has, or none."
+        ) from error
 
 
 def _check_tag(model_name: str) -> None:
@@ -215,7 +236,7 @@ def _unknown(library: str, name: str, names: Sequence[str]) -> str:
 
 def _wanted(library: str, model_name: str) -> str:
     if library == "timm":
-        settings = timm.get_pretrained_cfg(model_name)
+        settings = timm.get_pretrained_cfg(model_name.partition(":")[0])
         return (
             f"{settings.hf_hub_id} from the Hugging Face hub" if settings and settings.hf_hub_id else "its checkpoint"
         )

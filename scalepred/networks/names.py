@@ -7,7 +7,7 @@ from pathlib import Path
 from scalepred.errors import WeightsError
 
 SOURCE_FILES = ("weights.safetensors", "prototypes.safetensors", "source.json")
-"""The files that ``pretrain.save_source`` writes for a source that was trained here; the last one is written last."""
+"""The files that ``source_folder.save_source`` writes for a source that was trained here, the last one last."""
 
 DEFAULT_SOURCE = "efficientnet_lite0"
 
@@ -48,8 +48,7 @@ def family_of(source: str) -> str:
     Raises:
         WeightsError: if it is a folder whose ``source.json`` can't be read.
     """
-    if is_source_folder(source):
-        source = _architecture_in(Path(source))
+    source = architecture_of(source)
     if source.startswith("resnet27/"):
         return "resnet27"
     name = source.rpartition("/")[2].lower()
@@ -61,9 +60,15 @@ def family_of(source: str) -> str:
     return _KINDS.get(family, family) or name
 
 
-def _architecture_in(folder: Path) -> str:
-    """Return the name of a trained source's architecture."""
-    file = folder / SOURCE_FILES[-1]
+def architecture_of(source: str) -> str:
+    """Return the name of a source's architecture: its own, or the one in its folder.
+
+    Raises:
+        WeightsError: if it is a folder whose ``source.json`` can't be read.
+    """
+    if not is_source_folder(source):
+        return source
+    file = Path(source) / SOURCE_FILES[-1]
     try:
         return str(json.loads(file.read_text(encoding="utf-8"))["architecture"])
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -2,6 +2,7 @@
 
 __all__ = [
     "bundle",
+    "checkpoint",
     "critical",
     "devices",
     "direction",
@@ -9,7 +10,9 @@ __all__ = [
     "loop",
     "planned",
     "pretrain",
+    "probe",
     "rates",
     "scoring",
+    "source_folder",
     "start",
 ]

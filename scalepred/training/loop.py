@@ -14,6 +14,7 @@ from scalepred.data.task import Split
 from scalepred.networks.source import Source, on_device
 from scalepred.recipe import Recipe
 from scalepred.records import DIVERGED, DONE
+from scalepred.training.checkpoint import Checkpoint, Progress
 from scalepred.training.course import critical_scale
 from scalepred.training.front import Prepared, batches, inputs_of
 from scalepred.training.loss import Loss, make_loss
@@ -64,6 +65,7 @@ def finetune(
     prepared: Prepared | None = None,
     start: Start | None = None,
     measure_after: Collection[int] = (),
+    checkpoint: Checkpoint | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> Finetuned:
     """Finetune a copy of the source on ``train`` and score it once, at the end, on every held-out split.
@@ -91,6 +93,7 @@ def finetune(
         start: what ``fitted_start`` has computed for this source, recipe and ``train``, where the recipe's head starts
             fitted; without it, it is computed here.
         measure_after: epochs after which to measure the critical scale; that changes no other number.
+        checkpoint: where to go on from, and to keep the state after epochs; that changes no number.
         on_epoch: called after every epoch with the number of epochs done and the epoch's mean loss.
 
     Source: Dube et al. 2018, sections 3 and 4.3. Departs: where the recipe says so, AdamW, a fitted head, smoothed
@@ -115,11 +118,11 @@ def finetune(
     labels = torch.from_numpy(train.labels).to(device)
     length = length_of(recipe, n_train=len(labels))
     per_epoch, n_steps = length.per_epoch, length.n_steps
-    epoch_losses: list[float] = []
-    course: dict[str, object] = {}
     diverged_step = None
     with _seeded(seed, device):
-        for epoch in range(length.n_epochs):
+        done = checkpoint.restore(network, optimizer, generator) if checkpoint else Progress()
+        epoch_losses, course, started = done.epoch_losses, done.course, started - done.seconds
+        for epoch in range(len(epoch_losses), length.n_epochs):
             set_mode(network, architecture, recipe)
             losses = []
             order = torch.randperm(len(labels), generator=generator).to(device)
@@ -139,18 +142,18 @@ def finetune(
                 course[str(epoch + 1)] = critical_scale(
                     network, forward, architecture, recipe, loss_of=loss, rows_of=rows_of, labels=labels
                 )
+            if checkpoint:
+                done = Progress(epoch_losses=epoch_losses, course=course, seconds=time.perf_counter() - started)
+                checkpoint.keep(network, optimizer, generator, done)
             if on_epoch:
                 on_epoch(epoch + 1, epoch_losses[-1])
     trained = time.perf_counter()
     scores: dict[str, Scores] = {}
     if diverged_step is None:
         network.eval()
-        first = Split(train.images[:EVALUATION_BATCH], train.labels[:EVALUATION_BATCH], ())
-        splits = {name: split for name, split in held_out.items() if len(split.labels)} or {"train": first}
         scores = {
             name: score(forward, split, kept, architecture, device=device, dtype=dtype, micro_batch=micro_batch)
-            for name, split in splits.items()
-            for kept in [_first(prepared.activations.get(name), len(split.labels))]
+            for name, (split, kept) in _to_score(train, held_out, prepared).items()
         }
         if not all(np.isfinite(each.loss) for each in scores.values()):
             diverged_step, scores = n_steps - 1, {}  # the last step made weights that give no finite loss
@@ -168,9 +171,17 @@ def finetune(
     )
 
 
-def _first(kept: Tensor | None, n: int) -> Tensor | None:
-    """Return the first n rows of what was kept, if anything."""
-    return None if kept is None else kept[:n]
+def _to_score(
+    train: Split, held_out: Mapping[str, Split], prepared: Prepared
+) -> dict[str, tuple[Split, Tensor | None]]:
+    """Return name -> split, and what is kept of its front, of the splits that have images.
+
+    Where none has, it is the first training images, which only tell whether the loss is finite.
+    """
+    first = Split(train.images[:EVALUATION_BATCH], train.labels[:EVALUATION_BATCH], ())
+    splits = {name: split for name, split in held_out.items() if len(split.labels)} or {"train": first}
+    kept = prepared.activations
+    return {name: (split, kept[name][: len(split.labels)] if name in kept else None) for name, split in splits.items()}
 
 
 def _step(

@@ -5,10 +5,12 @@ import json
 import pytest
 from fakes import QUICK, InlineEngine, fake_finetune, write_task
 from rows import RECIPE, SOURCE, TASK, make_run
+from safetensors.torch import save_file
 from small_networks import tiny_source
 
 from scalepred.errors import UsageError
 from scalepred.harvest.worker import Worker
+from scalepred.networks.architecture import build
 from scalepred.records import RecipeRecord
 from scalepred.store.journal import journal_of
 
@@ -194,6 +196,17 @@ def test_the_balance_of_a_draw_is_json_too(draw, task):
     assert summary["balance"]["sources"] == {"efficientnet_lite0": 8}
     assert summary["balance"]["image size"] == {"16": 4, "24": 4}
     assert summary["balance"]["tasks"] == {str(task): 8}
+
+
+def test_a_transformer_gets_its_own_image_size_in_a_draw_of_others(run, task, tmp_path):
+    (tmp_path / "space.json").write_text(json.dumps(SPACE))
+    vit = "timm/vit_tiny_patch16_224:depth=5,embed_dim=16,img_size=24,num_heads=2,patch_size=8"
+    weights = tmp_path / "vit.safetensors"
+    save_file(build(vit, n_classes=2).network.state_dict(), weights)
+    options = ("--weights", weights, "--space", tmp_path / "space.json", "--draw", "8", "--dry-run", "--json")
+    code, out, err = run("harvest", task, "--source", vit, *options, "--warehouse", tmp_path / "w.duckdb")
+    assert code == 0, err
+    assert json.loads(out)["balance"]["image size"] == {"24": 8}
 
 
 def test_a_long_list_of_a_balance_is_told_by_its_number_least_and_most(draw, tmp_path):

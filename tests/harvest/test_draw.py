@@ -1,14 +1,19 @@
 """Draws of design points: the sequence, its balance, and what it depends on."""
 
+import dataclasses
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from fakes import write_task
 
 from scalepred.harvest.balance import balance_of
 from scalepred.harvest.draw import DesignPoint, draw_points, survey_tasks
+from scalepred.harvest.sizes import sizes_taken
 from scalepred.harvest.space import load_space
+from scalepred.networks.names import family_of
+from scalepred.recipe import content_id
 
 TASKS = {f"tasks/{origin}{at}": origin for origin, n in (("a", 1), ("b", 4), ("c", 15)) for at in range(n)}
 SOURCES = {"lite0": "lite", "lite1": "lite", "vit": "vit", "convnext": "convnext", "resnet": "resnet"}
@@ -43,6 +48,45 @@ def test_a_draw_depends_neither_on_where_files_lie_nor_on_the_order_they_are_nam
     assert [(f"/other/{p.data}", f"/models/{p.source}", p.recipe, p.n_images, p.n_seeds) for p in here] == [
         (p.data, p.source, p.recipe, p.n_images, p.n_seeds) for p in there
     ]
+
+
+def test_a_draw_that_was_begun_before_sizes_were_looked_at_goes_on_as_it_was(space):
+    root = Path(__file__).resolve().parents[2] / "models" / "sources"
+    sources = [f"efficientnet_lite{at}" for at in (0, 1, 2)] + [str(root / n) for n in ("glyphs", "icons", "sprites")]
+    sizes = {source: taken for source in sources if (taken := sizes_taken(source, space))}
+    assert sizes == {}
+    points = draw_points(50, tasks=TASKS, sources={s: family_of(s) for s in sources}, space=space, sizes=sizes)
+    rows = [[p.data, Path(p.source).name, p.recipe.recipe_id, p.n_images, p.n_seeds] for p in points]
+    assert content_id("points", rows) == "2d555b935aac6e8c98845eb3e3ac286f"
+
+
+@pytest.mark.parametrize(
+    ("source", "sizes"),
+    [
+        ("timm/vit_tiny_patch16_224:depth=5,embed_dim=16,img_size=64,num_heads=2,patch_size=8", (64,)),
+        (
+            "timm/vit_tiny_patch16_224:depth=5,embed_dim=16,num_heads=2",
+            (224,),
+        ),  # of its own, which the space does not have
+        ("timm/test_vit:img_size=64,patch_size=8", None),  # timm stretches its positions
+        ("timm/test_convnext", None),
+        ("resnet27/8", None),
+    ],
+)
+def test_a_network_is_asked_for_the_sizes_that_it_takes(source, sizes, space):
+    assert sizes_taken(source, space) == sizes
+
+
+def test_only_sizes_that_a_network_takes_are_drawn_for_it_and_nothing_else_changes(space):
+    free = drawn(300, space)
+    points = draw_points(300, tasks=TASKS, sources=SOURCES, space=space, sizes={"vit": (64,), "lite1": (32, 64, 48)})
+    assert {p.recipe.image_px for p in points if p.source == "vit"} == {64}
+    assert {p.recipe.image_px for p in points if p.source == "lite1"} == {32, 48, 64}
+    assert {p.recipe.image_px for p in points if p.source == "convnext"} == {32, 48, 64, 96, 128}
+    sized = [dataclasses.replace(p, recipe=dataclasses.replace(p.recipe, image_px=64)) for p in points]
+    assert sized == [dataclasses.replace(p, recipe=dataclasses.replace(p.recipe, image_px=64)) for p in free]
+    others = [at for at, point in enumerate(free) if point.source not in ("vit", "lite1")]
+    assert [points[at] for at in others] == [free[at] for at in others]
 
 
 @pytest.mark.parametrize("n", [64, 200, 1000])

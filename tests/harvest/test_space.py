@@ -164,3 +164,36 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match=r"The space .*bytes\.json can't be read"):
         load_space(tmp_path / "bytes.json")
+
+
+SIZE = {"name": "image_px", "kind": "choice", "values": [{"value": 64, "weight": 2}, {"value": 32}, {"value": 128}]}
+
+
+def test_of_the_sizes_that_a_network_takes_one_is_drawn_as_they_are_weighed():
+    space = space_of(EPOCHS, SIZE)
+    pixels = [space.draw([0.5, (at + 0.5) / 300], sizes=(32, 64, 200))[0].image_px for at in range(300)]
+    assert (pixels.count(64), pixels.count(32)) == (200, 100)
+
+
+@pytest.mark.parametrize(
+    "dimensions",
+    [
+        (SIZE,),
+        (EPOCHS,),
+        ({"name": "image_px", "kind": "log_integer", "low": 16, "high": 200},),
+        (OPTIMIZER, SIZE | {"where": {"optimizer": ["adamw"]}}),
+    ],
+)
+def test_a_network_of_one_size_gets_it_whatever_the_space_has(dimensions):
+    space = space_of(*dimensions)
+    for u in (0.0, 0.3, 0.9):
+        assert space.draw([u] * len(dimensions), sizes=(48,))[0].image_px == 48
+
+
+def test_a_space_tells_the_sizes_that_it_draws():
+    assert space_of(SIZE).image_sizes() == (32, 64, 128)
+    assert space_of(EPOCHS).image_sizes() == (64,)
+    assert space_of({"name": "image_px", "kind": "log_integer", "low": 16, "high": 200}).image_sizes() == (16, 200)
+    conditional = SIZE | {"where": {"optimizer": ["sgd"]}, "values": [{"value": 32}]}
+    assert space_of(OPTIMIZER, conditional).image_sizes() == (32, 64)
+    assert space_of(OPTIMIZER, conditional, SIZE).image_sizes() == (32, 64, 128)

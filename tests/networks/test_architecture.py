@@ -5,6 +5,7 @@ import torch
 
 from scalepred.errors import UsageError
 from scalepred.networks.architecture import build, check_takes
+from scalepred.networks.names import family_of
 from scalepred.networks.stages import assign_stages
 from scalepred.recipe import STAGES
 
@@ -124,6 +125,44 @@ def test_an_unknown_network_is_refused_with_the_nearest():
         build("torchvision/resnet19")
     with pytest.raises(UsageError, match="timm has no classifier 'resnet19'; did you mean timm/resnet1"):
         build("timm/resnet19")
+
+
+def test_options_build_a_network_for_small_images_whatever_their_order():
+    small = build("timm/vit_tiny_patch16_224:patch_size=8,img_size=64,depth=5,embed_dim=64,num_heads=2", n_classes=3)
+    assert small.name == "timm/vit_tiny_patch16_224:depth=5,embed_dim=64,img_size=64,num_heads=2,patch_size=8"
+    assert small.input_px == 64
+    assert small.network(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
+    assert family_of(small.name) == "vit"
+
+
+def test_options_of_one_number_per_stage_are_given_with_dashes():
+    small = build("timm/convnext_atto:dims=8-16-24-32,depths=1-1-2-1")
+    assert [stage["num_chs"] for stage in small.network.feature_info] == [8, 16, 24, 32]
+    assert [len(stage.blocks) for stage in small.network.stages] == [1, 1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            "",
+            "'' is none of block_config, depth, depths, dims, embed_dim, growth_rate, img_size, num_heads, patch_size",
+        ),
+        ("drop_rate=1", "'drop_rate' is none of block_config"),
+        ("depth=3,depth=4", "depth is given twice"),
+        ("depth=0", "depth must be a number of 1 to 48, not '0'"),
+        ("depth=1000000", "depth must be a number of 1 to 48, not '1000000'"),
+        ("img_size=64-64", "img_size must be a number of 16 to 1024, not '64-64'"),
+        ("dims=8-x", "dims must be numbers of 8 to 1024 with dashes between, not '8-x'"),
+        ("depth=３", "depth must be a number of 1 to 48, not '３'"),
+        ("num_heads=5", "can't be built with num_heads=5: dim should be divisible by num_heads"),
+        ("dims=8-16", "can't be built with dims=8-16: "),
+    ],
+)
+def test_options_that_no_network_or_not_this_one_takes_are_refused(options, words):
+    with pytest.raises(UsageError) as caught:
+        build(f"timm/test_vit:{options}")
+    assert words in str(caught.value)
 
 
 def test_a_size_that_the_network_can_not_take_is_refused():

@@ -19,10 +19,17 @@ from scalepred.errors import UsageError, WeightsError
 from scalepred.networks.architecture import build
 from scalepred.networks.names import SOURCE_FILES
 from scalepred.networks.resnet27 import ResNet27, initialise
-from scalepred.networks.source import load_source, source_of
+from scalepred.networks.source import load_source, normalise, source_of
 from scalepred.training.embed import embeddings
 from scalepred.training.loop import finetune
-from scalepred.training.pretrain import pretrain, recipe_from_scratch, save_source
+from scalepred.training.pretrain import (
+    blank_network,
+    pretrain,
+    recipe_from_scratch,
+    rounded,
+    usual_optimizer,
+)
+from scalepred.training.source_folder import save_source
 
 CPU = torch.device("cpu")
 FULL = """
@@ -47,7 +54,7 @@ def domain(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(domain):
     task = read_task(str(domain), image_px=RECIPE.image_px)
-    return pretrain(task, name="shades", width=8, recipe=RECIPE, seed=3, device=CPU)
+    return pretrain(task, name="shades", architecture="resnet27/8", recipe=RECIPE, seed=3, device=CPU)
 
 
 @pytest.fixture
@@ -100,7 +107,7 @@ def test_it_learns_what_is_easy(trained):
 
 def test_the_same_seed_trains_the_same_source(trained, domain):
     task = read_task(str(domain), image_px=RECIPE.image_px)
-    again = pretrain(task, name="shades", width=8, recipe=RECIPE, seed=3, device=CPU)
+    again = pretrain(task, name="shades", architecture="resnet27/8", recipe=RECIPE, seed=3, device=CPU)
     assert again.source.source_id == trained.source.source_id
 
 
@@ -160,16 +167,24 @@ def test_a_source_is_not_written_over(trained, saved):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs limits of file sizes")
-def test_weights_that_find_no_room_leave_no_source_and_say_so(domain, tmp_path):
+def test_a_training_whose_state_finds_no_room_says_so_after_the_first_epoch(domain, tmp_path):
     command = [sys.executable, "-c", FULL, "pretrain", str(domain), "--name", "shades", "--width", "8", "--epochs", "1"]
     options = ["--image-px", "32", "--output", str(tmp_path / "shades")]
     found = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
     assert found.returncode == 2
     (words,) = (line for line in found.stderr.splitlines() if line.startswith("scalepred: "))
-    assert words.startswith(f"scalepred: The source can't be saved to {tmp_path / 'shades'}: ")
+    assert words.startswith(f"scalepred: The training's state can't be saved to {tmp_path / 'shades'}")
     assert words.endswith(" Give another folder with --output.")
     assert "File too large" in words
     assert list((tmp_path / "shades").iterdir()) == []
+
+
+def test_a_source_that_finds_no_room_says_so(trained, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(
+        UsageError, match=r"The source can't be saved to .*: Not a directory. Give another folder with --output"
+    ):
+        save_source(tmp_path / "file" / "shades", trained)
 
 
 def test_a_source_is_not_put_into_the_data(domain):
@@ -181,7 +196,7 @@ def test_a_training_that_diverges_says_so(domain):
     task = read_task(str(domain), image_px=32)
     wild = dataclasses.replace(RECIPE, base_lr=1e30)
     with pytest.raises(UsageError, match="diverged"):
-        pretrain(task, name="wild", width=8, recipe=wild, seed=0, device=CPU)
+        pretrain(task, name="wild", architecture="resnet27/8", recipe=wild, seed=0, device=CPU)
 
 
 def test_the_command_writes_a_source_that_other_commands_take(domain, tmp_path):
@@ -195,6 +210,102 @@ def test_the_command_writes_a_source_that_other_commands_take(domain, tmp_path):
     assert json.loads(shown.stdout)["n_parameters"] == sum(build("resnet27/8", n_classes=2).stage_sizes)
     again = runner.invoke(app, ["pretrain", str(domain), "--name", "shades", *options])
     assert "is there already" in str(again.exception)
+
+
+def test_the_command_trains_a_network_of_timm_with_what_is_given(domain, tmp_path):
+    runner, folder = CliRunner(), tmp_path / "made"
+    options = ["--epochs", "2", "--image-px", "32", "--label-smoothing", "0.1", "--warmup-epochs", "1", "--half"]
+    line = ["pretrain", str(domain), "--name", "vit", "--architecture", SMALL_VIT, *options, "--output", str(folder)]
+    made = runner.invoke(app, line)
+    assert made.exit_code == 0, made.output
+    recipe = json.loads((folder / "source.json").read_text(encoding="utf-8"))["recipe"]
+    assert (recipe["optimizer"], recipe["label_smoothing"], recipe["warmup_epochs"]) == ("adamw", 0.1, 1)
+    assert load_source(str(folder)).architecture.name == SMALL_VIT
+
+
+def test_a_network_is_given_once(domain):
+    made = CliRunner().invoke(
+        app, ["pretrain", str(domain), "--name", "x", "--width", "8", "--architecture", "timm/test_resnet"]
+    )
+    assert "give it or --architecture, not both" in str(made.exception)
+
+
+SMALL_VIT = "timm/test_vit:img_size=32,patch_size=4"
+
+
+@pytest.mark.parametrize(
+    ("name", "optimizer"),
+    [("resnet27/8", "sgd"), ("timm/test_resnet", "sgd"), ("timm/test_convnext", "adamw"), (SMALL_VIT, "adamw")],
+)
+def test_networks_that_are_not_normalised_by_batch_are_trained_with_adamw(name, optimizer):
+    assert usual_optimizer(build(name)) == optimizer
+
+
+def test_the_papers_recipe_stays_what_it_was():
+    paper = recipe_from_scratch(epochs=30, batch_size=64, image_px=64, augmentation="crop", base_lr=None)
+    assert json.loads(paper.to_json()) == {
+        "augmentation": "crop", "base_lr": 0.01, "batch_size": 64, "batchnorm": "batch", "epochs": 30, "image_px": 64,
+        "momentum": 0.9, "multipliers": [1.0] * 6, "schedule": "step", "weight_decay": 1e-4,
+    }  # fmt: skip
+
+
+def test_adamw_warms_up_and_decays_and_what_is_given_goes_before():
+    usual = recipe_from_scratch(optimizer="adamw", epochs=12)
+    assert (usual.base_lr, usual.schedule, usual.warmup_epochs, usual.weight_decay) == (0.001, "cosine", 2, 0.05)
+    given = recipe_from_scratch(optimizer="adamw", epochs=1, base_lr=0.01, schedule="step", weight_decay=0.0)
+    assert (given.base_lr, given.schedule, given.warmup_epochs, given.weight_decay) == (0.01, "step", 0, 0.0)
+    with pytest.raises(UsageError, match="optimizer must be one of sgd, adamw, not 'adam'"):
+        recipe_from_scratch(optimizer="adam", epochs=1)
+
+
+@pytest.mark.parametrize("name", ["timm/test_resnet", SMALL_VIT, "resnet27/8"])
+def test_weights_are_drawn_from_the_seed_alone_and_the_global_generator_stays(name):
+    def drawn(seed):
+        return source_of(blank_network(name, n_classes=2, seed=seed)).source_id
+
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = drawn(0)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert drawn(0) == first != drawn(1)
+
+
+@pytest.fixture(scope="module")
+def transformer(domain):
+    """A transformer of timm, built for images of 32 pixels and trained for an epoch, to be kept in 16 bits."""
+    task = read_task(str(domain), image_px=32)
+    recipe = recipe_from_scratch(optimizer="adamw", epochs=1, batch_size=8, image_px=32, augmentation="flip")
+    return pretrain(task, name="vit", architecture=SMALL_VIT, recipe=recipe, seed=0, device=CPU, is_half=True)
+
+
+def test_a_source_with_options_and_half_weights_comes_back_as_it_was(transformer, tmp_path):
+    save_source(tmp_path / "vit", transformer)
+    loaded = load_source(str(tmp_path / "vit"))
+    assert loaded.source_id == transformer.source.source_id
+    assert loaded.architecture.name == SMALL_VIT
+    assert {tensor.dtype for tensor in loaded.architecture.network.state_dict().values()} == {torch.float32}
+    assert "convolutions and matrices in 16 bits" in (tmp_path / "vit" / "README.md").read_text(encoding="utf-8")
+    n_bytes = (tmp_path / "vit" / "weights.safetensors").stat().st_size
+    assert n_bytes < 2.2 * sum(loaded.architecture.stage_sizes) + 20_000
+
+
+def test_half_weights_are_what_16_bits_hold_and_statistics_are_not_rounded(transformer):
+    state = transformer.source.architecture.network.state_dict()
+    matrices = [tensor for tensor in state.values() if tensor.ndim > 1]
+    assert all(torch.equal(tensor, tensor.half().float()) for tensor in matrices)
+    network = build("timm/test_resnet").network
+    large = network.bn1.running_var.fill_(1e6).clone()
+    assert torch.equal(rounded(network).bn1.running_var, large)
+
+
+def test_accuracies_are_those_of_the_weights_that_are_kept(transformer, domain):
+    task = read_task(str(domain), image_px=32)
+    network = transformer.source.architecture.network.eval()
+    images = normalise(torch.from_numpy(task.test.images), transformer.source.architecture)
+    with torch.no_grad():
+        right = (network(images).argmax(1).numpy() == task.test.labels).mean()
+    assert transformer.accuracies["test"] == pytest.approx(right)
 
 
 def test_one_architecture_with_two_trainings_is_two_sources(trained):
