@@ -6,6 +6,7 @@ __all__ = [
     "devices",
     "direction",
     "embed",
+    "loop",
     "planned",
     "pretrain",
     "rates",
