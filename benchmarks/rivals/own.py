@@ -1,0 +1,84 @@
+"""The rivals from our own house: the linear probe, and the search over eleven scales."""
+
+import dataclasses
+import time
+
+import numpy as np
+import torch
+
+from benchmarks.rivals.ask import Answer, Asked
+from scalepred.data.task import Split, Task, read_task
+from scalepred.networks.names import DEFAULT_SOURCE
+from scalepred.networks.source import load_source
+from scalepred.recipe import GRID
+from scalepred.records import DIVERGED
+from scalepred.training.bundle import Bundle
+from scalepred.training.planned import planned_run
+from scalepred.training.scoring import score
+from scalepred.training.start import fitted_start, start_network
+
+CPU = torch.device("cpu")
+
+
+def probe(asked: Asked, *, learns_all: bool = False) -> Answer:
+    """Fit the linear probe on frozen features; its strength is cross-validated on what it learns."""
+    started = time.perf_counter()
+    source, task = load_source(DEFAULT_SOURCE), _read(asked)
+    learn = joined(task.train, task.val) if learns_all or asked.learns_all else task.train
+    recipe = dataclasses.replace(asked.read_recipe(), batchnorm="frozen", image_px=asked.image_px)
+    n_classes = len(task.classes)
+    start = fitted_start(source, learn, recipe, n_classes=n_classes, device=CPU)
+    generator = torch.Generator().manual_seed(asked.seed)
+    network = start_network(source, n_classes=n_classes, generator=generator, start=start).eval()
+    scores = score(network, task.test, None, source.architecture, device=CPU, dtype=torch.float32, micro_batch=None)
+    return Answer(
+        accuracy=scores.accuracy,
+        n_test=len(task.test.labels),
+        work_seconds=time.perf_counter() - started,
+        details={"n_learnt": len(learn.labels), "strength": start.probe.strength, "cv_accuracy": start.probe.accuracy},
+    )
+
+
+def search(asked: Asked) -> Answer:
+    """Finetune at all eleven scales, and keep the one that is best on validation; of equals the one of least loss.
+
+    One process reads the images once and computes the frozen front once for all eleven, as a harvest does.
+
+    Source: Dube et al. 2018, section 4.3.
+    """
+    started = time.perf_counter()
+    task = _read(asked)
+    bundle = Bundle(task=task, source=load_source(DEFAULT_SOURCE), device=CPU)
+    recipe = dataclasses.replace(asked.read_recipe(), image_px=asked.image_px)
+    runs = []
+    for scale in GRID:
+        planned = planned_run(task.record.task_id, bundle.source.source_id, recipe=recipe, scale=scale, seed=asked.seed)
+        runs.append(bundle.run(planned)[0])
+    done = [run for run in runs if run.status != DIVERGED]
+    if not done:
+        raise SystemExit(f"All eleven scales diverged on {asked.folder.name}.")
+    best = max(done, key=lambda run: (run.val_accuracy or 0.0, -(run.val_loss or 0.0)))
+    return Answer(
+        accuracy=best.test_accuracy or 0.0,
+        n_test=len(task.test.labels),
+        work_seconds=time.perf_counter() - started,
+        details={
+            "scale": best.scale,
+            "n_learnt": len(task.train.labels),
+            "n_diverged": len(runs) - len(done),
+            "test_accuracies": [run.test_accuracy for run in runs],
+        },
+    )
+
+
+def joined(one: Split, other: Split) -> Split:
+    """Return the images of both splits as one."""
+    return Split(
+        np.concatenate([one.images, other.images]),
+        np.concatenate([one.labels, other.labels]),
+        (*one.paths, *other.paths),
+    )
+
+
+def _read(asked: Asked) -> Task:
+    return read_task(asked.folder, image_px=asked.image_px)
