@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.rule import read_points
+from benchmarks.rule import read_lines, read_points
 from scalepred.data.subset import subset
 from scalepred.data.task import read_task
 from scalepred.networks.source import Source, load_source, on_device
@@ -70,11 +70,6 @@ def main() -> None:
             line = {"point": point.key, "valley": found.valley, "steepest": found.steepest, "seconds": found.seconds}
             with arguments.output.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(line) + "\n")
-
-
-def read_lines(file: Path) -> list[dict[str, object]]:
-    """Return the lines of a file of range tests; none where there is no file."""
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
 
 
 def _bundle_of(point: Point, suite: Path, sources: dict[str, Source]) -> Bundle:

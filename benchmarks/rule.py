@@ -1,43 +1,52 @@
 """The rule of the critical rate on design points: judged where neither network nor origin was seen, then estimated.
 
-    python -m benchmarks.rule WAREHOUSE [--output FOLDER]
+    python -m benchmarks.rule WAREHOUSE [--output FOLDER] [--range-tests FILE.jsonl ...]
 
-Prints, for each optimizer, what each way of choosing the scale reaches on points that did not set its constant (points
-of the same origin, and of the same network, are held out together): mean test accuracy, gain over the best fixed scale
-with an interval over origins, share of points that diverged there, and the spread of the best place in octaves. Then
-estimates the constants of the declared coordinates from all points, and writes them with this evidence to
-FOLDER/rule.json. Ends in one line of JSON.
+Prints, for each optimizer and what the head starts from, what each way of choosing the scale reaches on points that did
+not set its constant (points of the same origin, and of the same network, are held out together): mean test accuracy,
+gains over the best fixed rate and over scale 1 with intervals over origins, share of points that diverged there, and
+the spread of the place in octaves: standard deviation of how far the best scale is from what was chosen. With what
+`benchmarks.range_test` wrote, range tests are judged on the points that they were run on. Then estimates the constants
+of the declared coordinates from all points, and writes them with this evidence to FOLDER/rule.json. Ends in one line of
+JSON.
 """
 
 import argparse
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from scalepred.predictor.honest import bootstrap_interval
 from scalepred.predictor.points import Point, gather_points
-from scalepred.predictor.rule import COORDINATES, DECLARED, Rule, coordinate, fit_rule, save_rule
+from scalepred.predictor.rule import COORDINATES, DECLARED, Rule, coordinate, fit_rule, kind_of, save_rule
 from scalepred.store.warehouse import open_warehouse
+
+OWN = "rate, same network"
+"""The best fixed rate of other origins' points of the same network: what a harvest of it would choose without facts."""
 
 NAMES = ["rate", "damped rate", *(f"{n}{d}" for n in list(COORDINATES)[2:] for d in ("", ", damped"))]
 BASE = "rate"
-"""A constant alone: the best fixed rate of the other points, per optimizer."""
+"""A constant alone: the best fixed rate of the other points of the same kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """How one way of choosing does on held-out points of one optimizer; accuracies are fractions."""
+    """How one way of choosing does on held-out points of one kind; accuracies are fractions."""
 
-    optimizer: str
+    kind: str
     method: str
     n_points: int
     accuracy: float
     gain: float
     interval: tuple[float, float]
+    over_scale_1: float
+    over_scale_1_interval: tuple[float, float]
     diverged: float
     spread_octaves: float | None
 
@@ -47,21 +56,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("warehouse", type=Path)
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--range-tests", type=Path, nargs="+", default=[])
     arguments = parser.parse_args()
     points = read_points(arguments.warehouse)
-    rows = [row for optimizer in ("sgd", "adamw") for row in judge(points, optimizer)]
+    kinds = sorted({kind_of(point.recipe) for point in points})
+    rows = [row for kind in kinds for row in judge([p for p in points if kind_of(p.recipe) == kind], kind)]
+    for optimizer in ("sgd", "adamw"):
+        rows += judge([p for p in points if p.recipe.optimizer == optimizer], f"{optimizer}, all")
+    if arguments.range_tests:
+        tests = {line["point"]: line for file in arguments.range_tests for line in read_lines(file)}
+        tested = [point for point in points if point.key in tests]
+        for optimizer in ("sgd", "adamw"):
+            members = [p for p in tested if p.recipe.optimizer == optimizer]
+            rows += judge(members, f"{optimizer}, range tests", fitted_on=points, tests=tests)
+        show_seconds(tested, tests)
     show(points, rows)
     rule = fit_rule(points, DECLARED)
-    for optimizer, constant in rule.constants.items():
+    for kind, constant in sorted(rule.constants.items()):
         print(
-            f"\n{optimizer}: 2^{constant.log2:g} times {constant.coordinate!r}, from {constant.n_points} points of "
-            f"{constant.n_origins} origins on {constant.n_sources} networks; 8 of 10 best scales lie within "
-            f"{constant.octaves:.1f} octaves"
+            f"\n{kind}: 2^{constant.log2:g} times {constant.coordinate!r}, from {constant.n_points} points of "
+            f"{constant.n_origins} origins on {constant.n_sources} networks; 8 of 10 have a scale "
+            f"within two points of their best within {constant.octaves:.1f} octaves"
         )
     if arguments.output:
         evidence = {"judged": [as_json(row) for row in rows], "n_points": len(points)}
         save_rule(Rule(constants=rule.constants, evidence=evidence), arguments.output)
     print(json.dumps({"benchmark": "rule", "n_points": len(points), "rows": [as_json(row) for row in rows]}))
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """Return the lines of a file of range tests; none where there is no file."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
 
 
 def read_points(warehouse: Path) -> list[Point]:
@@ -76,31 +101,55 @@ def read_points(warehouse: Path) -> list[Point]:
         )
 
 
-def judge(points: Sequence[Point], optimizer: str) -> list[Judged]:
-    """Judge every way of choosing on an optimizer's points whose coordinates can all be told."""
-    members = [point for point in points if point.recipe.optimizer == optimizer]
-    members = [p for p in members if all(coordinate(name, p.facts, p.recipe) is not None for name in NAMES)]
+def judge(
+    points: Sequence[Point],
+    kind: str,
+    *,
+    fitted_on: Sequence[Point] = (),
+    tests: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> list[Judged]:
+    """Judge every way of choosing on points whose coordinates can all be told.
+
+    Args:
+        points: to judge on.
+        kind: what to call them.
+        fitted_on: whose constants are used, of other origins and networks; by default the same points.
+        tests: point's key -> what range tests found.
+    """
+    members, others = _whole(points), _whole(fitted_on or points)
     if len({point.origin for point in members}) < 2 or len({point.source_id for point in members}) < 2:
         return []
     chosen: dict[str, list[float]] = {"scale 1": [0.0] * len(members)}
     for name in NAMES:
-        chosen[name] = [_held_out(point, members, name) for point in members]
+        chosen[name] = [_held_out(point, others, name) for point in members]
+    chosen[OWN] = [_same_network(point, others) for point in members]
+    for way in ("valley", "steepest") if tests else ():
+        chosen[f"range test, {way}"] = [_log2_or_1(tests[point.key][way]) for point in members]
     chosen["best of each curve (biased)"] = [point.best_log2_scale for point in members]
-    base = np.array([p.accuracy_at(c) for p, c in zip(members, chosen[BASE], strict=True)])
+    accuracies = {
+        method: np.array([p.accuracy_at(c) for p, c in zip(members, places, strict=True)])
+        for method, places in chosen.items()
+    }
     origins = [point.origin for point in members]
+
+    def gain(method: str, over: str) -> tuple[float, tuple[float, float]]:
+        gains = accuracies[method] - accuracies[over]
+        return float(gains.mean()), bootstrap_interval(gains, origins, lambda drawn: float(drawn.mean()), seed=0)
+
     rows = []
     for method, places in chosen.items():
-        accuracies = np.array([p.accuracy_at(c) for p, c in zip(members, places, strict=True)])
-        gain = accuracies - base
+        (over_base, interval), (over_1, interval_1) = gain(method, BASE), gain(method, "scale 1")
         off = [p.best_log2_scale - c for p, c in zip(members, places, strict=True)]
         rows.append(
             Judged(
-                optimizer=optimizer,
+                kind=kind,
                 method=method,
                 n_points=len(members),
-                accuracy=float(accuracies.mean()),
-                gain=float(gain.mean()),
-                interval=bootstrap_interval(gain, origins, lambda drawn: float(drawn.mean()), seed=0),
+                accuracy=float(accuracies[method].mean()),
+                gain=over_base,
+                interval=interval,
+                over_scale_1=over_1,
+                over_scale_1_interval=interval_1,
                 diverged=float(np.mean([p.diverges_at(c) for p, c in zip(members, places, strict=True)])),
                 spread_octaves=None if method.startswith("best") else float(np.std(off)),
             )
@@ -108,13 +157,31 @@ def judge(points: Sequence[Point], optimizer: str) -> list[Judged]:
     return rows
 
 
+def _whole(points: Sequence[Point]) -> list[Point]:
+    """Return the points whose coordinates can all be told."""
+    return [p for p in points if all(coordinate(name, p.facts, p.recipe) is not None for name in NAMES)]
+
+
+def _log2_or_1(scale: float | None) -> float:
+    """Return log2 of what a range test found; of scale 1 where its curve was too short to read."""
+    return math.log2(scale) if scale else 0.0
+
+
+def _same_network(point: Point, members: Sequence[Point]) -> float:
+    """Return log2 of the scale that the best fixed rate of other origins' points of the same network and kind gives."""
+    own = [p for p in members if p.origin != point.origin and p.source_id == point.source_id]
+    own = [p for p in own if kind_of(p.recipe) == kind_of(point.recipe)]
+    place = fit_rule(own, {point.recipe.optimizer: BASE}).log2_scale(point.facts, point.recipe)
+    return _held_out(point, members, BASE) if place is None else place
+
+
 def _held_out(point: Point, members: Sequence[Point], name: str) -> float:
     """Return log2 of the scale that a coordinate's constant gives, estimated without the point's origin and network.
 
     Where that leaves no point, those of other origins are used.
     """
-    others = [p for p in members if p.origin != point.origin and p.source_id != point.source_id]
-    others = others or [p for p in members if p.origin != point.origin]
+    alike = [p for p in members if kind_of(p.recipe) == kind_of(point.recipe) and p.origin != point.origin]
+    others = [p for p in alike if p.source_id != point.source_id] or alike
     place = fit_rule(others, {point.recipe.optimizer: name}).log2_scale(point.facts, point.recipe)
     return math.nan if place is None else place
 
@@ -126,16 +193,28 @@ def show(points: Sequence[Point], rows: Sequence[Judged]) -> None:
         f"networks; facts took {_share(points):.0%} of a job in the median\n"
     )
     print(
-        "| optimizer | scale = constant x | points | accuracy | over the best fixed rate | diverged | spread, octaves |"
+        "| recipes | scale = constant x | points | accuracy | over the best fixed rate | over scale 1 | diverged "
+        "| spread, octaves |"
     )
-    print("|---|---|---:|---:|---:|---:|---:|")
+    print("|---|---|---:|---:|---:|---:|---:|---:|")
     for row in rows:
         spread = "" if row.spread_octaves is None else f"{row.spread_octaves:.1f}"
-        low, high = (100 * bound for bound in row.interval)
         print(
-            f"| {row.optimizer} | {row.method} | {row.n_points} | {100 * row.accuracy:.1f} | "
-            f"{100 * row.gain:+.1f} ({low:+.1f} to {high:+.1f}) | {row.diverged:.0%} | {spread} |"
+            f"| {row.kind} | {row.method} | {row.n_points} | {100 * row.accuracy:.1f} | "
+            f"{_points(row.gain, row.interval)} | {_points(row.over_scale_1, row.over_scale_1_interval)} | "
+            f"{row.diverged:.0%} | {spread} |"
         )
+
+
+def show_seconds(points: Sequence[Point], tests: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print what range tests cost, as a share of a job."""
+    shares = [tests[point.key]["seconds"] / point.job_seconds for point in points]
+    print(f"range tests of {len(points)} points took {np.median(shares):.0%} of a job in the median\n")
+
+
+def _points(gain: float, interval: tuple[float, float]) -> str:
+    low, high = (100 * bound for bound in interval)
+    return f"{100 * gain:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 def _share(points: Sequence[Point]) -> float:
@@ -146,12 +225,14 @@ def _share(points: Sequence[Point]) -> float:
 def as_json(row: Judged) -> dict[str, object]:
     """Return a row's JSON values, rounded."""
     return {
-        "optimizer": row.optimizer,
+        "kind": row.kind,
         "method": row.method,
         "n": row.n_points,
         "accuracy": round(row.accuracy, 4),
         "gain": round(row.gain, 4),
         "interval": [round(bound, 4) for bound in row.interval],
+        "over_scale_1": round(row.over_scale_1, 4),
+        "over_scale_1_interval": [round(bound, 4) for bound in row.over_scale_1_interval],
         "diverged": round(row.diverged, 4),
         "spread_octaves": None if row.spread_octaves is None else round(row.spread_octaves, 2),
     }

@@ -1,10 +1,12 @@
 """The benchmark of the rule, on points whose best rates are known constants times their critical rates."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 
+from benchmarks import range_test
 from benchmarks import rule as bench
 from scalepred.predictor.points import Point
 from scalepred.predictor.rule import DECLARED, load_rule
@@ -32,6 +34,7 @@ def points_with_known_constants(n=24):
                 origin=f"o{index % 8}",
                 source=f"s{index % 3}",
                 architecture="tiny",
+                task_id=f"t{index}",
                 source_id=f"s{index % 3}",
                 recipe=recipe,
                 facts=facts,
@@ -56,13 +59,14 @@ def printed(tmp_path, monkeypatch, capsys):
 
 def test_declared_coordinates_find_their_constants_and_beat_the_best_fixed_rate(printed, tmp_path):
     rule = load_rule(tmp_path)
-    assert rule.constants["sgd"].log2 == pytest.approx(1, abs=0.25)
-    assert rule.constants["adamw"].log2 == pytest.approx(-2, abs=0.25)
-    rows = {(row["optimizer"], row["method"]): row for row in rule.evidence["judged"]}
+    assert rule.constants["sgd, noise head"].log2 == pytest.approx(1, abs=0.25)
+    assert rule.constants["adamw, noise head"].log2 == pytest.approx(-2, abs=0.25)
+    rows = {(row["kind"], row["method"]): row for row in rule.evidence["judged"]}
     for optimizer, name in DECLARED.items():
-        assert rows[optimizer, name]["interval"][0] > 0.1
-        assert rows[optimizer, name]["spread_octaves"] < 0.5
-        assert rows[optimizer, "rate"]["gain"] == 0
+        for kind in (f"{optimizer}, noise head", f"{optimizer}, all"):
+            assert rows[kind, name]["interval"][0] > 0.1
+            assert rows[kind, name]["spread_octaves"] < 0.5
+            assert rows[kind, "rate"]["gain"] == rows[kind, "scale 1"]["over_scale_1"] == 0
     assert "48 points of 8 origins on 3 networks" in printed
 
 
@@ -71,3 +75,35 @@ def test_neither_the_points_origin_nor_its_network_sets_its_constant():
     point = members[0]
     seen = [p for p in members if p.origin != point.origin and p.source_id != point.source_id]
     assert bench._held_out(point, members, "noise") == bench._held_out(point, [point, *seen], "noise")
+
+
+def test_range_tests_are_judged_on_their_own_points_and_cost_seconds(tmp_path, monkeypatch, capsys):
+    points = points_with_known_constants()
+    file = tmp_path / "tests.jsonl"
+    found = [
+        {"point": p.key, "valley": 2**p.best_log2_scale, "steepest": None, "seconds": 5.0}
+        for p in points
+        if p.origin in ("o1", "o2", "o3")
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in found))
+    monkeypatch.setattr(bench, "read_points", lambda _: points)
+    monkeypatch.setattr("sys.argv", ["rule", "w.duckdb", "--range-tests", str(file)])
+    bench.main()
+    out = capsys.readouterr().out
+    rows = {(row["kind"], row["method"]): row for row in json.loads(out.splitlines()[-1])["rows"]}
+    best = rows["sgd, range tests", "best of each curve (biased)"]
+    assert rows["sgd, range tests", "range test, valley"]["accuracy"] == best["accuracy"]
+    assert rows["sgd, range tests", "range test, steepest"]["over_scale_1"] == 0  # nothing to read leaves the rates
+    assert f"range tests of {len(found)} points took 50% of a job in the median" in out
+    assert rows["sgd, range tests", "scale 1"]["n"] == sum("o1" in p.origin or "o3" in p.origin for p in points) > 0
+
+
+def test_the_valley_and_the_steepest_fall_of_a_known_curve():
+    rates = np.geomspace(1e-7, 10, 100)
+    losses = 1 / (1 + np.exp(2 * (np.log10(rates) + 3))) + np.where(rates > 0.1, rates, 0)
+    valley, steepest = range_test._read(rates, losses)
+    assert steepest == pytest.approx(1e-3, rel=0.1)
+    falling = rates[10:-5][np.flatnonzero(np.diff(losses[10:-5]) < 0)]
+    assert falling[0] < valley < falling[-1]
+    assert np.log(valley / falling[0]) == pytest.approx(np.log(falling[-1] / falling[0]) / 2, rel=0.1)
+    assert range_test._read(rates[:12], losses[:12]) == (None, None)

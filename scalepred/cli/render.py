@@ -55,7 +55,7 @@ def show_choice(console: "Console", choice: "Choice") -> None:
     if choice.rule is not None and choice.by not in ("rule", "given"):
         console.print(
             f"  a constant times the critical rate ({choice.rule.critical_scale:g}) would give {choice.rule.scale:g}, "
-            f"within a factor of {choice.rule.safe_factor:g} for 8 of 10 harvested points"
+            f"within a factor of {choice.rule.safe_factor:g} of one within two points of the best, for 8 of 10 points"
         )
     if choice.neighbours:
         near = ", ".join(f"{safe(name)} (best at {scale:g})" for name, scale in choice.neighbours.items())

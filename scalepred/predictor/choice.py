@@ -120,7 +120,7 @@ def by_rule(rule: RuleAnswer) -> Choice:
     reason = (
         f"nothing was harvested with this source and recipe, so it is {share:.2g} of the critical rate of this start "
         f"({rule.critical_scale:g}), as suited {rule.n_points} harvested points of {rule.n_sources} networks best; "
-        f"within a factor of {rule.safe_factor:g} of that lay the best scale of 8 in 10"
+        f"within a factor of {rule.safe_factor:g} of that lay a scale within two points of the best for 8 in 10"
     )
     return Choice(scale=rule.scale, by="rule", reason=reason, fixed_scale=rule.scale, rule=rule)
 

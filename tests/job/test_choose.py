@@ -32,7 +32,7 @@ def setup(tmp_path):
         recipe_name="mine",
         device=CPU,
         asked=asked,
-        rule=Rule(constants={"adamw": CONSTANT}),
+        rule=Rule(constants={"adamw, noise head": CONSTANT}),
     )
     return Setup(task=task, tools=tools, dtype=torch.float32, scan_seconds=0.1)
 
@@ -55,7 +55,7 @@ def test_a_network_and_recipe_that_were_never_harvested_get_a_constant_times_the
     assert choice.reason == (
         "nothing was harvested with this source and recipe, so it is 0.25 of the critical rate of this start "
         f"({choice.rule.critical_scale:g}), as suited 120 harvested points of 5 networks best; "
-        "within a factor of 2 of that lay the best scale of 8 in 10"
+        "within a factor of 2 of that lay a scale within two points of the best for 8 in 10"
     )
 
 
