@@ -1,15 +1,17 @@
 """Our wide harvest on few cores: of the points that are drawn, those first whose runs cost little.
 
-    python -m benchmarks.wild.points SUITE --warehouse FILE [--draw N] [--passes N] [--workers N] [--dry-run]
+    python -m benchmarks.wild.points SUITE --warehouse FILE [--draw N] [--passes N] [--steps N] [--dry-run]
 
 The points are those of `scalepred harvest SUITE/tasks --draw N` with our six networks, so that command goes on from
 what this one did. Taken are those whose run passes at most so many images of 64 px (larger ones in proportion to their
-area) through the network, forwards and back, with one seed each. So large tasks, large images and long recipes come
-last: what is in the warehouse before all is done is no balanced sample of the space, but its cheaper part.
+area) through the network, forwards and back, and takes at least so many steps; with one seed each. So large tasks,
+large images and long recipes come last: what is in the warehouse before all is done is no balanced sample of the space,
+but its cheaper part.
 """
 
 import argparse
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +37,7 @@ def main() -> None:
     parser.add_argument("--warehouse", type=Path, required=True)
     parser.add_argument("--draw", type=int, default=600)
     parser.add_argument("--passes", type=float, default=3_000)
+    parser.add_argument("--steps", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--dry-run", action="store_true")
     arguments = parser.parse_args()
@@ -51,6 +54,7 @@ def main() -> None:
         replace(point, n_seeds=1)
         for point in drawn
         if passes(point, n_train[Path(point.data).name]) <= arguments.passes
+        and steps(point, n_train[Path(point.data).name]) >= arguments.steps
     ]
     print(f"{len(points)} of {len(drawn)} points", flush=True)
     engine = LocalEngine(
@@ -85,6 +89,11 @@ def sizes_of(manifest: Mapping[str, list[dict[str, list[dict[str, object]]]]]) -
 def passes(point: DesignPoint, n_train: int) -> float:
     """Return how many images of 64 px a run of a point passes through its network in training."""
     return min(n_train, point.n_images or n_train) * point.recipe.epochs * (point.recipe.image_px / 64) ** 2
+
+
+def steps(point: DesignPoint, n_train: int) -> int:
+    """Return about how many steps a run of a point takes; validation images are split off later."""
+    return point.recipe.epochs * math.ceil(min(n_train, point.n_images or n_train) / point.recipe.batch_size)
 
 
 if __name__ == "__main__":
