@@ -221,6 +221,14 @@ def test_the_command_trains_a_network_of_timm_with_what_is_given(domain, tmp_pat
     recipe = json.loads((folder / "source.json").read_text(encoding="utf-8"))["recipe"]
     assert (recipe["optimizer"], recipe["label_smoothing"], recipe["warmup_epochs"]) == ("adamw", 0.1, 1)
     assert load_source(str(folder)).architecture.name == SMALL_VIT
+    (tmp_path / "quick.json").write_text('{"epochs": 2, "image_px": 32, "batch_size": 8, "optimizer": "adamw"}')
+    model, recipe = tmp_path / "model", str(tmp_path / "quick.json")
+    finetuned = ["finetune", str(domain), "--scale", "1", "--source", str(folder), "--recipe", recipe]
+    done = runner.invoke(app, [*finetuned, "--output", str(model)])
+    assert done.exit_code == 0, done.output
+    assert json.loads((model / "config.json").read_text(encoding="utf-8"))["architecture"] == SMALL_VIT
+    shown = runner.invoke(app, ["classify", str(model), str(domain / "dark"), "--json"])
+    assert {image["label"] for image in json.loads(shown.stdout)["images"]} <= {"dark", "light"}
 
 
 def test_a_network_is_given_once(domain):
