@@ -55,7 +55,7 @@ Classes, in the order of the network's outputs:
     {names}
 
 {RESIZED[resize]} {image_px} x {image_px} pixels. {_effort(recipe)} took
-{run.seconds:.0f} s on {run.device}. What else was measured, and versions, are in `run.json`.
+{run.seconds:.1f} s on {run.device}. What else was measured, and versions, are in `run.json`.
 
     scalepred classify . IMAGE
 """

@@ -412,7 +412,7 @@ def test_the_card_says_how_images_become_squares_and_how_long_it_took(tmp_path, 
     recipe = dataclasses.replace(QUICK, epochs=20, steps=7, resize=resize)
     save_model(tmp_path / "m", network, source=source, recipe=recipe, classes=NASTY, run=run, job=JOB)
     card = " ".join((tmp_path / "m" / "README.md").read_text().split())
-    assert f"{words} 7 steps took 1 s on cpu." in card
+    assert f"{words} 7 steps took 1.0 s on cpu." in card
 
 
 def test_a_flipped_bit_in_the_weights_is_refused(folder):
