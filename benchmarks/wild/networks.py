@@ -45,35 +45,25 @@ class Network:
 
 
 SGD = ("--optimizer", "sgd", "--base-lr", "0.05", "--schedule", "cosine", "--warmup-epochs", "1")
-ADAMW = ("--optimizer", "adamw", "--base-lr", "0.001", "--warmup-epochs", "1")
+ADAMW = ("--optimizer", "adamw", "--base-lr", "0.002", "--warmup-epochs", "1")
+FASTER = ("--optimizer", "adamw", "--base-lr", "0.003", "--warmup-epochs", "1")
+CONVNEXT = "timm/convnext_atto:depths=2-2-4-2,dims=24-48-96-192"
+DENSENET = "timm/densenet121:block_config=4-6-8-6,growth_rate=16"
 
 NETWORKS = (
-    Network(name="mobilenet", architecture="timm/mobilenetv3_small_050", epochs=30, options=SGD),
     Network(name="resnet", architecture="timm/test_resnet", epochs=28, options=SGD),
-    Network(
-        name="densenet",
-        architecture="timm/densenet121:block_config=4-6-8-6,growth_rate=16",
-        epochs=13,
-        options=SGD,
-    ),
-    Network(
-        name="convnext",
-        architecture="timm/convnext_atto:depths=2-2-4-2,dims=24-48-96-192",
-        epochs=18,
-        options=ADAMW,
-    ),
-    Network(name="vit", architecture="timm/test_vit:img_size=64,patch_size=8", epochs=18, options=ADAMW),
-    Network(name="ghostnet", architecture="timm/ghostnet_050", epochs=14, options=SGD),
+    Network(name="mobilenet", architecture="timm/mobilenetv3_small_050", epochs=30, options=SGD),
+    Network(name="convnext", architecture=CONVNEXT, epochs=18, options=ADAMW),
+    Network(name="vit", architecture="timm/test_vit:img_size=64,patch_size=8", epochs=22, options=FASTER),
     Network(name="regnet", architecture="timm/regnetx_002", epochs=16, options=SGD),
+    Network(name="densenet", architecture=DENSENET, epochs=13, options=SGD),
+    Network(name="ghostnet", architecture="timm/ghostnet_050", epochs=14, options=SGD),
+    Network(name="mambaout", architecture="timm/test_mambaout", epochs=40, options=ADAMW),
+    Network(name="edgenext", architecture="timm/edgenext_xx_small", epochs=16, options=ADAMW),
     Network(name="resnet27-16", architecture="resnet27/16", epochs=10, options=SGD),
     Network(name="resnet27-24", architecture="resnet27/24", epochs=5, options=SGD),
-    Network(
-        name="vit-wide",
-        architecture="timm/vit_tiny_patch16_224:depth=6,embed_dim=128,img_size=64,num_heads=4,patch_size=8",
-        epochs=6,
-        options=ADAMW,
-    ),
 )
+"""AdamW for those that are normalised by layer; of two rates tried for convnext and vit, the better one."""
 
 
 def print_or_train(out: Path, *, only: Sequence[str], is_list: bool) -> None:
