@@ -119,6 +119,7 @@ def test_recipes_that_make_squares_in_other_ways_keep_their_own_images_and_facts
     assert set(read) == kinds
     assert {(arguments[2].px, arguments[2].resize) for _, arguments in calls(harvest, "open")} == kinds
     sets = {"basic-1@16px", "basic-1@16px-crop", "basic-1@16px-pad", "basic-1@24px"}
+    sets |= {start_set(recipe) for recipe in (*recipes.values(), LARGER)}
     assert {feature.feature_set for feature in rows["features"]} == sets
     assert (len(runs), len(rows["runs"]), len(rows["tasks"])) == (96, 96, 1)
     again = harvest_of(tasks[:1], warehouse, sources=("tiny", "other"), recipes=recipes | {"larger": LARGER})

@@ -32,7 +32,8 @@ def keeper_of(path):
 def keep(path, tmp_path):
     """Do what ``finetune --warehouse`` does once its model is saved."""
     choice = Choice(scale=1.0, by="given", reason="given with --scale", fixed_scale=1.0)
-    job = Job(choice=choice, run=make_run(), seconds={}, output=tmp_path, task=SimpleNamespace(record=TASK))
+    came_out = {"choice": choice, "run": make_run(), "task": SimpleNamespace(record=TASK), "probe": None}
+    job = Job(**came_out, seconds={}, output=tmp_path, trained_on="train")
     source = SimpleNamespace(record=SOURCE)
     keep_job(job, source, RECIPE, recipe_name="graduated", warehouse=path, lock_timeout_seconds=0)
 
