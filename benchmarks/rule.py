@@ -5,7 +5,8 @@
 Prints, for each optimizer and what the head starts from, what each way of choosing the scale reaches on points that did
 not set its constant (points of the same origin, and of the same network, are held out together): mean test accuracy,
 gains over the best fixed rate and over scale 1 with intervals over origins, share of points that diverged there, and
-the spread of the place in octaves: standard deviation of how far the best scale is from what was chosen. With what
+the spread of the place in octaves: standard deviation of how far the best scale is from what was chosen; and which
+constants shorter and longer jobs want, estimated and read on the same points. With what
 `benchmarks.range_test` wrote, range tests are judged on the points that they were run on. Then estimates the constants
 of the declared coordinates from all points, and writes them with this evidence to FOLDER/rule.json. Ends in one line of
 JSON.
@@ -71,6 +72,7 @@ def main() -> None:
             rows += judge(members, f"{optimizer}, range tests", fitted_on=points, tests=tests)
         show_seconds(tested, tests)
     show(points, rows)
+    show_lengths(points)
     rule = fit_rule(points, DECLARED)
     for kind, constant in sorted(rule.constants.items()):
         print(
@@ -204,6 +206,27 @@ def show(points: Sequence[Point], rows: Sequence[Judged]) -> None:
             f"{_points(row.gain, row.interval)} | {_points(row.over_scale_1, row.over_scale_1_interval)} | "
             f"{row.diverged:.0%} | {spread} |"
         )
+
+
+def show_lengths(points: Sequence[Point]) -> None:
+    """Print the constants that shorter and longer jobs want, with their accuracy there and at the lowest scale."""
+    print("\n| recipes | half | points | steps, median | constant | accuracy there | at the lowest scale |")
+    print("|---|---|---:|---:|---:|---:|---:|")
+    for kind in sorted({kind_of(point.recipe) for point in points}):
+        members = [p for p in _whole(points) if kind_of(p.recipe) == kind]
+        steps = np.array([point.facts["log2_steps"] for point in members])
+        median = float(np.median(steps))
+        for half, chosen in (("all", steps > 0), ("shorter", steps <= median), ("longer", steps > median)):
+            some = [point for point, is_in in zip(members, chosen, strict=True) if is_in]
+            if not some:
+                continue
+            rule = fit_rule(some, DECLARED)
+            there = np.mean([p.accuracy_at(rule.log2_scale(p.facts, p.recipe) or 0.0) for p in some])
+            lowest = np.mean([point.accuracies[0] for point in some])
+            print(
+                f"| {kind} | {half} | {len(some)} | {2 ** np.median(steps[chosen]):.0f} | "
+                f"2^{rule.constants[kind].log2:g} | {100 * there:.1f} | {100 * lowest:.1f} |"
+            )
 
 
 def show_seconds(points: Sequence[Point], tests: Mapping[str, Mapping[str, Any]]) -> None:

@@ -1,5 +1,6 @@
 """The benchmark of the rule, on points whose best rates are known constants times their critical rates."""
 
+import dataclasses
 import json
 import math
 
@@ -26,7 +27,7 @@ def points_with_known_constants(n=24):
         noise, half = rng.uniform(-12, -4), rng.uniform(-12, -4)
         rate = (noise + half) / 2 + math.log2(0.1) + 1 if optimizer == "sgd" else noise - 2
         facts = {"noise_log2_critical": noise, "half_log2_critical": half}
-        facts |= {"noise_log2_minimum": noise - 1, "half_log2_minimum": half - 1}
+        facts |= {"noise_log2_minimum": noise - 1, "half_log2_minimum": half - 1, "log2_steps": 3 + index % 5}
         curve = np.clip(0.9 - 0.05 * (scales - (rate - math.log2(recipe.base_lr))) ** 2, 0.1, 1)
         points.append(
             Point(
@@ -107,3 +108,16 @@ def test_the_valley_and_the_steepest_fall_of_a_known_curve():
     assert falling[0] < valley < falling[-1]
     assert np.log(valley / falling[0]) == pytest.approx(np.log(falling[-1] / falling[0]) / 2, rel=0.1)
     assert range_test._read(rates[:12], losses[:12]) == (None, None)
+
+
+def test_shorter_and_longer_jobs_have_constants_of_their_own(capsys):
+    shorter = [dataclasses.replace(p, facts=p.facts | {"log2_steps": 3.0}) for p in points_with_known_constants()]
+    longer = [
+        dataclasses.replace(p, log2_scales=p.log2_scales + 2, facts=p.facts | {"log2_steps": 7.0}) for p in shorter
+    ]
+    bench.show_lengths([*shorter, *longer])
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| sgd, noise head")]
+    assert [row[1:4] for row in rows] == [["all", "48", "32"], ["shorter", "24", "8"], ["longer", "24", "128"]]
+    constants = {row[1]: float(row[4].removeprefix("2^")) for row in rows}
+    assert constants["shorter"] == pytest.approx(1, abs=0.25)
+    assert constants["longer"] == pytest.approx(3, abs=0.25)
