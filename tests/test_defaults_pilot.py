@@ -40,8 +40,9 @@ def write_warehouse(path, right, *, seeds=(0, 1)):
         text = variant.recipe.to_json()
         records.append(RecipeRecord(recipe_id=variant.recipe.recipe_id, name=variant.name, json=text))
         for origin in ORIGINS:
-            name = f"t-{origin}" + ("+val" if variant.learns_all else "")
-            task = dataclasses.replace(TASK, task_id=name, name=name, origin=origin, n_classes=4, n_val=0, n_test=100)
+            name = f"t-{origin}"
+            own = {"task_id": f"{name}-all", "n_val": 0} if variant.learns_all else {"task_id": name, "n_val": 10}
+            task = dataclasses.replace(TASK, name=name, origin=origin, n_classes=4, n_test=100, **own)
             records.append(task)
             for step in (-1, 0, 1):
                 records += [run_of(variant, task, step, seed, right[variant.name](step, origin)) for seed in seeds]

@@ -21,6 +21,7 @@ import time
 import pandas as pd
 import torch
 from fastai.callback.schedule import valley
+from fastai.data.block import CategoryBlock
 from fastai.data.transforms import Normalize
 from fastai.learner import Learner
 from fastai.metrics import accuracy
@@ -85,8 +86,6 @@ def load(asked: Asked, to_learn: Listed, architecture: Architecture) -> ImageDat
 
 
 def _classes(n: int) -> object:
-    from fastai.data.block import CategoryBlock  # noqa: PLC0415
-
     return CategoryBlock(vocab=list(range(n)), sort=False)
 
 

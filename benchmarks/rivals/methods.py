@@ -24,26 +24,26 @@ class Method:
 
 
 def _probe(asked: Asked) -> Answer:
-    from benchmarks.rivals.own import probe  # noqa: PLC0415 - here and below: a rival loads no other rival's library
+    from benchmarks.rivals.own import probe
 
     return probe(asked)
 
 
 def _probe_all(asked: Asked) -> Answer:
-    from benchmarks.rivals.own import probe  # noqa: PLC0415
+    from benchmarks.rivals.own import probe
 
     return probe(asked, learns_all=True)
 
 
 def _search(asked: Asked) -> Answer:
-    from benchmarks.rivals.own import search  # noqa: PLC0415
+    from benchmarks.rivals.own import search
 
     return search(asked)
 
 
 def _fastai(epochs: int, *, finds_rate: bool) -> Callable[[Asked], Answer]:
     def run(asked: Asked) -> Answer:
-        from benchmarks.rivals.by_fastai import fine_tune  # noqa: PLC0415
+        from benchmarks.rivals.by_fastai import fine_tune
 
         return fine_tune(asked, epochs=min(epochs, asked.epochs), finds_rate=finds_rate)
 
@@ -52,7 +52,7 @@ def _fastai(epochs: int, *, finds_rate: bool) -> Callable[[Asked], Answer]:
 
 def _timm(*, share: float) -> Callable[[Asked], Answer]:
     def run(asked: Asked) -> Answer:
-        from benchmarks.rivals.by_timm import finetune  # noqa: PLC0415
+        from benchmarks.rivals.by_timm import finetune
 
         return finetune(asked, share=share)
 

@@ -3,19 +3,17 @@
 import dataclasses
 import time
 
-import numpy as np
 import torch
 
 from benchmarks.rivals.ask import Answer, Asked
-from scalepred.data.task import Split, Task, read_task
+from scalepred.data.merge import merged
+from scalepred.data.task import Task, read_task
 from scalepred.networks.names import DEFAULT_SOURCE
 from scalepred.networks.source import load_source
 from scalepred.recipe import GRID
 from scalepred.records import DIVERGED
 from scalepred.training.bundle import Bundle
 from scalepred.training.planned import planned_run
-from scalepred.training.scoring import score
-from scalepred.training.start import fitted_start, start_network
 
 CPU = torch.device("cpu")
 
@@ -23,19 +21,15 @@ CPU = torch.device("cpu")
 def probe(asked: Asked, *, learns_all: bool = False) -> Answer:
     """Fit the linear probe on frozen features; its strength is cross-validated on what it learns."""
     started = time.perf_counter()
-    source, task = load_source(DEFAULT_SOURCE), _read(asked)
-    learn = joined(task.train, task.val) if learns_all or asked.learns_all else task.train
-    recipe = dataclasses.replace(asked.read_recipe(), batchnorm="frozen", image_px=asked.image_px)
-    n_classes = len(task.classes)
-    start = fitted_start(source, learn, recipe, n_classes=n_classes, device=CPU)
-    generator = torch.Generator().manual_seed(asked.seed)
-    network = start_network(source, n_classes=n_classes, generator=generator, start=start).eval()
-    scores = score(network, task.test, None, source.architecture, device=CPU, dtype=torch.float32, micro_batch=None)
+    task = _read(asked)
+    task = merged(task, "val") if learns_all or asked.learns_all else task
+    bundle = Bundle(task=task, source=load_source(DEFAULT_SOURCE), device=CPU)
+    fitted, scores = bundle.source_start().probe, bundle.probe_scores()["test"]
     return Answer(
         accuracy=scores.accuracy,
         n_test=len(task.test.labels),
         work_seconds=time.perf_counter() - started,
-        details={"n_learnt": len(learn.labels), "strength": start.probe.strength, "cv_accuracy": start.probe.accuracy},
+        details={"n_learnt": len(task.train.labels), "strength": fitted.strength, "cv_accuracy": fitted.accuracy},
     )
 
 
@@ -68,15 +62,6 @@ def search(asked: Asked) -> Answer:
             "n_diverged": len(runs) - len(done),
             "test_accuracies": [run.test_accuracy for run in runs],
         },
-    )
-
-
-def joined(one: Split, other: Split) -> Split:
-    """Return the images of both splits as one."""
-    return Split(
-        np.concatenate([one.images, other.images]),
-        np.concatenate([one.labels, other.labels]),
-        (*one.paths, *other.paths),
     )
 
 

@@ -37,9 +37,9 @@ from benchmarks.timed import n_cores
 from benchmarks.wild.choose import SuiteTask, smallest, suite_tasks
 from benchmarks.wild.defaults_report import Seen, print_report, read_seen
 from benchmarks.wild.variants import SETTINGS, Setting, Variant, variants_of
-from scalepred.data.task import Split, Task, read_task
+from scalepred.data.merge import merged
+from scalepred.data.task import Split, read_task
 from scalepred.networks.source import Source, load_source
-from scalepred.recipe import content_id
 from scalepred.records import RecipeRecord
 from scalepred.store.journal import Journal, journal_of
 from scalepred.store.keeping import Keeper
@@ -248,14 +248,16 @@ def run_job(job: Job) -> str:
     """
     started = time.perf_counter()
     journal = Journal(job.journal)
-    source = _sources.setdefault(job.setting.source, load_source(job.setting.source))
+    if job.setting.source not in _sources:
+        _sources[job.setting.source] = load_source(job.setting.source)
+    source = _sources[job.setting.source]
     journal.add(source.record)
     task = read_task(job.task.folder, image_px=job.setting.recipe.image_px)
     bundles: dict[bool, Bundle] = {}
     for variant, octave, seed in job.runs:
         if variant.learns_all not in bundles:
             bundles[variant.learns_all] = Bundle(
-                task=with_validation(task) if variant.learns_all else task,
+                task=merged(task, "val") if variant.learns_all else task,
                 source=source,
                 device=pick_device(job.device),
             )
@@ -267,24 +269,6 @@ def run_job(job: Job) -> str:
         )
         journal.add(bundle.run(planned)[0])
     return f"{job.task.name}: {len(job.runs)} runs in {time.perf_counter() - started:.0f} s"
-
-
-def with_validation(task: Task) -> Task:
-    """Return the task with its validation images among those to learn, and none left; its test images stay."""
-    train = Split(
-        np.concatenate([task.train.images, task.val.images]),
-        np.concatenate([task.train.labels, task.val.labels]),
-        (*task.train.paths, *task.val.paths),
-    )
-    val = Split(task.val.images[:0], task.val.labels[:0], ())
-    record = dataclasses.replace(
-        task.record,
-        task_id=content_id("all images", task.record.task_id),
-        name=task.record.name + "+val",
-        n_train=len(train.labels),
-        n_val=0,
-    )
-    return dataclasses.replace(task, record=record, train=train, val=val)
 
 
 # --- what it costs ----------------------------------------------------------------------------------------------------

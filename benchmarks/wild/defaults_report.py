@@ -29,8 +29,6 @@ from scalepred.records import DIVERGED
 from scalepred.store.warehouse import open_warehouse
 
 HALVES_SEED = 0
-MERGED = "+val"
-"""At the end of the name of a task whose validation images are learnt too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,11 +128,11 @@ def read_seen(warehouse: Path) -> list[Seen]:
         right = test * task.n_test + (chance if diverged else run.val_accuracy or 0.0) * task.n_val
         seen.append(
             Seen(
-                task=task.name.removesuffix(MERGED),
+                task=task.name,
                 origin=task.origin,
                 source=sources[run.source_id],
                 recipe_id=run.recipe_id,
-                learns_all=task.name.endswith(MERGED),
+                learns_all=not task.n_val,
                 octave=round(float(np.log2(run.scale))),
                 seed=run.seed,
                 held_out=right / (task.n_test + task.n_val),

@@ -17,10 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.wild.harvest import DOMAIN_SOURCES
-from scalepred.cli import harvest_run, render
+from scalepred.cli.harvest import carry_out
 from scalepred.harvest.calls import WorkerSettings
 from scalepred.harvest.draw import DesignPoint, draw_points, survey_tasks
-from scalepred.harvest.harvest import Harvest
 from scalepred.harvest.local_engine import LocalEngine
 from scalepred.harvest.request import Wanted
 from scalepred.harvest.space import load_space
@@ -69,16 +68,7 @@ def main() -> None:
         sources=SOURCES,
         surveys=surveys,
     )
-    work = Harvest(wanted, engine)
-    try:
-        with work.held(), harvest_run.told_at_the_end(work):
-            plan = work.plan()
-            render.show_plan(plan, warehouse=arguments.warehouse)
-            if not arguments.dry_run:
-                harvest_run.run(work, plan, json=False)
-    finally:
-        engine.stop()
-    harvest_run.conclude(work, plan, json=False, dry_run=arguments.dry_run)
+    carry_out(wanted, engine, balance=None, dry_run=arguments.dry_run, json=False)
 
 
 def sizes_of(manifest: Mapping[str, list[dict[str, list[dict[str, object]]]]]) -> dict[str, int]:
