@@ -17,7 +17,7 @@ from rows import SOURCE, TASK, make_run
 
 from benchmarks import snapshot
 from benchmarks.wild import __main__ as wild
-from benchmarks.wild import carried, counts, cut, gather, glyphs, held_out, pilot
+from benchmarks.wild import carried, counts, cut, gather, glyphs, held_out, pilot, points
 from benchmarks.wild.contact import write_sheets
 from benchmarks.wild.cut import Sides, SuiteImage, plans, split_sides
 from benchmarks.wild.harvest import Stage, chosen, harvest_command
@@ -25,6 +25,7 @@ from benchmarks.wild.origins import DIGITS, DOMAINS, ORIGINS, SHARED, Origin
 from benchmarks.wild.packages import FetchError, Package, licences, unpacked
 from benchmarks.wild.shared import print_shared
 from scalepred.data.task import read_task
+from scalepred.harvest.draw import DesignPoint
 from scalepred.networks.names import DEFAULT_SOURCE
 from scalepred.predictor import harvested as harvested_module
 from scalepred.predictor.model import RUN_NOISE
@@ -566,3 +567,13 @@ def pilot_rows(best):
         tasks=rows.tasks, sources=[SOURCE], recipes=rows.recipes, features=[], runs=rows.runs
     )
     return replace(rows, harvested=harvested)
+
+
+def test_a_points_passes_and_steps_are_counted_by_its_images_size_and_epochs():
+    recipe = Recipe(epochs=10, batch_size=8, image_px=128)
+    point = DesignPoint(index=0, data="t", source="s", recipe=recipe, n_images=None, n_seeds=1)
+    assert (points.passes(point, 20), points.steps(point, 20)) == (20 * 10 * 4, 10 * 3)
+    few = replace(point, n_images=8)
+    assert (points.passes(few, 20), points.steps(few, 20)) == (8 * 10 * 4, 10)
+    manifest = {"origins": [{"tasks": [{"name": "t", "n_train": 20}]}]}
+    assert points.sizes_of(manifest) == {"t": 20}

@@ -136,7 +136,7 @@ def harvest(
     )
     if drawn:
         wanted = replace(wanted, points=drawn.points, surveys=drawn.surveys)
-    _harvest(wanted, carrier, balance=drawn.balance if drawn and dry_run else None, dry_run=dry_run, json=json)
+    carry_out(wanted, carrier, balance=drawn.balance if drawn and dry_run else None, dry_run=dry_run, json=json)
 
 
 def _settings(
@@ -156,7 +156,7 @@ def _settings(
     return WorkerSettings(sources=sources, device=device, max_bytes=int(memory * 1e9), dtype=dtype)
 
 
-def _harvest(
+def carry_out(
     wanted: "Wanted",
     carrier: "LocalEngine | RayEngine",
     *,

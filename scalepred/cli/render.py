@@ -1,5 +1,6 @@
 """What the commands show a person: tables, choices and results; every name from outside is made safe first."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,8 +113,10 @@ def show_lines(console: "Console", predicted: "Prediction") -> None:
     for head, line in predicted.lines.items():
         words = "a new head" if head == "noise" else "the fitted head, shrunk half way"
         seen: list[tuple[float, float | None, str]] = [(scale, loss, "") for scale, loss in line.curve]
-        seen += [(predicted.scale, None, "chosen"), (line.minimum, None, "the line's minimum")]
-        seen += [(line.factor, line.loss, "back where it was: the critical rate")]
+        seen += [(predicted.scale, None, "chosen")]
+        if 0 < line.factor < math.inf:  # else it never falls, or never comes back
+            seen += [(line.minimum, None, "the line's minimum")]
+            seen += [(line.factor, line.loss, "back where it was: the critical rate")]
         rows = [
             (f"{scale:.3g}", None if loss is None else f"{loss:.4f}", note)
             for scale, loss, note in sorted(seen, key=lambda row: row[0])

@@ -94,14 +94,23 @@ def choose_scale(setup: Setup, scale: float | Literal["auto"] = "auto", *, measu
         ValueError: if the tools were picked without a predictor, and it is to be asked.
     """
     tools, started = setup.tools, time.perf_counter()
-    if scale != "auto":
-        probe, start = summarise(setup.bundle), _start_of(setup, measures_start=measures_start)
-        choice = dataclasses.replace(given(scale), rule=ask_rule(setup, start))
-        seconds = time.perf_counter() - started
-        return Prediction(choice=choice, features={}, seconds=seconds, lines=_lines_of(start), probe=probe)
-    if tools.asked is None:
+    if scale == "auto" and tools.asked is None:
         raise ValueError("nothing can be predicted: the tools were picked without a predictor")
-    probe, start = summarise(setup.bundle), _start_of(setup, measures_start=measures_start)
+    chosen = None if scale == "auto" else given(scale)  # what can't be used is refused before anything is measured
+    probe = summarise(setup.bundle)
+    start = _start_of(setup, measures_start=measures_start)
+    rule = ask_rule(setup, start)
+    if chosen is None:
+        prediction = _ask_predictor(setup, rule)
+    else:
+        prediction = Prediction(choice=dataclasses.replace(chosen, rule=rule), features={}, seconds=0.0)
+    seconds = time.perf_counter() - started  # what probe and rule took is part of it
+    return dataclasses.replace(prediction, seconds=seconds, lines=start.lines if start else {}, probe=probe)
+
+
+def _ask_predictor(setup: Setup, rule: RuleAnswer | None) -> Prediction:
+    tools = setup.tools
+    assert tools.asked is not None  # noqa: S101 - choose_scale sees to it
     prediction = predict(
         setup.task,
         tools.source,
@@ -109,23 +118,16 @@ def choose_scale(setup: Setup, scale: float | Literal["auto"] = "auto", *, measu
         recipe=tools.recipe,
         device=tools.device,
         dtype=setup.dtype,
-        rule=ask_rule(setup, start),
+        rule=rule,
         embedded=setup.bundle.source_start().features if setup.dtype == torch.float32 else None,
     )
-    seconds = time.perf_counter() - started  # what probe and rule took is part of it
-    return dataclasses.replace(
-        prediction, predictor=tools.asked.folder, seconds=seconds, lines=_lines_of(start), probe=probe
-    )
+    return dataclasses.replace(prediction, predictor=tools.asked.folder)
 
 
 def _start_of(setup: Setup, *, measures_start: bool) -> MeasuredStart | None:
     """Measure the start of a job, where a rule ships that can be asked of it, or it is wanted anyway."""
     wanted = measures_start or setup.tools.rule is not None
     return measure_start(setup.bundle, setup.tools.recipe) if wanted else None
-
-
-def _lines_of(start: MeasuredStart | None) -> Mapping[str, CriticalRate]:
-    return start.lines if start else {}
 
 
 def ask_rule(setup: Setup, start: MeasuredStart | None) -> RuleAnswer | None:

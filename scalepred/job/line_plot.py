@@ -21,12 +21,8 @@ SHOWN_LOSS = 2.0
 """Losses are shown up to so many times the highest at the start; what lies above leaves the frame."""
 
 
-def check_plot(path: Path) -> Path:
-    """Return the path of a plot that can be drawn there, before anything is measured for it.
-
-    Raises:
-        UsageError: if it is no SVG file's, its folder is missing, or matplotlib is.
-    """
+def check_plot(path: Path) -> None:
+    """Raise UsageError, before anything is measured, if this is no SVG file, or its folder or matplotlib is missing."""
     if path.suffix.lower() != ".svg":
         raise UsageError(f"A plot is an SVG file, not {path}: give a name that ends in .svg.")
     if not path.resolve().parent.is_dir():
@@ -35,7 +31,6 @@ def check_plot(path: Path) -> Path:
         raise UsageError(
             "A plot takes matplotlib: pip install 'scalepred[plot]'. Without it, --verbose prints what it would show."
         )
-    return path
 
 
 def save_line_plot(prediction: Prediction, path: Path) -> None:
