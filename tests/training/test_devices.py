@@ -9,8 +9,12 @@ import torch
 
 from scalepred.training.devices import has_bfloat16, keep_freed_memory, pick_device
 
+PR_SET_THP_DISABLE = 41  # of linux/prctl.h: a huge page is one fault or five hundred, as the kernel's state has it
+
 FAULTS = """
-import resource, torch
+import ctypes, resource
+ctypes.CDLL(None).prctl({huge_pages_off}, 1, 0, 0, 0)
+import torch
 from torch import nn
 from scalepred.training.devices import keep_freed_memory
 if {keeps}:
@@ -31,8 +35,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator")
 def test_freed_memory_is_kept_for_the_next_step():
     kept, asked_anew = (
-        int(subprocess.run([sys.executable, "-c", FAULTS.format(keeps=keeps)], capture_output=True, check=True).stdout)
-        for keeps in (True, False)
+        int(subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout)
+        for script in (FAULTS.format(keeps=keeps, huge_pages_off=PR_SET_THP_DISABLE) for keeps in (True, False))
     )
     assert kept < asked_anew / 4, f"{kept} page faults in ten steps, and {asked_anew} without"
 
