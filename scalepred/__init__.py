@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from scalepred.data.layout import Layout
     from scalepred.data.task import Inspection, inspect
     from scalepred.errors import ScalepredError
     from scalepred.job.api import finetune, predict_scale
@@ -20,6 +21,7 @@ __all__ = [
     "CriticalRate",
     "Inspection",
     "Job",
+    "Layout",
     "Prediction",
     "Recipe",
     "ScalepredError",
@@ -36,6 +38,7 @@ _HOMES = {
     "CriticalRate": "training.critical",
     "Inspection": "data.task",
     "Job": "job.result",
+    "Layout": "data.layout",
     "Prediction": "job.choose",
     "Recipe": "recipe",
     "ScalepredError": "errors",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scalepred.cli import options
+from scalepred.cli.groups import grouped
 from scalepred.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,27 +38,22 @@ Warehouse = Annotated[
 ]
 
 
+@grouped
 def finetune(
     data: options.Data,
+    *,
     auto: Auto = False,
     scale: Scale = None,
     probe: Probe = False,
-    source: options.SourceName = "efficientnet_lite0",
-    weights: options.Weights = None,
-    recipe: options.RecipeName = None,
-    image_px: options.ImagePx = None,
+    network: options.Network,
+    images: options.Images,
+    layout: options.Layout,
     output: Output = None,
     overwrite: Overwrite = False,
     seed: options.Seed = 0,
-    split_seed: options.SplitSeed = 0,
-    train_on: options.TrainOn = None,
     refit: Refit = False,
-    predictor: options.PredictorFolder = None,
     warehouse: Warehouse = None,
-    on_bad_image: options.OnBadImage = "skip",
-    max_megapixels: options.MaxMegapixels = 64.0,
     lock_timeout: options.LockTimeout = 60.0,
-    device: options.DeviceName = "auto",
     json: options.Json = False,
 ) -> None:
     """Finetune a classifier on DATA in one job.
@@ -69,14 +65,8 @@ def finetune(
             "Give one of --auto, to have the scale predicted, --scale X, to choose it, or --probe, to finetune nothing."
         )
     began = time.perf_counter()
-    from scalepred.job.options import DataOptions, JobOptions, NetworkOptions
+    from scalepred.job.options import JobOptions
 
-    images = DataOptions(
-        split_seed=split_seed, on_bad_image=on_bad_image, max_megapixels=max_megapixels, train_on=train_on
-    )
-    network = NetworkOptions(
-        source=source, weights=weights, recipe=recipe, image_px=image_px, predictor=predictor, device=device
-    )
     wanted = JobOptions(
         scale=("probe" if probe else "auto") if scale is None else scale,
         seed=seed,
@@ -86,7 +76,7 @@ def finetune(
         warehouse=warehouse,
         lock_timeout_seconds=lock_timeout,
     )
-    _finetune(data, images, network, wanted, began=began, json=json)
+    _finetune(data, images.chosen(layout), network.chosen(), wanted, began=began, json=json)
 
 
 def _finetune(

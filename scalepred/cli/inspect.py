@@ -1,10 +1,13 @@
 """`scalepred inspect`: what the data holds, without training."""
 
 from scalepred.cli import options
+from scalepred.cli.groups import grouped
 
 
+@grouped
 def inspect(
     data: options.Data,
+    layout: options.Layout,
     split_seed: options.SplitSeed = 0,
     max_megapixels: options.MaxMegapixels = 64.0,
     json: options.Json = False,
@@ -20,7 +23,13 @@ def inspect(
     from scalepred.errors import DataError
 
     with progress("reading images") as bar:
-        inspection = task.inspect(data, split_seed=split_seed, max_megapixels=max_megapixels, on_progress=bar.update)
+        inspection = task.inspect(
+            data,
+            split_seed=split_seed,
+            max_megapixels=max_megapixels,
+            layout=layout.chosen(),
+            on_progress=bar.update,
+        )
     if json:
         out.print_json({"schema": 2, **inspection.to_json()})
     else:

@@ -1,9 +1,14 @@
 """The options that several commands share."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from scalepred.data.layout import Layout as DataLayout
+    from scalepred.job.options import DataOptions, NetworkOptions
 
 Data = Annotated[
     str,
@@ -85,6 +90,122 @@ OnBadImage = Annotated[str, typer.Option("--on-bad-image", help="skip: leave bad
 
 
 Seed = Annotated[int, typer.Option(help="Of the new head and the order of images.", min=0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What a user says of how the data is laid out."""
+
+    label_pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="Read labels from file names: '{label}.*', where * is anything, or a regular expression with a group.",
+            show_default=False,
+        ),
+    ] = None
+    class_depth: Annotated[
+        str | None,
+        typer.Option(
+            help="Which level of folders is the class: 1, 2, …, or path for the whole path.",
+            metavar="N|path",
+            show_default=False,
+        ),
+    ] = None
+    group_pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="A regular expression: images in whose path it finds the same text share a split.", show_default=False
+        ),
+    ] = None
+    exclude_class: Annotated[
+        list[str] | None, typer.Option(help="Leave this class out. May be repeated.", show_default=False)
+    ] = None
+    min_images: Annotated[int, typer.Option(help="Leave out classes of fewer usable images.", min=1)] = 1
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Refuse classes that validation or test have and training lacks, and set none aside."
+        ),
+    ] = False
+    image_column: Annotated[
+        str | None, typer.Option(help="The manifest's column of image paths.", show_default=False)
+    ] = None
+    label_column: Annotated[str | None, typer.Option(help="The manifest's column of labels.", show_default=False)] = (
+        None
+    )
+    group: Annotated[
+        str | None,
+        typer.Option(
+            help="The manifest's column of groups: images of a group share a split.",
+            metavar="COLUMN",
+            show_default=False,
+        ),
+    ] = None
+    image_folder: Annotated[
+        str | None,
+        typer.Option(
+            help="The folder that a manifest's paths start from. Default: the manifest's own.", show_default=False
+        ),
+    ] = None
+
+    def chosen(self) -> "DataLayout":
+        """Return the same for the library.
+
+        Raises:
+            UsageError: naming the option that can't be used.
+        """
+        from scalepred.data.layout import Layout as DataLayout
+
+        values = asdict(self)
+        depth = values["class_depth"]
+        return DataLayout(
+            group_column=values.pop("group"),
+            exclude_classes=tuple(values.pop("exclude_class") or ()),
+            class_depth=int(values.pop("class_depth")) if depth and depth.isdecimal() else values.pop("class_depth"),
+            **values,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """How images are read and split."""
+
+    split_seed: SplitSeed = 0
+    train_on: TrainOn = None
+    on_bad_image: OnBadImage = "skip"
+    max_megapixels: MaxMegapixels = 64.0
+
+    def chosen(self, layout: Layout) -> "DataOptions":
+        """Return the same for the library.
+
+        Raises:
+            UsageError: naming the option that can't be used.
+        """
+        from scalepred.job.options import DataOptions
+
+        return DataOptions(layout=layout.chosen(), **asdict(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """Which network a job starts from, how it is finetuned, and who predicts the scale."""
+
+    source: SourceName = "efficientnet_lite0"
+    weights: Weights = None
+    recipe: RecipeName = None
+    image_px: ImagePx = None
+    predictor: PredictorFolder = None
+    device: DeviceName = "auto"
+
+    def chosen(self) -> "NetworkOptions":
+        """Return the same for the library.
+
+        Raises:
+            UsageError: naming the option that can't be used.
+        """
+        from scalepred.job.options import NetworkOptions
+
+        return NetworkOptions(**asdict(self))
 
 
 def warehouse_path(given: Path | None) -> Path:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from scalepred.cli import options
+from scalepred.cli.groups import grouped
 
 Verbose = Annotated[
     bool,
@@ -19,31 +20,19 @@ Plot = Annotated[
 ]
 
 
+@grouped
 def predict(
     data: options.Data,
-    source: options.SourceName = "efficientnet_lite0",
-    weights: options.Weights = None,
-    recipe: options.RecipeName = None,
-    image_px: options.ImagePx = None,
-    split_seed: options.SplitSeed = 0,
-    train_on: options.TrainOn = None,
-    predictor: options.PredictorFolder = None,
-    on_bad_image: options.OnBadImage = "skip",
-    max_megapixels: options.MaxMegapixels = 64.0,
-    device: options.DeviceName = "auto",
+    *,
+    network: options.Network,
+    images: options.Images,
+    layout: options.Layout,
     verbose: Verbose = False,
     plot: Plot = None,
     json: options.Json = False,
 ) -> None:
     """Predict the scale for DATA, and say why, without training."""
-    from scalepred.job.options import DataOptions, NetworkOptions
-
-    images = DataOptions(
-        split_seed=split_seed, on_bad_image=on_bad_image, max_megapixels=max_megapixels, train_on=train_on
-    )
-    network = NetworkOptions(
-        source=source, weights=weights, recipe=recipe, image_px=image_px, predictor=predictor, device=device
-    )
+    wanted, asked = images.chosen(layout), network.chosen()
     from scalepred.cli import output as out
     from scalepred.cli import render
     from scalepred.cli.progress import progress
@@ -54,9 +43,9 @@ def predict(
 
     if plot:
         check_plot(plot)
-    tools = pick_tools(network, predicts=True)
+    tools = pick_tools(asked, predicts=True)
     with progress("reading images") as bar:
-        setup = set_up(data, tools, images, on_progress=bar.update)
+        setup = set_up(data, tools, wanted, on_progress=bar.update)
     prediction = choose_scale(setup, measures_start=verbose or plot is not None)
     if plot:
         save_line_plot(prediction, plot)

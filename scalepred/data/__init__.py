@@ -4,6 +4,7 @@ __all__ = [
     "decode",
     "digits",
     "duplicates",
+    "layout",
     "layouts",
     "listing",
     "load",

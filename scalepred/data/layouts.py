@@ -6,6 +6,7 @@ from pathlib import Path
 
 from scalepred.data.decode import is_image
 from scalepred.data.folders import from_folders, split_folders
+from scalepred.data.layout import FOUND_OUT, Layout
 from scalepred.data.listing import MANIFEST, TASK_FILE, Entry, Listing
 from scalepred.data.manifests import from_manifest
 from scalepred.data.scan import children, folders_in, is_file, readable, walk
@@ -13,8 +14,12 @@ from scalepred.data.torchvision_sets import PREFIX, read_torchvision
 from scalepred.errors import DataError
 
 
-def list_images(data: str | Path) -> Listing:
+def list_images(data: str | Path, *, layout: Layout = FOUND_OUT) -> Listing:
     """Find which layout the data has and list its images, without decoding any.
+
+    Args:
+        data: what there is.
+        layout: what the user says of it.
 
     Raises:
         DataError: if there is nothing at the path, or no layout fits; says what is expected.

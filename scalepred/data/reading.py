@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from scalepred.data.duplicates import joined, near_duplicate_groups
+from scalepred.data.layout import FOUND_OUT, Layout
 from scalepred.data.layouts import list_images
 from scalepred.data.listing import Entry, Listing
 from scalepred.data.load import IN_MEMORY_BYTES, Loaded, load_images
@@ -46,6 +47,7 @@ def read_data(
     split_seed: int,
     max_megapixels: float,
     max_bytes: int = IN_MEMORY_BYTES,
+    layout: Layout = FOUND_OUT,
     on_progress: Callable[[int, int], None] | None,
 ) -> Reading:
     """List the images of the data, decode each once, group what must share a split, and split.
@@ -53,7 +55,7 @@ def read_data(
     Raises:
         DataError: as ``list_images``.
     """
-    listing = list_images(data)
+    listing = list_images(data, layout=layout)
     loaded = load_images(
         [entry.item for entry in listing.entries],
         image_px=image_px,

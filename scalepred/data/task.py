@@ -19,6 +19,7 @@ from scalepred.data.checks import (
     split_warnings,
 )
 from scalepred.data.decode import MAX_MEGAPIXELS
+from scalepred.data.layout import FOUND_OUT, Layout
 from scalepred.data.layouts import list_images
 from scalepred.data.load import IN_MEMORY_BYTES, room_for
 from scalepred.data.reading import Reading, bad_images, read_data
@@ -119,6 +120,7 @@ def read_task(
     on_bad_image: str = "skip",
     max_megapixels: float = MAX_MEGAPIXELS,
     max_bytes: int = IN_MEMORY_BYTES,
+    layout: Layout = FOUND_OUT,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Task:
     """Read a task: find its images, decode each once, keep duplicates together, and split.
@@ -132,6 +134,7 @@ def read_task(
         on_bad_image: "skip" leaves bad images out, "fail" refuses the data.
         max_megapixels: what is larger is a bad image.
         max_bytes: decoded images that take more lie in a file that is mapped into memory.
+        layout: what the user says of how the data is laid out.
         on_progress: called with images decoded and images in all.
 
     Raises:
@@ -148,6 +151,7 @@ def read_task(
         split_seed=split_seed,
         max_megapixels=max_megapixels,
         max_bytes=max_bytes,
+        layout=layout,
         on_progress=on_progress,
     )
     bad = bad_images(reading)
@@ -188,15 +192,30 @@ def inspect(
     *,
     split_seed: int = 0,
     max_megapixels: float = MAX_MEGAPIXELS,
+    layout: Layout = FOUND_OUT,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Inspection:
     """Read the data and say what it holds; ``problem`` says why it can't be used.
+
+    Args:
+        data: as ``finetune`` takes it.
+        split_seed: of the split into train, val and test, where the data has none.
+        max_megapixels: an image above this is a bad one.
+        layout: what you say of how the data is laid out.
+        on_progress: called with images read and images in all.
 
     Raises:
         DataError: if there is no such data, or its layout or manifest can't be read.
     """
     return _inspection(
-        read_data(data, image_px=16, split_seed=split_seed, max_megapixels=max_megapixels, on_progress=on_progress)
+        read_data(
+            data,
+            image_px=16,
+            split_seed=split_seed,
+            max_megapixels=max_megapixels,
+            layout=layout,
+            on_progress=on_progress,
+        )
     )
 
 

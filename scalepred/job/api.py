@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from scalepred.data.layout import FOUND_OUT, Layout
 from scalepred.job.choose import Prediction, choose_scale
 from scalepred.job.finetune import finetune_once, probe_once
 from scalepred.job.keep import keep_wanted
@@ -35,6 +36,7 @@ def finetune(
     device: str = "auto",
     on_bad_image: str = "skip",
     max_megapixels: float = MAX_MEGAPIXELS,
+    layout: Layout = FOUND_OUT,
     lock_timeout_seconds: float = 60.0,
     on_progress: Callable[[int, int], None] | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
@@ -68,6 +70,7 @@ def finetune(
         device: "auto", "cpu" or "cuda".
         on_bad_image: "skip" leaves bad images out, "fail" refuses the data.
         max_megapixels: an image above this is a bad one.
+        layout: what you say of how the data is laid out, where its folders and columns don't tell.
         lock_timeout_seconds: how long to wait while another process holds the warehouse.
         on_progress: called with images read and images in all.
         on_epoch: called with epochs done and the epoch's mean training loss; those of a refit come after the first
@@ -87,7 +90,11 @@ def finetune(
     """
     began = time.perf_counter()
     data_options = DataOptions(
-        split_seed=split_seed, on_bad_image=on_bad_image, max_megapixels=max_megapixels, train_on=train_on
+        split_seed=split_seed,
+        on_bad_image=on_bad_image,
+        max_megapixels=max_megapixels,
+        train_on=train_on,
+        layout=layout,
     )
     network_options = NetworkOptions(
         source=source, weights=weights, recipe=recipe, image_px=image_px, predictor=predictor, device=device
@@ -125,6 +132,7 @@ def predict_scale(
     device: str = "auto",
     on_bad_image: str = "skip",
     max_megapixels: float = MAX_MEGAPIXELS,
+    layout: Layout = FOUND_OUT,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Prediction:
     """Predict the scale to finetune at, and say why, without training.
@@ -141,6 +149,7 @@ def predict_scale(
         device: "auto", "cpu" or "cuda".
         on_bad_image: "skip" or "fail".
         max_megapixels: an image above this is a bad one.
+        layout: what you say of how the data is laid out, where its folders and columns don't tell.
         on_progress: called with images read and images in all.
 
     Returns:
@@ -154,7 +163,11 @@ def predict_scale(
         VersionError: if the predictor can't be read, or is of another version.
     """
     data_options = DataOptions(
-        split_seed=split_seed, on_bad_image=on_bad_image, max_megapixels=max_megapixels, train_on=train_on
+        split_seed=split_seed,
+        on_bad_image=on_bad_image,
+        max_megapixels=max_megapixels,
+        train_on=train_on,
+        layout=layout,
     )
     network_options = NetworkOptions(
         source=source, weights=weights, recipe=recipe, image_px=image_px, predictor=predictor, device=device

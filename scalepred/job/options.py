@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from scalepred.data.layout import FOUND_OUT, Layout
 from scalepred.errors import UsageError
 from scalepred.job.places import warehouse_file
 from scalepred.networks.names import DEFAULT_SOURCE
@@ -28,6 +29,7 @@ class DataOptions:
         max_megapixels: an image above this is a bad one.
         train_on: one of ``TRAIN_ON``; None for "train+val" where the user made no validation split, and for "train"
             where the user did.
+        layout: what the user says of how the data is laid out.
 
     Raises:
         UsageError: naming the option that is out of range.
@@ -37,6 +39,7 @@ class DataOptions:
     on_bad_image: str = "skip"
     max_megapixels: float = MAX_MEGAPIXELS
     train_on: str | None = None
+    layout: Layout = FOUND_OUT
 
     def __post_init__(self) -> None:
         check_seed("split_seed", self.split_seed)

@@ -72,6 +72,7 @@ def set_up(
         split_seed=options.split_seed,
         on_bad_image=options.on_bad_image,
         max_megapixels=options.max_megapixels,
+        layout=options.layout,
         on_progress=on_progress,
     )
     trained_on = options.train_on or ("train" if "val" in task.own_splits else "train+val")

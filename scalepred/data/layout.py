@@ -1,0 +1,38 @@
+"""How a user says that the data is laid out, where its folders and columns don't tell."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What a user says of how the data is laid out, and which classes to take; what is None is found out.
+
+    Attributes:
+        label_pattern: how the label is read from a file's name: text with "{label}" in it and "*" for anything, such as
+            "{label}.*", or a regular expression with a group named "label" (or with a single group).
+        class_depth: which level of folders is the class, 1 for the one below the data (or below its splits), 2 for the
+            one below that; "path" takes the whole path of folders.
+        group_pattern: a regular expression; images in whose path it finds the same text share a split.
+        exclude_classes: classes that are left out.
+        min_images: a class of fewer usable images is left out.
+        strict: classes that validation or test have and training lacks are an error, and aren't set aside.
+        image_column: the manifest's column of paths.
+        label_column: the manifest's column of labels.
+        group_column: the manifest's column of groups; images of a group share a split.
+        image_folder: the folder that a manifest's paths start from; None for the manifest's own.
+    """
+
+    label_pattern: str | None = None
+    class_depth: int | str | None = None
+    group_pattern: str | None = None
+    exclude_classes: tuple[str, ...] = ()
+    min_images: int = 1
+    strict: bool = False
+    image_column: str | None = None
+    label_column: str | None = None
+    group_column: str | None = None
+    image_folder: str | None = None
+
+
+FOUND_OUT = Layout()
+"""Nothing is said, and all is found out."""
