@@ -123,8 +123,8 @@ def judge(
         return []
     chosen: dict[str, list[float]] = {"scale 1": [0.0] * len(members)}
     for name in NAMES:
-        chosen[name] = [_held_out(point, others, name) for point in members]
-    chosen[OWN] = [_same_network(point, others) for point in members]
+        chosen[name] = [held_out(point, others, name) for point in members]
+    chosen[OWN] = [same_network(point, others) for point in members]
     for way in ("valley", "steepest") if tests else ():
         chosen[f"range test, {way}"] = [_log2_or_1(tests[point.key][way]) for point in members]
     chosen["best of each curve (biased)"] = [point.best_log2_scale for point in members]
@@ -169,15 +169,15 @@ def _log2_or_1(scale: float | None) -> float:
     return math.log2(scale) if scale else 0.0
 
 
-def _same_network(point: Point, members: Sequence[Point]) -> float:
+def same_network(point: Point, members: Sequence[Point]) -> float:
     """Return log2 of the scale that the best fixed rate of other origins' points of the same network and kind gives."""
     own = [p for p in members if p.origin != point.origin and p.source_id == point.source_id]
     own = [p for p in own if kind_of(p.recipe) == kind_of(point.recipe)]
     place = fit_rule(own, {point.recipe.optimizer: BASE}).log2_scale(point.facts, point.recipe)
-    return _held_out(point, members, BASE) if place is None else place
+    return held_out(point, members, BASE) if place is None else place
 
 
-def _held_out(point: Point, members: Sequence[Point], name: str) -> float:
+def held_out(point: Point, members: Sequence[Point], name: str) -> float:
     """Return log2 of the scale that a coordinate's constant gives, estimated without the point's origin and network.
 
     Where that leaves no point, those of other origins are used.

@@ -75,7 +75,7 @@ def test_neither_the_points_origin_nor_its_network_sets_its_constant():
     members = [p for p in points_with_known_constants() if p.recipe.optimizer == "adamw"]
     point = members[0]
     seen = [p for p in members if p.origin != point.origin and p.source_id != point.source_id]
-    assert bench._held_out(point, members, "noise") == bench._held_out(point, [point, *seen], "noise")
+    assert bench.held_out(point, members, "noise") == bench.held_out(point, [point, *seen], "noise")
 
 
 def test_range_tests_are_judged_on_their_own_points_and_cost_seconds(tmp_path, monkeypatch, capsys):
