@@ -17,6 +17,10 @@ class StartError(UsageError):
     """A start of training that can't be measured: its loss or gradient is not finite, or nothing is trained."""
 
 
+class CheckpointError(UsageError):
+    """The state of a training that was stopped, of another training or damaged."""
+
+
 class DataError(ScalepredError):
     """Images, manifests or tasks that cannot be used."""
 

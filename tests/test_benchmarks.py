@@ -220,3 +220,12 @@ def test_the_benchmark_of_a_worker_tells_memory():
     printed = json.loads(shown.stdout.splitlines()[-1])
     (bytes_of,) = printed["largest_bytes"].values()
     assert set(bytes_of) == {"plain", "scalepred"}
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_checkpoints_saves_real_states():
+    command = [sys.executable, "-m", "benchmarks.bench_checkpoint", "--smoke"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    (row,) = json.loads(shown.stdout.splitlines()[-1])["rows"]
+    assert row["bytes"] > 500_000
+    assert 0 < row["share"] <= 0.02

@@ -37,6 +37,15 @@ Warehouse = Annotated[
     ),
 ]
 
+CheckpointSeconds = Annotated[
+    float,
+    typer.Option(
+        help="The training's state is saved after an epoch, this long after the last save or the start. The same "
+        "command goes on from it.",
+        min=0,
+    ),
+]
+
 
 @grouped
 def finetune(
@@ -54,6 +63,7 @@ def finetune(
     refit: Refit = False,
     warehouse: Warehouse = None,
     lock_timeout: options.LockTimeout = 60.0,
+    checkpoint_seconds: CheckpointSeconds = 30.0,
     json: options.Json = False,
 ) -> None:
     """Finetune a classifier on DATA in one job.
@@ -75,6 +85,7 @@ def finetune(
         overwrite=overwrite,
         warehouse=warehouse,
         lock_timeout_seconds=lock_timeout,
+        checkpoint_seconds=checkpoint_seconds,
     )
     _finetune(data, images.chosen(layout), network.chosen(), wanted, began=began, json=json)
 
@@ -86,12 +97,12 @@ def _finetune(
     from scalepred.cli import output as out
     from scalepred.cli import render
     from scalepred.cli.progress import Pace, progress
-    from scalepred.job.choose import choose_scale
     from scalepred.job.finetune import finetune_once, n_epochs_of, probe_once
     from scalepred.job.keep import keep_wanted
     from scalepred.job.output import output_folder
     from scalepred.job.setup import set_up
     from scalepred.job.tools import pick_tools
+    from scalepred.job.unfinished import go_on_or_choose, how_to_go_on
     from scalepred.training.devices import keep_freed_memory
 
     folder = output_folder(wanted.output, data, overwrite=wanted.overwrite)
@@ -104,18 +115,23 @@ def _finetune(
     if wanted.scale == "probe":
         job = probe_once(setup, wanted, output=folder, began=began)
     else:
-        prediction = choose_scale(setup, wanted.scale)
-        render.show_start(out.notes(), tools, prediction)
-        n_epochs = n_epochs_of(setup, refit=wanted.refit)
-        with progress("finetuning", total=n_epochs, pace=pace) as bar:
-            job = finetune_once(
-                setup,
-                prediction,
-                wanted,
-                output=folder,
-                began=began,
-                on_epoch=lambda epoch, loss: bar.update(epoch, n_epochs, f"loss {loss:.3f}"),
-            )
+        setup, prediction = go_on_or_choose(setup, wanted, output=folder, tell=out.note)
+        try:
+            render.show_start(out.notes(), tools, prediction)
+            n_epochs = n_epochs_of(setup, refit=wanted.refit)
+            with progress("finetuning", total=n_epochs, pace=pace) as bar:
+                job = finetune_once(
+                    setup,
+                    prediction,
+                    wanted,
+                    output=folder,
+                    began=began,
+                    on_epoch=lambda epoch, loss: bar.update(epoch, n_epochs, f"loss {loss:.3f}"),
+                    tell=out.note,
+                )
+        except KeyboardInterrupt:
+            out.note(how_to_go_on(setup, wanted, output=folder))
+            raise
     if json:
         out.print_json(job.to_json())
     else:

@@ -16,4 +16,5 @@ __all__ = [
     "result",
     "setup",
     "tools",
+    "unfinished",
 ]

@@ -8,11 +8,19 @@ from scalepred.data.layout import FOUND_OUT, Layout
 from scalepred.job.choose import Prediction, choose_scale
 from scalepred.job.finetune import finetune_once, probe_once
 from scalepred.job.keep import keep_wanted
-from scalepred.job.options import MAX_MEGAPIXELS, DataOptions, JobOptions, NetworkOptions, Scale
+from scalepred.job.options import (
+    CHECKPOINT_SECONDS,
+    MAX_MEGAPIXELS,
+    DataOptions,
+    JobOptions,
+    NetworkOptions,
+    Scale,
+)
 from scalepred.job.output import output_folder
 from scalepred.job.result import Job
 from scalepred.job.setup import set_up
 from scalepred.job.tools import pick_tools
+from scalepred.job.unfinished import go_on_or_choose
 from scalepred.networks.names import DEFAULT_SOURCE
 from scalepred.recipe import Recipe
 
@@ -38,12 +46,14 @@ def finetune(
     max_megapixels: float = MAX_MEGAPIXELS,
     layout: Layout = FOUND_OUT,
     lock_timeout_seconds: float = 60.0,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
     on_progress: Callable[[int, int], None] | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> Job:
     """Finetune a classifier on images in one job, at a predicted scale, and save it.
 
     Every job tells the linear probe on the same images beside it. ``scale="probe"`` saves that instead, in seconds.
+    A job that was stopped goes on with the same call.
 
     Args:
         data: a folder of class folders, perhaps under train, val and test; a CSV manifest, or a folder that holds
@@ -72,6 +82,8 @@ def finetune(
         max_megapixels: an image above this is a bad one.
         layout: what you say of how the data is laid out, where its folders and columns don't tell.
         lock_timeout_seconds: how long to wait while another process holds the warehouse.
+        checkpoint_seconds: the state of the training is saved beside the output after an epoch, but only once so many
+            seconds have passed since it began or was saved last.
         on_progress: called with images read and images in all.
         on_epoch: called with epochs done and the epoch's mean training loss; those of a refit come after the first
             job's.
@@ -107,13 +119,14 @@ def finetune(
         overwrite=overwrite,
         warehouse=warehouse,
         lock_timeout_seconds=lock_timeout_seconds,
+        checkpoint_seconds=checkpoint_seconds,
     )
     folder = output_folder(output, data, overwrite=overwrite)
     tools = pick_tools(network_options, predicts=scale in ("auto", "probe"))
     setup = set_up(data, tools, data_options, trains=scale != "probe", on_progress=on_progress)
     if scale == "probe":
         return probe_once(setup, options, output=folder, began=began)
-    prediction = choose_scale(setup, scale)
+    setup, prediction = go_on_or_choose(setup, options, output=folder)
     job = finetune_once(setup, prediction, options, output=folder, began=began, on_epoch=on_epoch)
     keep_wanted(job, tools, options)
     return job

@@ -14,6 +14,7 @@ from scalepred.job.output import check_free
 from scalepred.job.probe import ProbeReport, fit, report, summarise
 from scalepred.job.result import Job, Refit
 from scalepred.job.setup import Setup, check_can_refit, with_all_images
+from scalepred.job.unfinished import Tell, checkpoint_of, file_of, finish, refit_file_of, warn
 from scalepred.networks.architecture import check_takes
 from scalepred.networks.source import Source
 from scalepred.recipe import Recipe
@@ -31,11 +32,15 @@ def finetune_once(
     output: Path,
     began: float | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
+    tell: Tell = warn,
 ) -> Job:
     """Finetune at the chosen scale, set the model beside the linear probe, and save it.
 
     With ``options.refit`` a second job with the same scale and seed then trains on all images, and its model is what is
     saved; all accuracies stay those of the first.
+
+    The state of the training is kept beside the output, as ``unfinished.file_of`` says, until the model is saved. A job
+    that was stopped at any moment goes on from it, with the same numbers in float32 on a CPU.
 
     Args:
         setup: the images, and what to finetune on them and how.
@@ -44,17 +49,19 @@ def finetune_once(
         output: folder to save to.
         began: when all of it began, by ``time.perf_counter``, so that the total counts loading too.
         on_epoch: called with epochs done and the epoch's mean loss; those of a refit come after the first job's.
+        tell: given notes on the state that is kept.
 
     Raises:
         UsageError: if something is in the way in the folder, nothing is held out before a refit, or a run diverged
             (then nothing is saved).
     """
-    recipe, source, scale = setup.tools.recipe, setup.tools.source, prediction.choice.scale
+    recipe, source = setup.tools.recipe, setup.tools.source
     check_free(output, overwrite=options.overwrite)
     check_takes(source.architecture, image_px=recipe.image_px)
     if options.refit:
         check_can_refit(setup)
-    run, outcome = _run(setup, scale, seed=options.seed, on_epoch=on_epoch)
+    file = file_of(setup, options, output=output)
+    run, outcome = _run(setup, prediction, options, file=file, on_epoch=on_epoch, tell=tell)
     started = time.perf_counter()
     probe = report(setup.bundle, prediction.probe or summarise(setup.bundle), outcome.scores)
     seconds = {
@@ -70,9 +77,11 @@ def finetune_once(
         whole = with_all_images(setup)
         run_of_all, again = _run(
             whole,
-            scale,
-            seed=options.seed,
+            prediction,
+            options,
+            file=refit_file_of(file),
             on_epoch=on_epoch and (lambda epoch, loss: on_epoch(n_epochs + epoch, loss)),
+            tell=tell,
         )
         network, refit = again.network, Refit(task=whole.task, run=run_of_all)
         seconds["refit"] = time.perf_counter() - started
@@ -87,6 +96,7 @@ def finetune_once(
         refit=refit,
     )
     _save(job, network, source=source, recipe=recipe)
+    finish(file)
     return job
 
 
@@ -148,23 +158,34 @@ def probe_once(setup: Setup, options: JobOptions, *, output: Path, began: float 
 
 
 def _run(
-    setup: Setup, scale: float, *, seed: int, on_epoch: Callable[[int, float], None] | None
+    setup: Setup,
+    prediction: Prediction,
+    options: JobOptions,
+    *,
+    file: Path,
+    on_epoch: Callable[[int, float], None] | None,
+    tell: Tell,
 ) -> tuple[RunRecord, Finetuned]:
-    """Finetune once.
+    """Finetune once, with the state kept in a file.
 
     Raises:
         UsageError: if the run diverged.
     """
+    scale = prediction.choice.scale
     planned = planned_run(
         setup.task.record.task_id,
         setup.tools.source.source_id,
         recipe=setup.tools.recipe,
         scale=scale,
-        seed=seed,
+        seed=options.seed,
         role=JOB,
     )
-    run, outcome = setup.bundle.run(planned, on_epoch=on_epoch)
+    checkpoint = checkpoint_of(
+        setup, prediction, planned, file=file, every_seconds=options.checkpoint_seconds, tell=tell
+    )
+    run, outcome = setup.bundle.run(planned, checkpoint=checkpoint, on_epoch=on_epoch)
     if outcome.status == DIVERGED:
+        finish(file)  # it would only diverge again
         raise UsageError(
             f"At scale {scale:g} the loss stopped being finite at step {outcome.diverged_step}, "
             f"so nothing was saved. Try a lower one: --scale {scale / 4:g}."

@@ -15,6 +15,7 @@ ON_BAD_IMAGE = ("skip", "fail")
 TRAIN_ON = {"train": (), "train+val": ("val",), "all": ("val", "test")}
 """What a job may train on -> the splits that are merged into the training images for it."""
 MAX_MEGAPIXELS = 64.0
+CHECKPOINT_SECONDS = 30.0
 Scale: TypeAlias = float | Literal["auto", "probe"]
 """The factor on all learning rates; "auto" has it predicted, "probe" stands for the linear probe, which has none."""
 
@@ -91,6 +92,8 @@ class JobOptions:
         overwrite: replace a model that is there.
         warehouse: file that the run and what was predicted of it are stored in too; None stores them nowhere.
         lock_timeout_seconds: how long to wait while another process holds the warehouse.
+        checkpoint_seconds: the state of the training is saved after an epoch, but only once so many seconds have passed
+            since it began or was saved last; 0 saves it after every epoch.
 
     Raises:
         UsageError: naming the option that is out of range.
@@ -103,11 +106,14 @@ class JobOptions:
     overwrite: bool = False
     warehouse: str | Path | None = None
     lock_timeout_seconds: float = 60.0
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
 
     def __post_init__(self) -> None:
         if self.scale not in ("auto", "probe"):
             check_scale(self.scale)  # type: ignore[arg-type]  # what is no number is refused there
         check_seed("seed", self.seed)
+        if not self.checkpoint_seconds >= 0:
+            raise UsageError(f"checkpoint_seconds must be 0 or more, not {self.checkpoint_seconds!r}.")
         if self.warehouse is not None:
             warehouse_file(self.warehouse)
             if self.scale == "probe":

@@ -17,6 +17,7 @@ from scalepred.errors import UsageError
 from scalepred.networks.source import Source
 from scalepred.recipe import Recipe
 from scalepred.records import POINT, RunRecord
+from scalepred.training.checkpoint import Checkpoint
 from scalepred.training.course import epochs_to_measure
 from scalepred.training.devices import device_name
 from scalepred.training.embed import embeddings
@@ -73,7 +74,11 @@ class Bundle:
     _is_short: bool = False
 
     def run(
-        self, planned: PlannedRun, *, on_epoch: Callable[[int, float], None] | None = None
+        self,
+        planned: PlannedRun,
+        *,
+        checkpoint: Checkpoint | None = None,
+        on_epoch: Callable[[int, float], None] | None = None,
     ) -> tuple[RunRecord, Finetuned]:
         """Finetune once; return the warehouse's row for it, and what came of it.
 
@@ -115,6 +120,7 @@ class Bundle:
                 prepared=prepared,
                 start=self.start_of(planned.recipe, micro_batch) if planned.recipe.head_start == "fitted" else None,
                 measure_after=self._to_measure(planned),
+                checkpoint=checkpoint,
                 on_epoch=on_epoch,
             )
             seconds = time.perf_counter() - started

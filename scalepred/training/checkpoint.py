@@ -1,8 +1,11 @@
 """A training's state on the disk after an epoch, so that one that was stopped goes on as if it had not been."""
 
+import glob
+import hashlib
 import json
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,10 +14,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from scalepred.errors import UsageError
+from scalepred.errors import CheckpointError, UsageError
 from scalepred.files import appearing
 
-SCHEMA = "1"
+SCHEMA = "2"
+
+PAYS_AFTER = 50
+"""A save is worth it once so many times its own seconds have passed since the last: saving takes 2 % at most."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -34,7 +40,7 @@ class Progress:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Checkpoint:
     """One file that holds weights, optimizer, random generators and progress, replaced whole as the training goes on.
 
@@ -45,13 +51,25 @@ class Checkpoint:
         file: safetensors, whose header has the rest as JSON.
         identity: of what decides the training's numbers but for the dtype.
         dtype: that the training computes in. A file of another identity or dtype is refused.
-        every_seconds: the file is replaced after an epoch if it is at least so old.
+        every_seconds: after a save the next one waits for so long, and for ``PAYS_AFTER`` times what the save took; 0
+            saves after every epoch, whatever that costs.
+        waits: the first save waits for ``every_seconds`` too, so that a short training writes nothing.
+        about: further words for the file's header.
+        on_problem: told where the file can't be written, and the training goes on; None raises.
     """
 
     file: Path
     identity: str
     dtype: torch.dtype
     every_seconds: float = 10.0
+    waits: bool = False
+    about: Mapping[str, str] = field(default_factory=dict)
+    on_problem: Callable[[str], None] | None = None
+    _due: float = field(init=False, default=-math.inf)
+
+    def __post_init__(self) -> None:
+        if self.waits:
+            self._due = time.monotonic() + self.every_seconds
 
     def _mark(self) -> dict[str, str]:
         """Return what the file's header must have, so that it is of this training."""
@@ -60,52 +78,91 @@ class Checkpoint:
     def keep(
         self, network: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator, progress: Progress
     ) -> None:
-        """Write the state after an epoch, unless the file is too young to be replaced.
+        """Write the state after an epoch, unless the last save is too near.
 
         Raises:
-            UsageError: if it can't be written.
+            UsageError: if it can't be written, and there is nobody to tell.
         """
-        if self.file.exists() and time.time() - self.file.stat().st_mtime < self.every_seconds:
+        began = time.monotonic()
+        if began < self._due:
             return
+        try:
+            self._write(network, optimizer, generator, progress)
+        except (OSError, SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or error
+            problem = f"The training's state can't be saved to {self.file}: {reason}."
+            if self.on_problem is None:
+                raise UsageError(f"{problem} Give another folder with --output.") from error
+            self.on_problem(f"{problem} The training goes on.")
+        ended = time.monotonic()
+        self._due = ended + (max(self.every_seconds, PAYS_AFTER * (ended - began)) if self.every_seconds else 0.0)
+
+    def _write(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator, progress: Progress
+    ) -> None:
         tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
         tensors |= _optimizer_tensors(optimizer)
         tensors |= {f"generator.{name}": state for name, state in _generator_states(generator, network).items()}
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        about = self._mark() | {"progress": json.dumps(vars(progress))}
+        about = {**self.about, **self._mark(), "progress": json.dumps(vars(progress))}
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with appearing(self.file) as temporary:
+            save_file(whole, temporary, metadata=about | {"sha256": _digest(about, whole)})
+
+    def check(self) -> None:
+        """Read the file, if there is one, without using it.
+
+        Raises:
+            CheckpointError: if it is of another training, or damaged.
+        """
+        if self.file.exists():
+            self._read()
+
+    def _read(self) -> tuple[dict[str, str], dict[str, Tensor]]:
+        """Return the file's header and tensors once they are known to be whole, and of this training."""
+        about = header(self.file)
+        if any(about.get(name) != value for name, value in self._mark().items()):
+            raise CheckpointError(
+                f"{self.file} is of another training, with other data or options: give another --output, or the "
+                "options that it was begun with; or remove it, and the training begins anew."
+            )
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with appearing(self.file) as temporary:
-                save_file(whole, temporary, metadata=about)
+            with safe_open(self.file, "pt") as opened:
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # no mapping
         except (OSError, SafetensorError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UsageError(
-                f"The training's state can't be saved to {self.file}: {reason}. Give another folder with --output."
-            ) from error
+            raise _damaged(self.file, error) from error
+        if about.pop("sha256", None) != _digest(about, tensors):
+            raise _damaged(self.file, "its content has another hash")
+        return about, tensors
 
     def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> Progress:
         """Put a training that has just been set up where the file's has come to; without a file, it is at its start.
 
         Raises:
-            UsageError: if the file is of another training, or damaged.
+            CheckpointError: if the file is of another training, or damaged.
         """
         if not self.file.exists():
             return Progress()
-        about = _header(self.file)
-        if any(about.get(name) != value for name, value in self._mark().items()):
-            raise UsageError(
-                f"{self.file} is of another training, with other data or options: give another --output, or the "
-                "options that it was begun with; or remove it, and the training begins anew."
-            )
+        about, tensors = self._read()
         try:
-            progress = Progress(**json.loads(about["progress"]))
-            with safe_open(self.file, "pt") as opened:
-                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # no mapping
+            progress = progress_of(about)
             network.load_state_dict(_under("network.", tensors))
             _restore_optimizer(optimizer, _under("optimizer.", tensors))
             _restore_generators(generator, _under("generator.", tensors), network)
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise UsageError(f"{self.file} is damaged ({error}): remove it, and the training begins anew.") from error
+        except (ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise _damaged(self.file, error) from error
         return progress
+
+
+def progress_of(about: Mapping[str, str]) -> Progress:
+    """Return how far a training was when it wrote this header."""
+    return Progress(**json.loads(about["progress"]))
+
+
+def forget(file: Path) -> None:
+    """Remove a checkpoint's file, and the halves of it that killed processes have left."""
+    for left in (file, *file.parent.glob(f".{glob.escape(file.name)}.*")):
+        left.unlink(missing_ok=True)
 
 
 def kept_dtype(file: Path) -> torch.dtype | None:
@@ -114,17 +171,35 @@ def kept_dtype(file: Path) -> torch.dtype | None:
     Which type is faster is a question of the moment, and a training must go on in the one that it was begun in.
 
     Raises:
-        UsageError: if the file is damaged.
+        CheckpointError: if the file is damaged.
     """
-    return DTYPES.get(_header(file).get("dtype", "")) if file.exists() else None
+    return DTYPES.get(header(file).get("dtype", "")) if file.exists() else None
 
 
-def _header(file: Path) -> dict[str, str]:
+def header(file: Path) -> dict[str, str]:
+    """Return what a checkpoint's file says of itself; its tensors are not read.
+
+    Raises:
+        CheckpointError: if it is damaged.
+    """
     try:
         with safe_open(file, "pt") as opened:
             return dict(opened.metadata() or {})
     except (OSError, SafetensorError) as error:
-        raise UsageError(f"{file} is damaged ({error}): remove it, and the training begins anew.") from error
+        raise _damaged(file, error) from error
+
+
+def _damaged(file: Path, why: object) -> CheckpointError:
+    return CheckpointError(f"{file} is damaged ({why}): remove it, and the training begins anew.")
+
+
+def _digest(about: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of a header and its tensors, which safetensors itself does not check."""
+    hashed = hashlib.sha256(json.dumps(dict(about), sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        hashed.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        hashed.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return hashed.hexdigest()
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

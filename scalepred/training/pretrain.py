@@ -17,7 +17,7 @@ from scalepred.networks.resnet27 import ResNet27, initialise
 from scalepred.networks.source import Source, source_of
 from scalepred.recipe import STAGES, Recipe, content_id
 from scalepred.records import DONE, TaskRecord
-from scalepred.training.checkpoint import Checkpoint
+from scalepred.training.checkpoint import Checkpoint, forget
 from scalepred.training.devices import device_name
 from scalepred.training.embed import embeddings
 from scalepred.training.loop import finetune
@@ -158,7 +158,7 @@ def pretrain(
     started = time.perf_counter()
     if trained.status != DONE:
         if checkpoint:
-            checkpoint.file.unlink(missing_ok=True)  # it would only diverge again
+            forget(checkpoint.file)  # it would only diverge again
         raise UsageError(f"The training diverged at step {trained.diverged_step}: give a lower --base-lr.")
     network = rounded(trained.network) if is_half else trained.network
     accuracies = _accuracies(network, blank, task, device=device, dtype=dtype)

@@ -11,6 +11,7 @@ from scalepred.errors import UsageError
 from scalepred.files import filling, sha256
 from scalepred.networks.names import SOURCE_FILES, is_source_folder
 from scalepred.networks.source import SOURCE_SCHEMA
+from scalepred.training.checkpoint import forget
 from scalepred.training.pretrain import CHECKPOINT, Pretrained, as_saved
 
 
@@ -39,8 +40,7 @@ def save_source(folder: Path, pretrained: Pretrained) -> None:
             facts = json.dumps(_facts(pretrained) | {"sha256": hashes}, indent=1, ensure_ascii=False) + "\n"
             (scratch / about).write_text(facts, encoding="utf-8")
             (scratch / "README.md").write_text(card(pretrained), encoding="utf-8")
-        for left in (folder / CHECKPOINT, *folder.glob(f".{CHECKPOINT}.*")):
-            left.unlink(missing_ok=True)
+        forget(folder / CHECKPOINT)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(

@@ -80,6 +80,27 @@ def test_a_finetune_that_is_interrupted_leaves_no_model(tmp_path, number):
         rest = process.communicate(timeout=GIVE_UP_SECONDS)[1]
     assert process.returncode == 130
     assert "Traceback" not in rest
+    assert rest.endswith("stopped before anything was kept (every 30 s); the same command begins anew\n")
+    assert not model.exists()
+
+
+@pytest.mark.slow
+@SIGNALS
+def test_a_finetune_that_is_interrupted_keeps_its_state_and_says_how_it_goes_on(tmp_path, number):
+    recipe = tmp_path / "long.json"
+    recipe.write_text('{"epochs": 100000, "image_px": 32}')
+    task, model = write_task(tmp_path / "task"), tmp_path / "model"
+    options = ("--scale", "1", "--recipe", recipe, "--output", model, "--checkpoint-seconds", "0")
+    with start("finetune", task, *options) as process:
+        wait_for(process, lambda: list(tmp_path.glob("model.unfinished/*.safetensors")))
+        process.send_signal(number)
+        rest = process.communicate(timeout=GIVE_UP_SECONDS)[1]
+    (file,) = tmp_path.glob("model.unfinished/*")
+    assert process.returncode == 130
+    assert "Traceback" not in rest
+    last = rest.splitlines()[-1]
+    assert last.startswith("stopped; the same command goes on after epoch ")
+    assert last.endswith(f" of 100000; its state is in {file}")
     assert not model.exists()
 
 

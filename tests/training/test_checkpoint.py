@@ -14,7 +14,7 @@ from image_files import noise, save
 from small_networks import separable, tiny_source
 from torch import nn
 
-from scalepred.errors import UsageError
+from scalepred.errors import CheckpointError, UsageError
 from scalepred.networks.architecture import build
 from scalepred.networks.source import load_source, source_of
 from scalepred.recipe import Recipe
@@ -121,6 +121,51 @@ def test_a_file_of_another_training_is_refused(tmp_path):
         train(tiny(), SGD, at(tmp_path), stop_after=1)
     with pytest.raises(UsageError, match="is of another training, with other data or options: give another --output"):
         train(tiny(), SGD, at(tmp_path, identity="other"))
+
+
+def test_the_first_save_may_wait_too_so_that_a_short_training_writes_nothing(tmp_path):
+    checkpoint = at(tmp_path, every_seconds=1000.0, waits=True)
+    train(tiny(), SGD, checkpoint)
+    assert not checkpoint.file.parent.exists()
+
+
+def test_a_slow_save_is_not_made_so_often_that_it_takes_more_than_two_percent(tmp_path, monkeypatch):
+    clock, saves = [0.0], []
+
+    def slow(*_):
+        saves.append(clock[0])
+        clock[0] += 3.0
+
+    monkeypatch.setattr("scalepred.training.checkpoint.time.monotonic", lambda: clock[0])
+    checkpoint = at(tmp_path, every_seconds=30.0, waits=True)
+    monkeypatch.setattr(checkpoint, "_write", slow)
+    while clock[0] < 1000:
+        clock[0] += 7.0
+        checkpoint.keep(None, None, None, None)
+    assert saves[0] == 35.0
+    assert np.diff(saves).min() >= 150.0
+    assert 3.0 * len(saves) <= 0.02 * clock[0] + 3.0
+
+
+def test_a_state_that_can_not_be_written_ends_the_training_or_is_told(tmp_path):
+    (tmp_path / "folder").write_text("in the way")
+    with pytest.raises(UsageError, match=r"state can't be saved to .*: .* Give another folder with --output"):
+        train(tiny(), SGD, at(tmp_path))
+    told = []
+    assert_same(train(tiny(), SGD, at(tmp_path, on_problem=told.append)), train(tiny(), SGD))
+    assert len(told) == 4
+    assert told[0].endswith("The training goes on.")
+
+
+def test_a_bit_that_fell_over_is_found(tmp_path):
+    with pytest.raises(StoppedError):
+        train(tiny(), SGD, at(tmp_path), stop_after=1)
+    whole = bytearray(at(tmp_path).file.read_bytes())
+    whole[-40] ^= 8
+    at(tmp_path).file.write_bytes(whole)
+    for use in (lambda: train(tiny(), SGD, at(tmp_path)), at(tmp_path).check):
+        with pytest.raises(CheckpointError, match="its content has another hash"):
+            use()
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", None])
