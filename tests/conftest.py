@@ -13,6 +13,12 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 
 
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_user(monkeypatch, tmp_path_factory):
+    """Keep all tests, and the processes that they start, away from the user's own defaults for options."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-settings"))
+
+
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Run the command line in this process; returns exit code, stdout and stderr."""

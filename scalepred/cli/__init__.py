@@ -20,14 +20,14 @@ from scalepred.cli import (
     train_predictor,
     warehouse,
 )
-from scalepred.cli.output import visible
+from scalepred.cli.origins import load_defaults, make_configurable
+from scalepred.cli.output import fitted, visible
 from scalepred.errors import ScalepredError
 
 app = typer.Typer(
     name="scalepred",
     help="Finetune an image classifier in ONE job, at a learning-rate scale predicted from the task.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -41,6 +41,7 @@ app.command("harvest")(harvest.harvest)
 app.command("train-predictor")(train_predictor.train_predictor)
 app.add_typer(warehouse.app, name="warehouse", help="Look into the warehouse, check it, copy it.")
 app.command("demo")(demo.demo)
+make_configurable(app)
 
 
 def _version(wanted: bool) -> None:
@@ -51,11 +52,13 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
     """Finetune an image classifier in ONE job, at a learning-rate scale predicted from the task."""
+    load_defaults(app, context)
 
 
 INTERRUPTED = 130
@@ -80,7 +83,7 @@ def main() -> None:
             sys.exit(INTERRUPTED)
         if not isinstance(error, ScalepredError):
             raise
-        sys.stderr.write("\n".join(map(visible, f"scalepred: {error}".split("\n"))) + "\n")
+        sys.stderr.write("\n".join(map(visible, fitted(f"scalepred: {error}", sys.stderr).split("\n"))) + "\n")
         sys.exit(error.exit_code)
 
 

@@ -1,10 +1,12 @@
 """Where commands print: one JSON document or text on stdout, notes on stderr, and nothing unsafe on either."""
 
 import json
+import shutil
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,7 +48,22 @@ def notes() -> "Console":
 
 def note(words: str) -> None:
     """Print a note on stderr, on a line of its own, whatever it holds."""
-    notes().print(safe(words), soft_wrap=True)
+    notes().print(safe(fitted(words, sys.stderr)), soft_wrap=True)
+
+
+def fitted(text: str, stream: TextIO) -> str:
+    """Return text in lines that fit the terminal, broken between words alone, so that a path stays in one piece.
+
+    What does not go to a terminal stays as it is.
+    """
+    if not stream.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    lines = [
+        textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
+        for line in text.split("\n")
+    ]
+    return "\n".join("\n".join(line) for line in lines)
 
 
 def _console(*, stderr: bool) -> "Console":
