@@ -290,6 +290,17 @@ def at_size(name: str, recipe: Recipe, image_px: int | None) -> tuple[str, Recip
     return known[0] if known else f"{name.removesuffix(f'-{recipe.image_px}')}-{image_px}", sized
 
 
+def weighed(name: str, recipe: Recipe, class_weights: str | None) -> tuple[str, Recipe]:
+    """Return a recipe with these class weights, and its name, which then tells them; None changes nothing.
+
+    Raises:
+        UsageError: if there are no such class weights.
+    """
+    if class_weights is None or class_weights == recipe.class_weights:
+        return name, recipe
+    return f"{name}-{class_weights}", dataclasses.replace(recipe, class_weights=class_weights)
+
+
 def baseline_of(recipe: Recipe) -> Recipe:
     """Return the paper's baseline with everything but the multipliers as in ``recipe``."""
     return dataclasses.replace(recipe, multipliers=HEAD_ONLY)

@@ -21,10 +21,19 @@ from scalepred.recipe import (
     layer_decay,
     load_recipe,
     run_id,
+    weighed,
 )
 from scalepred.training.rates import stage_rates
 
 PARTS = {"task_id": "t", "source_id": "s", "recipe_id": "r", "scale": 1.0, "seed": 0}
+
+
+def test_class_weights_change_that_field_alone_and_the_name_tells_them():
+    assert weighed("x", Recipe(), None) == weighed("x", Recipe(), "none") == ("x", Recipe())
+    assert weighed("x", Recipe(), "balanced") == ("x-balanced", Recipe(class_weights="balanced"))
+    assert weighed("y", Recipe(class_weights="balanced"), "none") == ("y-none", Recipe())
+    with pytest.raises(UsageError, match="class_weights must be one of none, balanced, not 'even'"):
+        weighed("x", Recipe(), "even")
 
 
 def test_the_named_recipes_are_the_papers():

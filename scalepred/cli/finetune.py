@@ -99,12 +99,14 @@ def _finetune(
     from scalepred.cli.progress import Pace, progress
     from scalepred.job.finetune import finetune_once, n_epochs_of, probe_once
     from scalepred.job.keep import keep_wanted
+    from scalepred.job.options import check_together
     from scalepred.job.output import output_folder
     from scalepred.job.setup import set_up
     from scalepred.job.tools import pick_tools
     from scalepred.job.unfinished import go_on_or_choose, how_to_go_on
     from scalepred.training.devices import keep_freed_memory
 
+    check_together(network, wanted)
     folder = output_folder(wanted.output, data, overwrite=wanted.overwrite)
     keep_freed_memory()
     tools, pace = pick_tools(network, predicts=wanted.scale in ("auto", "probe")), Pace()

@@ -45,6 +45,14 @@ ImagePx = Annotated[
         show_default=False,
     ),
 ]
+ClassWeights = Annotated[
+    str | None,
+    typer.Option(
+        "--class-weights",
+        help="none, or balanced: images of small classes weigh more. Default: what the recipe says.",
+        show_default=False,
+    ),
+]
 WarehouseFile = Annotated[
     Path | None,
     typer.Option(
@@ -194,6 +202,7 @@ class Network:
     weights: Weights = None
     recipe: RecipeName = None
     image_px: ImagePx = None
+    class_weights: ClassWeights = None
     predictor: PredictorFolder = None
     device: DeviceName = "auto"
 

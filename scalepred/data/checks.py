@@ -11,6 +11,9 @@ from scalepred.data.splits import FEWEST, SPLIT_NAMES, SPLITS
 
 SPLITS_KEPT = "the splits are kept, and accuracies will look better than they are"
 
+UNEVEN = 10
+"""Where one class has more than so many times the images of another, the smaller one is easily forgotten."""
+
 GIVE_SPLITS = "give your own splits (folders train/val/test, or a `split` column)"
 
 
@@ -47,7 +50,7 @@ def _repeats(n: int, total: int) -> str:
 
 
 def class_warnings(reading: Reading) -> list[str]:
-    """Return what to know of classes: empty, of one image, named like splits, or named alike."""
+    """Return what to know of classes: empty, of one image, uneven, named like splits, or named alike."""
     counts = Counter(reading.labels)
     lost = sorted({entry.label for entry in reading.listing.entries} - set(counts))
     single = sorted(name for name, n in counts.items() if n == 1)
@@ -58,11 +61,24 @@ def class_warnings(reading: Reading) -> list[str]:
         warnings.append(
             f"{have} one image, which is kept for training, so no accuracy says anything of {them}: {_few(single)}"
         )
+    warnings += _uneven(counts)
     if counts and set(map(str.lower, counts)) <= set(SPLIT_NAMES):
         warnings.append(
             f"the classes are called {_few(sorted(counts))}; if these are splits, each needs a folder for each class"
         )
     return warnings + _twins(sorted(counts))
+
+
+def _uneven(counts: Counter[str]) -> list[str]:
+    """Return a warning where one class has more than ``UNEVEN`` times the images of another."""
+    ordered = sorted((n, name) for name, n in counts.items())
+    if not ordered or ordered[-1][0] <= UNEVEN * ordered[0][0]:
+        return []
+    (least, small), (most, large) = ordered[0], ordered[-1]
+    return [
+        f"the classes are uneven: {large!r} has {most} images and {small!r} {least}; --class-weights balanced has "
+        "all of them weigh the same in training"
+    ]
 
 
 def image_warnings(reading: Reading) -> list[str]:

@@ -15,6 +15,7 @@ from scalepred.job.options import (
     JobOptions,
     NetworkOptions,
     Scale,
+    check_together,
 )
 from scalepred.job.output import output_folder
 from scalepred.job.result import Job
@@ -32,6 +33,7 @@ def finetune(
     weights: str | Path | None = None,
     recipe: str | Path | Recipe | None = None,
     image_px: int | None = None,
+    class_weights: str | None = None,
     scale: Scale = "auto",
     seed: int = 0,
     split_seed: int = 0,
@@ -63,6 +65,7 @@ def finetune(
         weights: the source's weights, ``.safetensors`` or ``.pth``, instead of a download.
         recipe: a recipe, its name, or a JSON file with its fields. None takes what is usual with the source.
         image_px: side of the squares that images are resized to, 16 to 1024. None takes what the recipe says.
+        class_weights: "none", or "balanced", by which small classes weigh more. None takes what the recipe says.
         scale: the factor on all learning rates, above 0; "auto" has it predicted. "probe" finetunes nothing and fits
             the linear probe on the source's frozen features, which has no scale.
         seed: of the new head and the order of images.
@@ -109,7 +112,13 @@ def finetune(
         layout=layout,
     )
     network_options = NetworkOptions(
-        source=source, weights=weights, recipe=recipe, image_px=image_px, predictor=predictor, device=device
+        source=source,
+        weights=weights,
+        recipe=recipe,
+        image_px=image_px,
+        class_weights=class_weights,
+        predictor=predictor,
+        device=device,
     )
     options = JobOptions(
         scale=scale,
@@ -121,6 +130,7 @@ def finetune(
         lock_timeout_seconds=lock_timeout_seconds,
         checkpoint_seconds=checkpoint_seconds,
     )
+    check_together(network_options, options)
     folder = output_folder(output, data, overwrite=overwrite)
     tools = pick_tools(network_options, predicts=scale in ("auto", "probe"))
     setup = set_up(data, tools, data_options, trains=scale != "probe", on_progress=on_progress)
@@ -139,6 +149,7 @@ def predict_scale(
     weights: str | Path | None = None,
     recipe: str | Path | Recipe | None = None,
     image_px: int | None = None,
+    class_weights: str | None = None,
     split_seed: int = 0,
     train_on: str | None = None,
     predictor: str | Path | None = None,
@@ -156,6 +167,7 @@ def predict_scale(
         weights: the source's weights.
         recipe: a recipe, its name, or a JSON file with its fields.
         image_px: side of the squares that images are resized to.
+        class_weights: "none" or "balanced".
         split_seed: of the split into train, val and test.
         train_on: "train", "train+val" or "all"; what is looked at is what the job would train on.
         predictor: folder of a trained predictor.
@@ -183,7 +195,13 @@ def predict_scale(
         layout=layout,
     )
     network_options = NetworkOptions(
-        source=source, weights=weights, recipe=recipe, image_px=image_px, predictor=predictor, device=device
+        source=source,
+        weights=weights,
+        recipe=recipe,
+        image_px=image_px,
+        class_weights=class_weights,
+        predictor=predictor,
+        device=device,
     )
     tools = pick_tools(network_options, predicts=True)
     return choose_scale(set_up(data, tools, data_options, on_progress=on_progress))

@@ -179,15 +179,37 @@ def predict(
     )
     features = {name: feature.value for name, feature in sorted(computed.items())}
     features |= context_features(source.record.facts, recipe)
+    plain = _without_weights(predictor, source, recipe)
     choice = choose(
         predictor,
         features,
         source_id=source.source_id,
-        recipe_id=recipe.recipe_id,
-        other_sizes=other_sizes(predictor, recipe),
+        recipe_id=plain.recipe_id,
+        other_sizes=other_sizes(predictor, plain),
         rule=rule,
     )
+    if plain != recipe and choice.by == "predicted":
+        choice = _guessed(choice)
     return Prediction(choice=choice, features=features, seconds=time.perf_counter() - started)
+
+
+def _without_weights(predictor: Predictor, source: Source, recipe: Recipe) -> Recipe:
+    """Return the recipe without its class weights where it was not harvested with them.
+
+    Balanced weights are 1 in the mean, so the best scale is likely to be near.
+    """
+    met = any((g.source_id, g.recipe_id) == (source.source_id, recipe.recipe_id) for g in predictor.groups)
+    return recipe if met else dataclasses.replace(recipe, class_weights="none")
+
+
+def _guessed(choice: Choice) -> Choice:
+    """Return the best fixed scale of the recipe without class weights, for the one with them."""
+    fixed = choice.fixed_scale
+    reason = (
+        "this source with this recipe was harvested without class weights alone; "
+        f"{fixed:g}, the best fixed scale there, is a guess"
+    )
+    return Choice(scale=fixed, by="fallback", reason=reason, fixed_scale=fixed, rule=choice.rule)
 
 
 def other_sizes(predictor: Predictor, recipe: Recipe) -> dict[str, int]:

@@ -60,6 +60,7 @@ class NetworkOptions:
         weights: a file with the source's weights, instead of a download.
         recipe: a recipe, its name, or a JSON file with its fields; None for the one that is usual with the source.
         image_px: side of the squares that images are resized to; None for what the recipe says.
+        class_weights: "none", or "balanced", by which small classes weigh more; None for what the recipe says.
         predictor: folder of the predictor; None for the user's own, and for the one that ships where there is none or
             it has not met the source.
         device: "auto", "cpu" or "cuda".
@@ -72,6 +73,7 @@ class NetworkOptions:
     weights: str | Path | None = None
     recipe: str | Path | Recipe | None = None
     image_px: int | None = None
+    class_weights: str | None = None
     predictor: str | Path | None = None
     device: str = "auto"
 
@@ -121,6 +123,14 @@ class JobOptions:
                     "A warehouse keeps finetunes, each with its recipe and scale, and a linear probe has neither: "
                     "leave out --warehouse, or finetune with --auto or --scale X."
                 )
+
+
+def check_together(network: NetworkOptions, job: JobOptions) -> None:
+    """Raise UsageError if what is asked of the network makes no sense for the job."""
+    if job.scale == "probe" and network.class_weights is not None:
+        raise UsageError(
+            "A linear probe weighs all images alike: leave out --class-weights, or finetune with --auto or --scale X."
+        )
 
 
 def check_device(name: str) -> str:

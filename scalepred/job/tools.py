@@ -15,7 +15,7 @@ from scalepred.predictor.artifact import load
 from scalepred.predictor.rule import FILE as RULE_FILE
 from scalepred.predictor.rule import Rule, load_rule
 from scalepred.predictor.train import Predictor
-from scalepred.recipe import RECIPES, Recipe, at_size, load_recipe
+from scalepred.recipe import RECIPES, Recipe, at_size, load_recipe, weighed
 from scalepred.training.devices import pick_device
 
 
@@ -60,7 +60,7 @@ def pick_tools(options: NetworkOptions, *, predicts: bool) -> Tools:
         folder = pick_predictor(predictors, source)
         asked = Asked(predictor=predictors[folder], folder=folder, note=_note(folder, predictors))
         if options.recipe is None:
-            name, recipe = at_size(*usual_recipe(asked.predictor, source, str(options.source)), options.image_px)
+            name, recipe = _changed(*usual_recipe(asked.predictor, source, str(options.source)), options)
     check_takes(source.architecture, image_px=recipe.image_px)
     return Tools(source=source, recipe=recipe, recipe_name=name, device=device, asked=asked, rule=shipped_rule())
 
@@ -76,13 +76,18 @@ def shipped_rule() -> Rule | None:
 
 
 def pick_recipe(options: NetworkOptions) -> tuple[str, Recipe]:
-    """Return the recipe that is given, or the default of the source, at the given size, and its name."""
+    """Return the recipe that is given, or the default of the source, as the options change it, and its name."""
     given = options.recipe
     if isinstance(given, Recipe):
         name = next((name for name, recipe in RECIPES.items() if recipe == given), "custom")
-        return at_size(name, given, options.image_px)
+        return _changed(name, given, options)
     text = default_recipe(str(options.source)) if given is None else str(given)
-    return at_size(Path(text).stem, load_recipe(text), options.image_px)
+    return _changed(Path(text).stem, load_recipe(text), options)
+
+
+def _changed(name: str, recipe: Recipe, options: NetworkOptions) -> tuple[str, Recipe]:
+    """Return a recipe with the size and class weights that are asked for, and its name."""
+    return weighed(*at_size(name, recipe, options.image_px), options.class_weights)
 
 
 def usual_recipe(predictor: Predictor, source: Source, source_name: str) -> tuple[str, Recipe]:

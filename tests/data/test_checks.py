@@ -222,3 +222,16 @@ def test_an_image_under_two_classes_is_warned_of(tmp_path):
         f"2 images have duplicates under another class, such as {folder / 'a' / '3.png'} (a) "
         f"and {folder / 'b' / 'again.png'} (b)",
     ]
+
+
+def test_classes_of_which_one_has_over_ten_times_the_images_of_another_are_told(tmp_path):
+    for folder, n in (("even", 10), ("uneven", 11)):
+        for index in range(n):
+            save(tmp_path / folder / "<b>large" / f"{index}.png", noise(seed=[n, index]))
+        save(tmp_path / folder / "small" / "0.png", noise(seed=999))
+    words = (
+        "the classes are uneven: '<b>large' has 11 images and 'small' 1; --class-weights balanced has all of them "
+        "weigh the same in training"
+    )
+    warnings = {name: inspect(tmp_path / name).warnings for name in ("even", "uneven")}
+    assert [words in each for each in warnings.values()] == [False, True]

@@ -10,7 +10,7 @@ from fakes import QUICK, named_source, write_task
 
 from scalepred.data.task import read_task
 from scalepred.errors import UsageError
-from scalepred.job.choose import Prediction, given, other_sizes, predict
+from scalepred.job.choose import Prediction, _guessed, _without_weights, given, other_sizes, predict
 from scalepred.job.classifier import load
 from scalepred.job.finetune import finetune_once
 from scalepred.job.keep import keep_wanted
@@ -289,6 +289,21 @@ def test_a_recipe_that_was_harvested_at_other_sizes_alone_takes_the_scale_of_the
     )
     stranger = choose(predictor, {}, source_id="another", recipe_id=mine.recipe_id, other_sizes=others)
     assert stranger.scale == 1.0
+
+
+def test_a_recipe_that_was_harvested_without_class_weights_alone_takes_the_fixed_scale_of_that(task, source):
+    balanced = dataclasses.replace(QUICK, class_weights="balanced")
+    predictor = knows(source.source_id)
+    choice = predict(task, source, predictor, recipe=balanced, device=CPU, dtype=torch.float32).choice
+    assert (choice.scale, choice.by) == (2.0, "fallback")
+    asked = dataclasses.replace(CHOICE, fixed_scale=4.0, curve=((1.0, 0.1),), neighbours={"a": 1.0})
+    guessed = _guessed(asked)
+    assert (guessed.scale, guessed.by, guessed.curve, guessed.neighbours) == (4.0, "fallback", (), {})
+    assert guessed.reason == (
+        "this source with this recipe was harvested without class weights alone; 4, the best fixed scale there, is a "
+        "guess"
+    )
+    assert _without_weights(met(source.source_id, quick=9), source, QUICK) == QUICK
 
 
 def test_without_a_recipe_it_is_the_default_unless_the_predictor_knows_the_source_with_others_alone(source):
