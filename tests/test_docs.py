@@ -319,6 +319,19 @@ def test_the_python_examples_run(page, place):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit.load. is deprecated")
+def test_an_exported_model_runs_as_the_page_says(place, run):
+    code, _, err = run("finetune", "my_images", *TINY, "--scale", "1", "--output", "my_model")
+    assert code == 0, err
+    for line in commands(ROOT / "docs/export.md"):
+        code, _, err = run(*line)
+        assert code == 0, f"scalepred {shlex.join(line)}: {err}"
+    names = {}
+    for block in blocks(ROOT / "docs/export.md", "python"):
+        exec(block, names)  # noqa: S102 - our own documents
+
+
+@pytest.mark.slow
 def test_the_documents_in_json_have_what_is_listed(place, run):
     lines = {
         "inspect": ["my_images"],

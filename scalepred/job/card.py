@@ -6,6 +6,7 @@ from typing import Any
 
 from scalepred.job.probe import ProbeRun, in_words
 from scalepred.networks.source import Source
+from scalepred.networks.timm_config import is_of_timm
 from scalepred.recipe import Recipe
 from scalepred.records import RunRecord
 
@@ -58,6 +59,8 @@ Classes, in the order of the network's outputs:
 {run.seconds:.1f} s on {run.device}. What else was measured, and versions, are in `run.json`.
 
     scalepred classify . IMAGE
+
+{_elsewhere(source.architecture.name)}
 """
 
 
@@ -95,6 +98,13 @@ def _what(source: Source, choice: Mapping[str, Any] | None) -> str:
         f"Finetuned from `{source.name}` by scalepred, at scale {choice['scale']:g} "
         f"({choice['by']}: {choice['reason']})."
     )
+
+
+def _elsewhere(architecture: str) -> str:
+    """Say how timm loads the folder, or that it can't."""
+    if not is_of_timm(architecture):
+        return "timm has no such network, so it can't load this folder. `scalepred export` has other formats."
+    return 'timm loads it too: `timm.create_model("local-dir:.", pretrained=True)` in this folder.'
 
 
 def _table(metrics: Mapping[str, Any], probe: Mapping[str, Any], *, is_probe: bool) -> str:

@@ -17,25 +17,26 @@ from scalepred.job.card import card, squares_of
 from scalepred.job.probe import ProbeRun
 from scalepred.networks.architecture import Architecture, build
 from scalepred.networks.source import Source
+from scalepred.networks.timm_config import timm_config
 from scalepred.networks.weights import load_weights, read_weights
 from scalepred.recipe import RESIZES, STAGES, Recipe, content_id
 from scalepred.records import RunRecord
 from scalepred.training.rates import stage_rates
 
-SCHEMA = 3
+SCHEMA = 4
 
-READS = (1, 2, 3)
+READS = (1, 2, 3, 4)
 """Schemas that a model can have; the first two differ in words alone, and squash all images."""
 
-WEIGHTS, CONFIG, CLASSES = "model.safetensors", "config.json", "classes.json"
+WEIGHTS, CONFIG, CLASSES, FACTS = "model.safetensors", "config.json", "classes.json", "scalepred.json"
 
-FILES = (CLASSES, CONFIG, "metrics.json", "run.json", "README.md", WEIGHTS)
-"""What a model's folder holds, in the order in which a save puts them there."""
+FILES = (FACTS, CLASSES, CONFIG, "metrics.json", "run.json", "README.md", WEIGHTS)
+"""What a model's folder holds, in the order in which a save puts them there: the first one tells whose they are."""
 
 _PROBE_CONFIG = {"recipe": None, "scale": None, "rates": None}
 
 _MARKS = (b'"config_id"', b'"architecture"', b'"pixel_range"')
-"""What the config of a model names, even if it is damaged, and that of another program does not."""
+"""What the facts of a model name, even if they are damaged, and the config of another program does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +50,17 @@ class Model:
 
 
 def is_model(folder: Path) -> bool:
-    """Say whether a folder's config is a model's, be it damaged or not."""
+    """Say whether a folder has the facts of a model, be they damaged or not."""
     try:
-        config = (folder / CONFIG).read_bytes() if (folder / CONFIG).is_file() else b""
+        facts = _facts_file(folder).read_bytes() if _facts_file(folder).is_file() else b""
     except OSError:
         return False
-    return all(mark in config for mark in _MARKS)
+    return all(mark in facts for mark in _MARKS)
+
+
+def _facts_file(folder: Path) -> Path:
+    """Return the file with a model's facts; in folders of schemas 1 to 3 it is ``config.json``, which is timm's now."""
+    return folder / (CONFIG if (folder / CONFIG).is_file() and not (folder / FACTS).exists() else FACTS)
 
 
 def save_model(
@@ -71,8 +77,8 @@ def save_model(
     """Write the model, its run and its card.
 
     Everything is written beside the folder's files first, so a save that fails leaves them as they were. Then the files
-    take their places, the weights last; stopped in the middle of that, the folder is refused, for ``config.json`` names
-    the hashes of weights and classes.
+    take their places, the weights last; stopped in the middle of that, the folder is refused, for ``scalepred.json``
+    names the hashes of weights, classes and ``config.json``. That is in timm's form, so timm reads the folder too.
 
     Args:
         folder: made if need be; its other files stay.
@@ -92,7 +98,10 @@ def save_model(
             state = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
             save_file(state, scratch / WEIGHTS)
             _write_json(scratch / CLASSES, list(classes))
-            _write_json(scratch / CONFIG, _sealed(_config(source, recipe, run), scratch))
+            config = _config(source, recipe, run)
+            squares = {"image_px": config["image_px"], "resize": config["resize"]}
+            _write_json(scratch / CONFIG, timm_config(source.architecture, classes=classes, **squares))
+            _write_json(scratch / FACTS, _sealed(config, scratch))
             _write_json(scratch / "metrics.json", job["metrics"] | {"probe": job["probe"]})
             second = {} if refit is None else {"refit": _run_json(refit)}
             _write_json(scratch / "run.json", _run_json(run) | second | {"job": job})
@@ -125,18 +134,22 @@ def load_model(folder: Path) -> Model:
     except VersionError:
         raise
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ScalepredError) as error:
-        reason = f"{CONFIG} has no {error}." if isinstance(error, KeyError) else str(error)
+        reason = f"{_facts_file(folder).name} has no {error}." if isinstance(error, KeyError) else str(error)
         raise VersionError(
             f"{folder} can't be read as a model: {reason} Give a folder that `scalepred finetune` has written."
         ) from error
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    """Return the config once it is known to be whole, and weights and classes to be those that it describes."""
-    missing = [name for name in (CONFIG, CLASSES, WEIGHTS) if not (folder / name).is_file()]
+    """Return the facts once they are known to be whole, and the other files to be those that they describe."""
+    file = _facts_file(folder)
+    needed = dict.fromkeys([file.name, CLASSES, CONFIG, WEIGHTS])
+    missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"it has no {' and no '.join(missing)}.")
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config = json.loads(file.read_text(encoding="utf-8"))
+    if file.name == CONFIG and "schema" not in config:  # it is timm's
+        raise ValueError(f"it has no {FACTS}.")
     schema = config["schema"]
     if schema not in READS:
         readable = f"{', '.join(map(str, READS[:-1]))} and {READS[-1]}"
@@ -145,12 +158,13 @@ def _read_config(folder: Path) -> dict[str, Any]:
             "use the scalepred that wrote it."
         )
     if config != _sealed(config, folder):
-        raise ValueError(f"{CONFIG}, {CLASSES} and {WEIGHTS} were damaged, changed, or not saved together.")
+        names = ", ".join(each for each in needed if each != WEIGHTS)
+        raise ValueError(f"{names} and {WEIGHTS} were damaged, changed, or not saved together.")
     image_px = config["image_px"]
     if not isinstance(config["architecture"], str) or type(image_px) is not int or not 16 <= image_px <= 1024:
-        raise ValueError(f"{CONFIG} has no sound architecture or image_px.")
+        raise ValueError(f"{file.name} has no sound architecture or image_px.")
     if _resize_of(config) not in RESIZES:
-        raise ValueError(f"{CONFIG} says that images are resized by {config['resize']!r:.40}, which is unknown here.")
+        raise ValueError(f"{file.name} says that images are resized by {config['resize']!r:.40}: unknown here.")
     return dict(config)
 
 
@@ -160,9 +174,10 @@ def _resize_of(config: Mapping[str, Any]) -> str:
 
 
 def _sealed(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the config with the hashes of the folder's weights and classes, and of itself."""
+    """Return the config with the hashes of the folder's other files that are read, and of itself."""
+    files = (CLASSES, WEIGHTS) if config["schema"] < 4 else (CLASSES, CONFIG, WEIGHTS)
     bare = {name: value for name, value in config.items() if name not in ("sha256", "config_id")}
-    hashed = bare | {"sha256": {name: sha256(folder / name) for name in (CLASSES, WEIGHTS)}}
+    hashed = bare | {"sha256": {name: sha256(folder / name) for name in files}}
     return hashed | {"config_id": content_id("model", hashed)}
 
 

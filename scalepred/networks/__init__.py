@@ -6,5 +6,6 @@ __all__ = [
     "names",
     "resnet27",
     "source",
+    "timm_config",
     "weights",
 ]

@@ -354,7 +354,8 @@ def test_a_job_at_a_given_scale_saves_a_model_that_classifies(run, tmp_path, qui
     }
     assert Path(job["output"]) == model
     files = {path.name for path in model.iterdir()}
-    assert files == {"model.safetensors", "config.json", "classes.json", "metrics.json", "run.json", "README.md"}
+    about = {"config.json", "scalepred.json", "classes.json", "metrics.json", "run.json", "README.md"}
+    assert files == {"model.safetensors", *about}
     code, out, _ = run("classify", model, task / "light", "--json")
     assert code == 0
     assert len(json.loads(out)["images"]) == 20
@@ -404,8 +405,8 @@ def losses_of(run, model, folder, n):
 
 def pretend(model, resize):
     """Have a model's folder say that its images became squares in another way."""
-    config = json.loads((model / "config.json").read_text()) | {"resize": resize}
-    (model / "config.json").write_text(json.dumps(_sealed(config, model)))
+    facts = json.loads((model / "scalepred.json").read_text()) | {"resize": resize}
+    (model / "scalepred.json").write_text(json.dumps(_sealed(facts, model)))
 
 
 @pytest.mark.slow
@@ -538,7 +539,7 @@ def test_images_of_another_size_are_harvested_predicted_for_and_finetuned_on(run
     assert json.loads(out)["features"]["recipe_image_px"] == 48
     code, out, err = run("finetune", task, "--auto", *asked, "--output", tmp_path / "model")
     assert code == 0, err
-    assert json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))["image_px"] == 48
+    assert json.loads((tmp_path / "model" / "scalepred.json").read_text(encoding="utf-8"))["image_px"] == 48
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from scalepred.errors import DataError, UsageError, VersionError
 from scalepred.files import sha256
 from scalepred.job import folder as folder_module
 from scalepred.job.classifier import find_images, load
-from scalepred.job.folder import load_model, save_model
+from scalepred.job.folder import is_model, load_model, save_model
 from scalepred.job.output import check_free
 from scalepred.networks.source import new_network
 from scalepred.recipe import STAGES, content_id
@@ -30,7 +30,8 @@ from scalepred.training.scoring import predict_logits
 pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
 
 CPU = torch.device("cpu")
-FILES = ["README.md", "classes.json", "config.json", "metrics.json", "model.safetensors", "run.json"]
+FILES = ["README.md", "classes.json", "config.json", "metrics.json", "model.safetensors", "run.json", "scalepred.json"]
+READ = ["scalepred.json", "classes.json", "config.json", "model.safetensors"]
 NASTY = (
     "=1+1",
     "<script>alert(1)</script>",
@@ -100,8 +101,8 @@ def images(tmp_path):
 
 def test_a_saved_model_has_its_files_and_says_what_it_is(folder, source):
     assert sorted(path.name for path in folder.iterdir()) == FILES
-    config = json.loads((folder / "config.json").read_text())
-    assert (config["schema"], config["architecture"], config["image_px"]) == (3, "timm/test_resnet", 16)
+    config = json.loads((folder / "scalepred.json").read_text())
+    assert (config["schema"], config["architecture"], config["image_px"]) == (4, "timm/test_resnet", 16)
     assert (config["source_id"], config["scale"], config["head"]) == (source.source_id, 2.0, "fc")
     assert list(config["rates"]) == list(STAGES)
     assert config["rates"]["head"] == pytest.approx(0.032)
@@ -188,7 +189,7 @@ def test_a_first_save_that_fails_leaves_no_model(tmp_path, source, network, monk
     assert list((tmp_path / "model").iterdir()) == []
 
 
-@pytest.mark.parametrize("n", range(6))
+@pytest.mark.parametrize("n", range(7))
 def test_stopped_between_two_files_the_folder_is_the_new_model_or_refused(folder, source, network, monkeypatch, n):
     real, calls = os.replace, []
 
@@ -203,6 +204,7 @@ def test_stopped_between_two_files_the_folder_is_the_new_model_or_refused(folder
     with pytest.raises(KeyboardInterrupt):
         write(folder, source, other, classes=tuple("uvwxyz"))
     monkeypatch.undo()
+    check_free(folder, overwrite=True)
     if n == 0:
         assert load_model(folder).classes == NASTY
     else:
@@ -241,7 +243,7 @@ def test_files_of_anything_but_a_model_are_never_overwritten(tmp_path, overwrite
 
 def test_a_damaged_model_may_be_overwritten(folder):
     (folder / "model.safetensors").unlink()
-    (folder / "config.json").write_text((folder / "config.json").read_text()[:-3])
+    (folder / "scalepred.json").write_text((folder / "scalepred.json").read_text()[:-3])
     check_free(folder, overwrite=True)
     with pytest.raises(UsageError, match="holds a model already"):
         check_free(folder, overwrite=False)
@@ -346,20 +348,32 @@ def refusal(folder):
     return message
 
 
-def reseal(folder, change):
-    """Change the config as a hostile author would, with its own hash made right."""
-    config = json.loads((folder / "config.json").read_text())
+def reseal(folder, change, *, file="scalepred.json"):
+    """Change the facts as a hostile author would, with their own hash made right."""
+    config = json.loads((folder / "scalepred.json").read_text())
     change(config)
     config["config_id"] = content_id("model", {k: v for k, v in config.items() if k != "config_id"})
-    (folder / "config.json").write_text(json.dumps(config))
+    (folder / file).write_text(json.dumps(config))
+
+
+def make_old(folder, **changes):
+    """Turn a folder into one that an older scalepred has written, whose facts are in ``config.json``."""
+
+    def change(config):
+        config["sha256"].pop("config.json")
+        config.update(changes)
+
+    reseal(folder, change, file="config.json")
+    (folder / "scalepred.json").unlink()
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
-    assert "it has no config.json and no classes.json and no model.safetensors." in refusal(tmp_path)
+    expected = "it has no scalepred.json and no classes.json and no config.json and no model.safetensors."
+    assert expected in refusal(tmp_path)
     assert refusal(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("name", ["config.json", "classes.json", "model.safetensors"])
+@pytest.mark.parametrize("name", READ)
 def test_a_missing_or_cut_or_empty_file_is_refused(folder, name):
     whole = (folder / name).read_bytes()
     for length in (0, 1, len(whole) // 2, len(whole) - 2):
@@ -372,22 +386,27 @@ def test_a_missing_or_cut_or_empty_file_is_refused(folder, name):
 
 
 def test_another_schema_is_refused(folder):
-    reseal(folder, lambda config: config.update(schema=4))
+    reseal(folder, lambda config: config.update(schema=5))
     with pytest.raises(VersionError) as caught:
         load_model(folder)
     assert str(caught.value) == (
-        f"The model at {folder} has schema 4, and this scalepred reads 1, 2 and 3: finetune again, or use the "
+        f"The model at {folder} has schema 5, and this scalepred reads 1, 2, 3 and 4: finetune again, or use the "
         "scalepred that wrote it."
     )
 
 
 @pytest.mark.parametrize(
     ("schema", "words"),
-    [(1, "whole picture squeezed to a square, bicubic"), (2, "whole image squeezed to a square, bicubic")],
+    [
+        (1, "whole picture squeezed to a square, bicubic"),
+        (2, "whole image squeezed to a square, bicubic"),
+        (3, "squash"),
+    ],
 )
 def test_a_model_of_an_older_schema_is_read_and_squashes(folder, images, schema, words):
     before = load(folder, device="cpu").predict_proba(images)
-    reseal(folder, lambda config: config.update(schema=schema, resize=words))
+    make_old(folder, schema=schema, resize=words)
+    assert is_model(folder)
     classifier = load(folder, device="cpu")
     assert (classifier.classes, classifier.model.resize) == (NASTY, "squash")
     np.testing.assert_array_equal(classifier.predict_proba(images), before)
@@ -396,7 +415,7 @@ def test_a_model_of_an_older_schema_is_read_and_squashes(folder, images, schema,
 @pytest.mark.parametrize("resize", ["whole image squeezed to a square, bicubic", "stretch", None, ["crop"]])
 def test_a_resize_that_is_unknown_is_refused(folder, resize):
     reseal(folder, lambda config: config.update(resize=resize))
-    assert "config.json says that images are resized by" in refusal(folder)
+    assert "scalepred.json says that images are resized by" in refusal(folder)
 
 
 @pytest.mark.parametrize(
@@ -420,9 +439,25 @@ def test_a_flipped_bit_in_the_weights_is_refused(folder):
     damaged = bytearray(path.read_bytes())
     damaged[-1000] ^= 1
     path.write_bytes(damaged)
-    assert "config.json, classes.json and model.safetensors were damaged, changed, or not saved together." in refusal(
-        folder
-    )
+    expected = "scalepred.json, classes.json, config.json and model.safetensors were damaged, changed, or not saved"
+    assert expected in refusal(folder)
+
+
+def test_a_flipped_bit_in_the_weights_of_an_older_model_is_refused(folder):
+    make_old(folder, schema=3)
+    path = folder / "model.safetensors"
+    damaged = bytearray(path.read_bytes())
+    damaged[-1000] ^= 1
+    path.write_bytes(damaged)
+    assert "config.json, classes.json and model.safetensors were damaged, changed, or not saved" in refusal(folder)
+
+
+def test_an_older_model_may_be_overwritten_by_a_new_one(folder, source, network):
+    make_old(folder, schema=3)
+    check_free(folder, overwrite=True)
+    write(folder, source, network, classes=tuple("uvwxyz"))
+    assert load_model(folder).classes == tuple("uvwxyz")
+    assert sorted(path.name for path in folder.iterdir()) == FILES
 
 
 def test_classes_of_another_model_are_refused(folder):
@@ -430,10 +465,10 @@ def test_classes_of_another_model_are_refused(folder):
     assert "not saved together" in refusal(folder)
 
 
-@pytest.mark.parametrize("name", ["config.json", "classes.json"])
+@pytest.mark.parametrize("name", ["scalepred.json", "config.json", "classes.json"])
 def test_random_edits_are_refused_or_change_nothing(folder, name):
     rng = np.random.default_rng(0)
-    whole = (folder / name).read_bytes()
+    whole, facts = (folder / name).read_bytes(), json.loads((folder / "scalepred.json").read_text())
     for _ in range(60):
         edited = bytearray(whole)
         edited[int(rng.integers(len(edited)))] = int(rng.integers(256))
@@ -443,7 +478,7 @@ def test_random_edits_are_refused_or_change_nothing(folder, name):
                 config = folder_module._read_config(folder)
             except (ValueError, KeyError, TypeError, RuntimeError, VersionError):
                 continue
-            assert config == json.loads(whole)
+            assert config == facts
 
 
 @pytest.mark.parametrize(
@@ -482,7 +517,7 @@ def test_weights_that_are_not_finite_are_refused_though_their_hash_is_right(fold
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-@pytest.mark.parametrize("name", ["config.json", "classes.json", "model.safetensors"])
+@pytest.mark.parametrize("name", READ)
 def test_a_pipe_in_place_of_a_file_does_not_hang(folder, name):
     (folder / name).unlink()
     os.mkfifo(folder / name)

@@ -226,7 +226,7 @@ def test_the_command_trains_a_network_of_timm_with_what_is_given(domain, tmp_pat
     finetuned = ["finetune", str(domain), "--scale", "1", "--source", str(folder), "--recipe", recipe]
     done = runner.invoke(app, [*finetuned, "--output", str(model)])
     assert done.exit_code == 0, done.output
-    assert json.loads((model / "config.json").read_text(encoding="utf-8"))["architecture"] == SMALL_VIT
+    assert json.loads((model / "scalepred.json").read_text(encoding="utf-8"))["architecture"] == SMALL_VIT
     shown = runner.invoke(app, ["classify", str(model), str(domain / "dark"), "--json"])
     assert {image["label"] for image in json.loads(shown.stdout)["images"]} <= {"dark", "light"}
 
