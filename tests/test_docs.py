@@ -338,6 +338,7 @@ def test_the_documents_in_json_have_what_is_listed(place, run):
         "predict": ["my_images", *TINY],
         "finetune": ["my_images", *TINY, "--scale", "1", "--output", "model"],
         "classify": ["model", "new_image.jpg"],
+        "export": ["model", "--format", "torchscript"],
         "sources": [],
         "warehouse query": ["SELECT 1 AS one", "--warehouse", "my.duckdb"],
     }

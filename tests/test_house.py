@@ -34,6 +34,8 @@ ONLY_THERE = {
     "typer": {"cli"},
     "rich": {"cli"},
     "matplotlib": {"job"},
+    "onnx": {"job"},
+    "onnxruntime": {"job"},
 }
 LINES = 400
 """A module of more holds a second idea."""

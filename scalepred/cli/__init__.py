@@ -11,6 +11,7 @@ import scalepred
 from scalepred.cli import (
     classify,
     demo,
+    export,
     finetune,
     harvest,
     inspect,
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command("finetune")(finetune.finetune)
 app.command("predict")(predict.predict)
 app.command("classify")(classify.classify)
+app.command("export")(export.export)
 app.command("inspect")(inspect.inspect)
 app.command("sources")(sources.sources)
 app.command("pretrain")(pretrain.pretrain)

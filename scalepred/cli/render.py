@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from scalepred.harvest.request import Plan
     from scalepred.job.choose import Prediction
     from scalepred.job.classifier import Classified
+    from scalepred.job.export import Exported
     from scalepred.job.result import Job
     from scalepred.job.setup import Setup
     from scalepred.job.tools import Tools
@@ -210,6 +211,13 @@ def show_classified(console: "Console", results: Sequence["Classified"]) -> None
         else:
             ranking = ", ".join(f"{safe(name)} {100 * p:.1f} %" for name, p in result.ranking[:3])
             console.print(f"{safe(result.path)}: {ranking}", soft_wrap=True)
+
+
+def show_exported(console: "Console", exported: "Exported") -> None:
+    """Show what was exported, and how near it is to the model."""
+    kind = "drawn images" if exported.generated else "images"
+    near = f"its probabilities are within {exported.difference:.1g} of the model's on {exported.n_images} {kind}"
+    console.print(f"{safe(str(exported.output))}: {exported.kind}; {near}", soft_wrap=True)
 
 
 def _shell(path: Path) -> str:

@@ -5,6 +5,7 @@ __all__ = [
     "card",
     "choose",
     "classifier",
+    "export",
     "finetune",
     "keep",
     "line_plot",
