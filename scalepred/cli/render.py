@@ -203,14 +203,14 @@ def _rate(rate: object) -> str:
     return "0 (frozen)" if rate == 0 else f"{rate:g}"
 
 
-def show_classified(console: "Console", results: Sequence["Classified"]) -> None:
-    """Show what each image was taken for."""
-    for result in results:
-        if result.problem:
-            console.print(f"{safe(result.path)}: not read: {safe(result.problem)}", soft_wrap=True)
-        else:
-            ranking = ", ".join(f"{safe(name)} {100 * p:.1f} %" for name, p in result.ranking[:3])
-            console.print(f"{safe(result.path)}: {ranking}", soft_wrap=True)
+def show_classified(console: "Console", result: "Classified") -> None:
+    """Show what an image was taken for; a verdict that is not its class comes first, and is never taken for one."""
+    if result.problem:
+        said = f"not read: {safe(result.problem)}"
+    else:
+        verdict = "" if result.verdict == "class" else f"({result.verdict}) "
+        said = verdict + ", ".join(f"{safe(name)} {100 * p:.1f} %" for name, p in result.ranking[:3])
+    console.print(f"{safe(result.path)}: {said}", soft_wrap=True)
 
 
 def show_exported(console: "Console", exported: "Exported") -> None:

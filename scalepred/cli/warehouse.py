@@ -197,20 +197,9 @@ def _show_rows(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
 
 
 def _print_csv(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
-    import csv
-    import sys
-    from types import SimpleNamespace
+    from scalepred.cli.spreadsheet import print_rows
 
-    # with "\n" as the end of lines, the writer would leave a lone "\r" within text unquoted
-    unix = SimpleNamespace(write=lambda line: sys.stdout.write(line.removesuffix("\r\n") + "\n"))
-    writer = csv.writer(unix, lineterminator="\r\n")
-    writer.writerow([_unspreadsheet(column) for column in columns])
-    writer.writerows([[_unspreadsheet(_flat(cell)) for cell in row] for row in rows])
-
-
-def _unspreadsheet(cell: Any) -> Any:
-    """Prefix text that a spreadsheet would take for a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    print_rows([columns, *([_flat(cell) for cell in row] for row in rows)])
 
 
 def _flat(cell: Any) -> Any:

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,8 +22,11 @@ from scalepred.networks.source import on_device
 from scalepred.training.devices import pick_device
 from scalepred.training.scoring import predict_logits
 
-AT_ONCE = 256
-"""Images that are held decoded at a time, so that any number can be classified."""
+AT_ONCE = 128
+"""Images that go through the network together; twice as many are held, so that any number can be classified."""
+
+CLASS, UNSURE, NOT_READ = "class", "unsure", "not read"
+"""What can be said of an image: that it is of a class; that no class is probable enough; or that it can't be read."""
 
 
 @runtime_checkable
@@ -40,12 +44,22 @@ class PILImage(Protocol):
 AnyImage: TypeAlias = str | os.PathLike[str] | PILImage | np.ndarray
 """The path of an image file, an image of Pillow's, or a (h, w, 3) uint8 array."""
 
+ImageT = TypeVar("ImageT", bound=AnyImage)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Classified:
-    """What an image was taken for: classes and probabilities, most probable first; or why it could not be read."""
+    """What an image was taken for.
+
+    Attributes:
+        path: of the image.
+        verdict: ``CLASS``, ``UNSURE`` or ``NOT_READ``.
+        ranking: classes and probabilities, most probable first, whatever the verdict; empty if it can't be read.
+        problem: why it can't be read; None if it can.
+    """
 
     path: str
+    verdict: str = CLASS
     ranking: tuple[tuple[str, float], ...] = ()
     problem: str | None = None
 
@@ -92,36 +106,50 @@ class Classifier:
             UsageError: naming what is no image.
         """
         several = _as_list(images)
-        probabilities, problems = self._probabilities(several)
-        if problems:
-            bad = [f"{_name(several[at], at)}: {reason}" for at, reason in problems.items()]
+        outcomes = [outcome for part in self._parts(several) for _, outcome in part]
+        bad = [f"{_name(several[at], at)}: {each}" for at, each in enumerate(outcomes) if isinstance(each, str)]
+        if bad:
             raise DataError(join_problems(f"{len(bad)} of {len(several)} images can't be classified:", bad))
-        return probabilities
+        rows = [each for each in outcomes if not isinstance(each, str)]
+        return np.stack(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
 
-    def classify(self, paths: Sequence[Path], *, top: int = 5) -> list[Classified]:
-        """Return the ``top`` classes of each image file; one that can't be read is returned with its problem."""
-        probabilities, problems = self._probabilities(paths)
-        rows = iter(zip(_ranked(probabilities)[:, :top], probabilities, strict=True))
-        return [
-            Classified(path=str(path), problem=problems[at])
-            if at in problems
-            else Classified(path=str(path), ranking=self._ranking(*next(rows)))
-            for at, path in enumerate(paths)
-        ]
+    def classify(self, paths: Iterable[Path], *, top: int = 5, threshold: float = 0.0) -> list[Classified]:
+        """Return what ``stream`` gives, all at once."""
+        return list(self.stream(paths, top=top, threshold=threshold))
 
-    def _ranking(self, columns: np.ndarray, probabilities: np.ndarray) -> tuple[tuple[str, float], ...]:
-        return tuple((self.classes[column], float(probabilities[column])) for column in columns)
+    def stream(self, paths: Iterable[Path], *, top: int = 5, threshold: float = 0.0) -> Iterator[Classified]:
+        """Yield what each image file is taken for, in their order, as soon as its ``AT_ONCE`` images are done.
 
-    def _probabilities(self, images: Sequence[AnyImage]) -> tuple[np.ndarray, dict[int, str]]:
-        """Return (n_good, n_classes) float32 for the images that can be used, and position -> reason of the others."""
-        rows = [np.zeros((0, len(self.classes)), np.float32)]
-        problems: dict[int, str] = {}
-        for start, squares in _squares(images, self.model, max_megapixels=self.max_megapixels):
-            problems |= {start + at: each for at, each in enumerate(squares) if isinstance(each, str)}
-            good = [each for each in squares if not isinstance(each, str)]
-            if good:
-                rows.append(self._softmax(np.stack(good)))
-        return np.concatenate(rows), problems
+        Args:
+            paths: of image files; they are asked for no sooner than they are needed, so they may come from a pipe.
+            top: classes to rank.
+            threshold: an image whose most probable class is less probable gets the verdict ``UNSURE``.
+
+        Raises:
+            UsageError: if the threshold is no probability.
+        """
+        if not 0 <= threshold <= 1:
+            raise UsageError(f"threshold must be a probability from 0 to 1, not {threshold!r}.")
+        return (
+            self._classified(path, each, top=top, threshold=threshold)
+            for part in self._parts(paths)
+            for path, each in part
+        )
+
+    def _classified(self, path: Path, outcome: np.ndarray | str, *, top: int, threshold: float) -> Classified:
+        """Return what is said of an image, by its (n_classes,) probabilities or why it can't be read."""
+        if isinstance(outcome, str):
+            return Classified(path=str(path), verdict=NOT_READ, problem=outcome)
+        columns = _ranked(outcome[None])[0, :top]
+        ranking = tuple((self.classes[column], float(outcome[column])) for column in columns)
+        return Classified(path=str(path), verdict=UNSURE if outcome.max() < threshold else CLASS, ranking=ranking)
+
+    def _parts(self, images: Iterable[ImageT]) -> Iterator[list[tuple[ImageT, np.ndarray | str]]]:
+        """Yield ``AT_ONCE`` images at a time, each with its (n_classes,) probabilities, or why it can't be used."""
+        for part in _squares(images, self.model, max_megapixels=self.max_megapixels):
+            good = [each for _, each in part if not isinstance(each, str)]
+            rows = iter(self._softmax(np.stack(good)) if good else ())
+            yield [(image, each if isinstance(each, str) else next(rows)) for image, each in part]
 
     def _softmax(self, images: np.ndarray) -> np.ndarray:
         """Return (n, n_classes) float32 for (n, 3, px, px) uint8."""
@@ -183,18 +211,24 @@ def _as_list(images: AnyImage | Iterable[AnyImage]) -> list[AnyImage]:
 
 
 def _squares(
-    images: Sequence[AnyImage], model: Model, *, max_megapixels: float
-) -> Iterator[tuple[int, list[np.ndarray | str]]]:
-    """Yield the first position and the (3, px, px) uint8 squares of ``AT_ONCE`` images each, decoded in a few threads.
+    images: Iterable[ImageT], model: Model, *, max_megapixels: float
+) -> Iterator[list[tuple[ImageT, np.ndarray | str]]]:
+    """Yield ``AT_ONCE`` images at a time with their (3, px, px) uint8 squares, or why they can't be used.
 
-    In place of one that can't be used is the reason.
+    They are decoded in a few threads, one part ahead of the one that is yielded.
     """
     square = partial(_square, model=model, max_megapixels=max_megapixels)
     pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
+    numbered = enumerate(images)
+    ahead: list[tuple[ImageT, Future[np.ndarray | str]]] = []
     try:
-        for start in range(0, len(images), AT_ONCE):
-            part = images[start : start + AT_ONCE]
-            yield start, list(pool.map(square, part, range(start, start + len(part))))
+        while True:
+            part = [(image, pool.submit(square, image, at)) for at, image in islice(numbered, AT_ONCE)]
+            if ahead:
+                yield [(image, future.result()) for image, future in ahead]
+            if not part:
+                return
+            ahead = part
     finally:
         pool.shutdown(cancel_futures=True)  # an interrupt needn't wait for the rest
 

@@ -15,8 +15,7 @@ import timm
 import torch
 from fakes import TINY, write_task
 from PIL import Image
-from test_folder import NASTY
-from test_timm_folder import photographs, saved
+from saved_models import NASTY, photographs, saved
 
 from scalepred.data.load import load_images
 from scalepred.errors import DataError, UsageError

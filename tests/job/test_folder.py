@@ -14,6 +14,7 @@ import torch
 from fakes import QUICK, named_source, run_record, task_record, write_task
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from saved_models import JOB, NASTY
 
 from scalepred.data.load import load_images
 from scalepred.data.scan import Skipped
@@ -32,36 +33,6 @@ pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a min
 CPU = torch.device("cpu")
 FILES = ["README.md", "classes.json", "config.json", "metrics.json", "model.safetensors", "run.json", "scalepred.json"]
 READ = ["scalepred.json", "classes.json", "config.json", "model.safetensors"]
-NASTY = (
-    "=1+1",
-    "<script>alert(1)</script>",
-    "a\nb|c",
-    "caf\u00e9 \U0001f408",
-    "[red]'; drop table tasks; --",
-    "\udcff\udc80",
-)
-JOB = {
-    "choice": {"scale": 2.0, "by": "predicted", "reason": "because"},
-    "metrics": {
-        "val_accuracy": 0.75,
-        "test_accuracy": None,
-        "n_train": 20,
-        "n_val": 4,
-        "n_test": 0,
-        "trained_on": "train",
-        "refit": None,
-    },
-    "probe": {
-        "accuracy": 0.7,
-        "interval": [0.48, 0.85],
-        "n": 20,
-        "seconds": 0.4,
-        "note": "",
-        "val_accuracy": 0.5,
-        "test_accuracy": None,
-        "compared": {"verdict": "The finetuned model is not shown to be above its linear probe."},
-    },
-}
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +131,8 @@ import torch
 from fakes import named_source
 from scalepred.errors import UsageError
 from scalepred.networks.source import new_network
-from test_folder import NASTY, write
+from saved_models import NASTY
+from test_folder import write
 source = named_source()
 network = new_network(source, n_classes=len(NASTY), generator=torch.Generator().manual_seed(0))
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))

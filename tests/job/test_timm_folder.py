@@ -1,21 +1,18 @@
 """The folder of a model is also one of timm's: timm builds the same network from it, or says that it has none."""
 
-import dataclasses
 import json
 
 import numpy as np
 import pytest
 import timm
 import torch
-from fakes import QUICK, TINY, run_record, task_record
+from fakes import TINY
 from PIL import Image
-from test_folder import JOB, NASTY
+from saved_models import NASTY, photographs, saved
 
 from scalepred.data.square import to_square
 from scalepred.job.classifier import load
-from scalepred.job.folder import load_model, save_model
-from scalepred.networks.architecture import build
-from scalepred.networks.source import load_source, new_network, source_of
+from scalepred.job.folder import load_model
 from scalepred.training.scoring import predict_logits
 
 pytestmark = pytest.mark.slow
@@ -30,29 +27,6 @@ NETWORKS = {
     "timm/densenet121:block_config=2-2-2-2": 32,
     "timm/convnext_atto:depths=1-1-1-1,dims=8-16-24-32": 32,
 }
-
-
-def saved(folder, name, *, image_px, resize="squash", classes=NASTY):
-    """Save a network with a new head that gives logits far apart, as a finetuned one does."""
-    source = source_of(build(name)) if "/" in name else load_source(name)
-    network = new_network(source, n_classes=len(classes), generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        network.get_submodule(source.architecture.head).weight.mul_(20)
-    recipe = dataclasses.replace(QUICK, image_px=image_px, resize=resize)
-    run = run_record(task_record(), 2.0, val=[1, 1, 1, 0], recipe=recipe)
-    save_model(folder, network, source=source, recipe=recipe, classes=classes, run=run, job=JOB)
-    return folder
-
-
-def photographs(*, seed=0):
-    """Return smooth images of several shapes, (h, w, 3) uint8."""
-    rng = np.random.default_rng(seed)
-    small = [rng.integers(0, 256, (5, 6, 3), dtype=np.uint8) for _ in range(6)]
-    sizes = [(90, 60), (60, 90), (64, 64), (200, 150), (33, 47), (128, 300)]
-    return [
-        np.asarray(Image.fromarray(each).resize(size, Image.Resampling.BICUBIC))
-        for each, size in zip(small, sizes, strict=True)
-    ]
 
 
 @pytest.mark.parametrize(("name", "image_px"), NETWORKS.items())
