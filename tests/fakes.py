@@ -207,16 +207,17 @@ def fake_finetune(source, train, held_out, *, n_classes, recipe, scale, seed, be
         rates=epoch_rates(recipe, scale, n_train=len(train.labels)),
         scores={}
         if diverged
-        else {n: _scores(split, share, seed) for n, split in held_out.items() if len(split.labels)},
+        else {n: _scores(split, share, seed, n_classes) for n, split in held_out.items() if len(split.labels)},
         train_seconds=0.01,
         evaluate_seconds=0.01,
     )
 
 
-def _scores(split: Split, share: float, seed: int) -> Scores:
+def _scores(split: Split, share: float, seed: int, n_classes: int) -> Scores:
     n = len(split.labels)
     correct = np.random.default_rng(seed).permutation(n) < int(share * n)
-    return Scores(accuracy=float(correct.mean()), loss=1 - share, correct=correct)
+    logits = np.eye(n_classes, dtype=np.float32)[np.where(correct, split.labels, (split.labels + 1) % n_classes)]
+    return Scores(accuracy=float(correct.mean()), loss=1 - share, correct=correct, logits=logits)
 
 
 def ask(predictor, hint=0.0, *, source_id=SOURCE, recipe_id=RECIPE, **features):

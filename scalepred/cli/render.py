@@ -141,6 +141,7 @@ def show_job(console: "Console", job: "Job") -> None:
     from scalepred.job.card import trained_on_in_words
     from scalepred.job.paired import verdict
     from scalepred.job.probe import in_words
+    from scalepred.job.result import calibration_in_words
 
     record, probe, compared = job.task.record, job.probe, job.probe.compared
     if job.val_accuracy is not None:
@@ -153,6 +154,7 @@ def show_job(console: "Console", job: "Job") -> None:
     else:
         console.print(safe(in_words(probe.to_json())), soft_wrap=True)
     console.print(trained_on_in_words(job.metrics()), soft_wrap=True)
+    console.print(safe(calibration_in_words(job.calibration)), soft_wrap=True)
     console.print("seconds: " + ", ".join(f"{name} {spent:.1f}" for name, spent in job.seconds.items()))
     console.print(f"saved: {safe(str(job.output))}", soft_wrap=True)
     console.print(f"classify an image: scalepred classify {_shell(job.output)} IMAGE", soft_wrap=True)

@@ -98,6 +98,8 @@ class Classifier:
     def predict_proba(self, images: AnyImage | Iterable[AnyImage]) -> np.ndarray:
         """Return (n, n_classes) float32, the probability of each class for each image, as ``scalepred classify`` does.
 
+        They are calibrated by the temperature that the job has fitted on held-out images, where it could.
+
         Args:
             images: as ``predict``.
 
@@ -156,7 +158,7 @@ class Classifier:
         architecture = self.model.architecture
         network = on_device(architecture.network, self.device)
         logits = predict_logits(network, architecture, images, device=self.device, dtype=torch.float32)
-        probabilities: np.ndarray = logits.softmax(dim=1).numpy()
+        probabilities: np.ndarray = (logits / self.model.temperature).softmax(dim=1).numpy()
         return probabilities
 
 

@@ -12,7 +12,7 @@ from scalepred.job.folder import save_model
 from scalepred.job.options import JobOptions
 from scalepred.job.output import check_free
 from scalepred.job.probe import ProbeReport, fit, report, summarise
-from scalepred.job.result import Job, Refit
+from scalepred.job.result import Job, Refit, calibration_of
 from scalepred.job.setup import Setup, check_can_refit, with_all_images
 from scalepred.job.unfinished import Tell, checkpoint_of, file_of, finish, refit_file_of, warn
 from scalepred.networks.architecture import check_takes
@@ -94,6 +94,7 @@ def finetune_once(
         probe=probe,
         trained_on=setup.trained_on,
         refit=refit,
+        calibration=calibration_of(setup.task, outcome.scores),
     )
     _save(job, network, source=source, recipe=recipe)
     finish(file)
@@ -129,7 +130,7 @@ def probe_once(setup: Setup, options: JobOptions, *, output: Path, began: float 
         check_can_refit(setup)
     started = time.perf_counter()
     summary, trained = summarise(setup.bundle), time.perf_counter()
-    run, network = fit(setup)
+    run, network, scores = fit(setup)
     seconds = {
         "scan": setup.scan_seconds,
         "features": 0.0,
@@ -140,7 +141,7 @@ def probe_once(setup: Setup, options: JobOptions, *, output: Path, began: float 
     if options.refit:
         started = time.perf_counter()
         whole = with_all_images(setup)
-        run_of_all, network = fit(whole)
+        run_of_all, network, _ = fit(whole)
         refit = Refit(task=whole.task, run=run_of_all)
         seconds["refit"] = time.perf_counter() - started
     job = Job(
@@ -152,6 +153,7 @@ def probe_once(setup: Setup, options: JobOptions, *, output: Path, began: float 
         probe=ProbeReport(summary=summary, val_accuracy=run.val_accuracy, test_accuracy=run.test_accuracy),
         trained_on=setup.trained_on,
         refit=refit,
+        calibration=calibration_of(setup.task, scores),
     )
     _save(job, network, source=source, recipe=None)
     return job
@@ -203,6 +205,7 @@ def _save(job: Job, network: nn.Module, *, source: Source, recipe: Recipe | None
         run=job.run,
         refit=None if job.refit is None else job.refit.run,
         job=job.to_json(),
+        temperature=job.calibration.temperature,
     )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,7 @@ class Model:
     classes: tuple[str, ...]
     image_px: int
     resize: str = "squash"
+    temperature: float = 1.0
 
 
 def is_model(folder: Path) -> bool:
@@ -73,6 +75,7 @@ def save_model(
     run: RunRecord | ProbeRun,
     job: dict[str, Any],
     refit: RunRecord | ProbeRun | None = None,
+    temperature: float = 1.0,
 ) -> None:
     """Write the model, its run and its card.
 
@@ -89,6 +92,7 @@ def save_model(
         run: the whole record of the run that was measured.
         job: the JSON that ``scalepred finetune`` prints.
         refit: the record of the second run, on all images, where that made the network.
+        temperature: what logits are divided by before they become probabilities.
 
     Raises:
         UsageError: if the folder can't be written.
@@ -98,7 +102,7 @@ def save_model(
             state = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
             save_file(state, scratch / WEIGHTS)
             _write_json(scratch / CLASSES, list(classes))
-            config = _config(source, recipe, run)
+            config = _config(source, recipe, run) | {"temperature": temperature}
             squares = {"image_px": config["image_px"], "resize": config["resize"]}
             _write_json(scratch / CONFIG, timm_config(source.architecture, classes=classes, **squares))
             _write_json(scratch / FACTS, _sealed(config, scratch))
@@ -129,7 +133,11 @@ def load_model(folder: Path) -> Model:
             raise ValueError(f"{architecture.name} normalises images in another way here than where it was trained.")
         load_weights(architecture.network, read_weights(folder / WEIGHTS), origin=str(folder / WEIGHTS))
         return Model(
-            architecture=architecture, classes=tuple(classes), image_px=config["image_px"], resize=_resize_of(config)
+            architecture=architecture,
+            classes=tuple(classes),
+            image_px=config["image_px"],
+            resize=_resize_of(config),
+            temperature=_temperature_of(config),
         )
     except VersionError:
         raise
@@ -171,6 +179,14 @@ def _read_config(folder: Path) -> dict[str, Any]:
 def _resize_of(config: Mapping[str, Any]) -> str:
     """Return how a model's images become squares; the first two schemas have it in words, always the same way."""
     return "squash" if config["schema"] < 3 else config["resize"]
+
+
+def _temperature_of(config: Mapping[str, Any]) -> float:
+    """Return what a model's logits are divided by: 1 for models that were saved before they had a temperature."""
+    temperature = config.get("temperature", 1.0)
+    if type(temperature) is not float or not 0 < temperature < math.inf:
+        raise ValueError(f"{CONFIG} has the temperature {temperature!r:.40}, which is no number above 0.")
+    return temperature
 
 
 def _sealed(config: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -49,13 +49,8 @@ def calibrated_network(model: Model) -> nn.Module:
     head = cast("nn.Linear", network.get_submodule(model.architecture.head))
     with torch.no_grad():
         for parameter in head.parameters():
-            parameter.div_(temperature_of(model))
+            parameter.div_(model.temperature)
     return network
-
-
-def temperature_of(model: Model) -> float:
-    """Return the temperature that a model's logits are divided by: 1 where it is not calibrated."""
-    return float(getattr(model, "temperature", 1.0))
 
 
 def probabilities_of(network: nn.Module, images: np.ndarray) -> np.ndarray:

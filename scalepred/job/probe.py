@@ -143,8 +143,8 @@ def in_words(probe: Mapping[str, Any]) -> str:
     )
 
 
-def fit(setup: Setup) -> tuple[ProbeRun, nn.Module]:
-    """Fit the probe, score it once on the held-out images, and return its run, and the network that has it for a head.
+def fit(setup: Setup) -> tuple[ProbeRun, nn.Module, dict[str, Scores]]:
+    """Fit the probe, score it once on the held-out images; return its run, the network that has it for a head, scores.
 
     Raises:
         UsageError: if the features are not finite, or there is no memory even for one image at a time.
@@ -160,7 +160,7 @@ def fit(setup: Setup) -> tuple[ProbeRun, nn.Module]:
     network = start_network(
         source, n_classes=len(setup.task.classes), generator=torch.Generator().manual_seed(0), start=start
     )
-    return _run(setup, start, scores, seconds=time.perf_counter() - started), network
+    return _run(setup, start, scores, seconds=time.perf_counter() - started), network, scores
 
 
 def _run(setup: Setup, start: Start, scores: dict[str, Scores], *, seconds: float) -> ProbeRun:

@@ -1,5 +1,6 @@
 """What a job came to: the choice, the run, the probe beside it, and where the model is."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,12 @@ from scalepred.data.task import Task
 from scalepred.job.probe import ProbeReport, ProbeRun
 from scalepred.predictor.choice import Choice
 from scalepred.records import RunRecord
+from scalepred.training.calibration import Calibration, calibrate
+from scalepred.training.scoring import Scores
+
+NOT_CALIBRATED = Calibration(note="no temperature was fitted")
+
+SPLIT_WORDS: dict[str | None, str] = {"val": "validation", "test": "test"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +40,7 @@ class Job:
         trained_on: "train", "train+val" or "all".
         refit: the second job, whose model is the one that is saved; None without one. All accuracies are those of the
             first.
+        calibration: the temperature of the model's probabilities, and what it changes; of a refit, that of the first.
     """
 
     choice: Choice | None
@@ -43,6 +51,7 @@ class Job:
     probe: ProbeReport
     trained_on: str
     refit: Refit | None = None
+    calibration: Calibration = NOT_CALIBRATED
 
     @property
     def scale(self) -> float | None:
@@ -89,7 +98,29 @@ class Job:
             "n_test": record.n_test,
             "trained_on": self.trained_on,
             "refit": None if self.refit is None else {"trained_on": "all", "n_train": self.refit.task.record.n_train},
+            "calibration": self.calibration.to_json(),
         }
+
+
+def calibration_of(task: Task, scores: Mapping[str, Scores]) -> Calibration:
+    """Fit the temperature of a model from its scores on the task's held-out images."""
+    return calibrate({name: (each.logits, getattr(task, name).labels) for name, each in scores.items()})
+
+
+def calibration_in_words(calibration: Calibration) -> str:
+    """Say which temperature the probabilities have, where it comes from, and what it changes."""
+    if calibration.note:
+        return f"probabilities are not calibrated: {calibration.note}"
+    before, after = calibration.before, calibration.after
+    changes = ""
+    if before is not None and after is not None:
+        changes = (
+            f"; on {calibration.n_scored} {SPLIT_WORDS[calibration.scored_on]} images log loss "
+            f"{before.log_loss:.3f} -> {after.log_loss:.3f}, calibration error {100 * before.ece:.1f} -> "
+            f"{100 * after.ece:.1f} points" + (" (cross-fitted)" if calibration.is_cross_fitted else "")
+        )
+    fitted = f"{calibration.n_fitted} {SPLIT_WORDS[calibration.fitted_on]} images"
+    return f"probabilities: temperature {calibration.temperature:.2f}, fitted on {fitted}{changes}"
 
 
 def _choice(choice: Choice) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 __all__ = [
     "bundle",
+    "calibration",
     "checkpoint",
     "critical",
     "devices",

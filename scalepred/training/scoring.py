@@ -16,11 +16,15 @@ EVALUATION_BATCH = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """How a network does on a split: accuracy in [0, 1], mean cross-entropy, and which images it gets right."""
+    """How a network does on a split: accuracy in [0, 1], mean cross-entropy, which images it gets right, and how.
+
+    ``correct`` is (n,) bool, ``logits`` (n, n_classes) float32.
+    """
 
     accuracy: float
     loss: float
     correct: np.ndarray
+    logits: np.ndarray
 
 
 def score(
@@ -46,7 +50,7 @@ def scores_of(logits: Tensor, labels: np.ndarray) -> Scores:
     targets = torch.from_numpy(labels)
     correct = (logits.argmax(dim=1) == targets).numpy()
     loss = float(functional.cross_entropy(logits, targets))
-    return Scores(accuracy=float(correct.mean()), loss=loss, correct=correct)
+    return Scores(accuracy=float(correct.mean()), loss=loss, correct=correct, logits=logits.float().numpy())
 
 
 def predict_logits(

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from fakes import QUICK, named_source, write_task
@@ -82,7 +83,12 @@ def untrained(source, train, held_out, *, n_classes, recipe, scale, **_):
     """Take the place of ``finetune``: a new head on the source, and one image in two right."""
     network = new_network(source, n_classes=n_classes, generator=torch.Generator().manual_seed(0))
     scores = {
-        name: Scores(accuracy=0.5, loss=0.7, correct=split.labels == 0)
+        name: Scores(
+            accuracy=0.5,
+            loss=0.7,
+            correct=split.labels == 0,
+            logits=np.eye(n_classes, dtype=np.float32)[0 * split.labels],
+        )
         for name, split in held_out.items()
         if len(split.labels)
     }
