@@ -36,6 +36,7 @@ ONLY_THERE = {
     "matplotlib": {"job"},
     "onnx": {"job"},
     "onnxruntime": {"job"},
+    "jinja2": {"job"},
 }
 LINES = 400
 """A module of more holds a second idea."""
@@ -205,4 +206,6 @@ def test_the_wheel_carries_the_sql_the_predictor_and_the_typing_marker(tmp_path)
         "scalepred/cli/harvest.py",
         "scalepred/models/default/predictor.json",
         "scalepred/models/default/model.txt",
+        "scalepred/job/templates/page.css",
+        "scalepred/job/templates/job.html",
     } <= names

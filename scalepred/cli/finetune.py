@@ -1,5 +1,7 @@
 """`scalepred finetune`: one job at a predicted or a given scale, or the linear probe."""
 
+import shlex
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -86,6 +88,7 @@ def finetune(
         warehouse=warehouse,
         lock_timeout_seconds=lock_timeout,
         checkpoint_seconds=checkpoint_seconds,
+        command=shlex.join(["scalepred", *sys.argv[1:]]),
     )
     _finetune(data, images.chosen(layout), network.chosen(), wanted, began=began, json=json)
 

@@ -14,5 +14,6 @@ __all__ = [
     "square",
     "subset",
     "task",
+    "thumbnails",
     "torchvision_sets",
 ]

@@ -12,6 +12,8 @@ from scalepred.job.folder import save_model
 from scalepred.job.options import JobOptions
 from scalepred.job.output import check_free
 from scalepred.job.probe import ProbeReport, fit, report, summarise
+from scalepred.job.report import REPORT, job_report
+from scalepred.job.report_html import write_page
 from scalepred.job.result import Job, Refit, calibration_of
 from scalepred.job.setup import Setup, check_can_refit, with_all_images
 from scalepred.job.unfinished import Tell, checkpoint_of, file_of, finish, refit_file_of, warn
@@ -34,7 +36,7 @@ def finetune_once(
     on_epoch: Callable[[int, float], None] | None = None,
     tell: Tell = warn,
 ) -> Job:
-    """Finetune at the chosen scale, set the model beside the linear probe, and save it.
+    """Finetune at the chosen scale, set the model beside the linear probe, and save it with its report.
 
     With ``options.refit`` a second job with the same scale and seed then trains on all images, and its model is what is
     saved; all accuracies stay those of the first.
@@ -97,6 +99,8 @@ def finetune_once(
         calibration=calibration_of(setup.task, outcome.scores),
     )
     _save(job, network, source=source, recipe=recipe)
+    page = job_report(job, setup, outcome.scores, lines=prediction.lines, command=options.command)
+    write_page(job.output / REPORT, page)
     finish(file)
     return job
 
@@ -156,6 +160,7 @@ def probe_once(setup: Setup, options: JobOptions, *, output: Path, began: float 
         calibration=calibration_of(setup.task, scores),
     )
     _save(job, network, source=source, recipe=None)
+    write_page(job.output / REPORT, job_report(job, setup, scores, command=options.command))
     return job
 
 

@@ -96,6 +96,7 @@ class JobOptions:
         lock_timeout_seconds: how long to wait while another process holds the warehouse.
         checkpoint_seconds: the state of the training is saved after an epoch, but only once so many seconds have passed
             since it began or was saved last; 0 saves it after every epoch.
+        command: as it was typed, for the report; None where Python called it.
 
     Raises:
         UsageError: naming the option that is out of range.
@@ -109,6 +110,7 @@ class JobOptions:
     warehouse: str | Path | None = None
     lock_timeout_seconds: float = 60.0
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    command: str | None = None
 
     def __post_init__(self) -> None:
         if self.scale not in ("auto", "probe"):

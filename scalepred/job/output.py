@@ -7,6 +7,7 @@ from scalepred.data.listing import MANIFEST
 from scalepred.data.torchvision_sets import PREFIX
 from scalepred.errors import UsageError
 from scalepred.job.folder import FILES, is_model
+from scalepred.job.report import REPORT
 
 
 def output_folder(output: str | Path | None, data: str | Path, *, overwrite: bool) -> Path:
@@ -65,7 +66,7 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
         raise UsageError(f"{there} is a file: give a folder with --output.")
     if not os.access(there, os.W_OK | os.X_OK):
         raise UsageError(f"{there} can't be written to: give another folder with --output.")
-    taken = [name for name in FILES if os.path.lexists(folder / name)]
+    taken = [name for name in (*FILES, REPORT) if os.path.lexists(folder / name)]
     if taken and not is_model(folder):
         raise UsageError(
             f"{folder} holds no model of scalepred, but has {' and '.join(taken)} already, which a model would "

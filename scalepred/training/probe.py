@@ -34,6 +34,9 @@ class Probe:
         n_scored: images that were held out once each.
         seconds: wall time.
         note: what a user should know, such as that there was nothing to learn from; "" for nothing.
+        held_out: (n, n_classes) float32, the logits of each image by the fold that has not learnt it, at the chosen
+            strength; NaN for images of no fold, which are those of a class of one, and minus infinity for classes
+            without an image. None where nothing was held out.
     """
 
     weight: Tensor
@@ -44,6 +47,7 @@ class Probe:
     n_scored: int
     seconds: float
     note: str = ""
+    held_out: np.ndarray | None = None
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Return (n, n_classes) float64 for (n, d) features."""
@@ -78,7 +82,7 @@ def fit_probe(features: np.ndarray, labels: np.ndarray, *, n_classes: int) -> Pr
     mean = features.mean(axis=0, dtype=np.float64)
     unit = np.where(varies, 1 / np.where(varies, spread, 1), 0.0) / math.sqrt(varies.sum())
     inputs, axes = _principal((features - mean) * unit)
-    losses, hits, scored = _cross_validate(inputs, labels)
+    losses, hits, scored, held_out = _cross_validate(inputs, labels, n_classes=n_classes)
     best = int(np.argmin(losses)) if scored else STRENGTHS.index(USUAL_STRENGTH)
     weight, bias = _fit(inputs, labels, STRENGTHS[best], n_classes=n_classes)
     weight = (weight @ axes) * unit
@@ -91,6 +95,7 @@ def fit_probe(features: np.ndarray, labels: np.ndarray, *, n_classes: int) -> Pr
         n_scored=scored,
         seconds=time.perf_counter() - started,
         note="" if scored else "no class has two images, so the linear probe could not be cross-validated",
+        held_out=held_out[best] if scored else None,
     )
 
 
@@ -124,8 +129,10 @@ def _principal(standard: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return u[:, :r] * s[:r], axes[:r]
 
 
-def _cross_validate(inputs: np.ndarray, labels: np.ndarray) -> tuple[list[float], list[int], int]:
-    """Return, for each strength, summed log loss and hits on held-out images, and how many were held out.
+def _cross_validate(
+    inputs: np.ndarray, labels: np.ndarray, *, n_classes: int
+) -> tuple[list[float], list[int], int, np.ndarray]:
+    """Return, for each strength, summed log loss and hits on held-out images; how many were held out; and their logits.
 
     Classes of one image are learnt in every fold and held out in none.
     """
@@ -134,7 +141,9 @@ def _cross_validate(inputs: np.ndarray, labels: np.ndarray) -> tuple[list[float]
     counts = np.bincount(labels)
     several = np.flatnonzero(counts[labels] >= 2)
     if not len(several):
-        return [], [], 0
+        return [], [], 0, np.empty(0)
+    held_out = np.full((len(STRENGTHS), len(labels), n_classes), np.nan, np.float32)
+    held_out[:, several] = -np.inf  # of the last classes, where these have no image
     losses, hits = [0.0] * len(STRENGTHS), [0] * len(STRENGTHS)
     folds = StratifiedKFold(min(FOLDS, int(counts.max())), shuffle=True, random_state=0)
     with warnings.catch_warnings():
@@ -145,11 +154,12 @@ def _cross_validate(inputs: np.ndarray, labels: np.ndarray) -> tuple[list[float]
         for at, strength in enumerate(STRENGTHS):
             weight, bias = _fit(inputs[fit], labels[fit], strength, n_classes=len(counts))
             logits = inputs[held] @ weight.T + bias
+            held_out[at, held, : len(counts)] = logits
             logits -= logits.max(axis=1, keepdims=True)
             chosen = logits[np.arange(len(held)), labels[held]]
             losses[at] += float((np.log(np.exp(logits).sum(axis=1)) - chosen).sum())
             hits[at] += int((logits.argmax(axis=1) == labels[held]).sum())
-    return losses, hits, len(several)
+    return losses, hits, len(several), held_out
 
 
 def _fit(inputs: np.ndarray, labels: np.ndarray, strength: float, *, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
