@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from scalepred.job.api import finetune, predict_scale
     from scalepred.job.choose import Prediction
     from scalepred.job.classifier import Classifier, load
+    from scalepred.job.evaluate import Evaluation, evaluate
     from scalepred.job.result import Job
     from scalepred.recipe import Recipe, layer_decay
     from scalepred.training.critical import CriticalRate, critical_rate
@@ -19,6 +20,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Classifier",
     "CriticalRate",
+    "Evaluation",
     "Inspection",
     "Job",
     "Layout",
@@ -26,6 +28,7 @@ __all__ = [
     "Recipe",
     "ScalepredError",
     "critical_rate",
+    "evaluate",
     "finetune",
     "inspect",
     "layer_decay",
@@ -36,6 +39,7 @@ __all__ = [
 _HOMES = {
     "Classifier": "job.classifier",
     "CriticalRate": "training.critical",
+    "Evaluation": "job.evaluate",
     "Inspection": "data.task",
     "Job": "job.result",
     "Layout": "data.layout",
@@ -43,6 +47,7 @@ _HOMES = {
     "Recipe": "recipe",
     "ScalepredError": "errors",
     "critical_rate": "training.critical",
+    "evaluate": "job.evaluate",
     "finetune": "job.api",
     "inspect": "data.task",
     "layer_decay": "recipe",

@@ -211,7 +211,10 @@ def test_the_arguments_of_finetune_are_listed_with_their_defaults():
         assert (ast.literal_eval(default) if default else inspect.Parameter.empty) == value, name
 
 
-@pytest.mark.parametrize(("heading", "owner"), [("attribute", "Inspection"), ("attribute of `Job`", "Job")])
+@pytest.mark.parametrize(
+    ("heading", "owner"),
+    [("attribute", "Inspection"), ("attribute of `Job`", "Job"), ("attribute of `Evaluation`", "Evaluation")],
+)
 def test_the_attributes_that_are_listed_are_there(heading, owner):
     kind = getattr(scalepred, owner)
     real = {*(field.name for field in dataclasses.fields(kind)), *vars(kind)}
@@ -339,6 +342,7 @@ def test_the_documents_in_json_have_what_is_listed(place, run):
         "finetune": ["my_images", *TINY, "--scale", "1", "--output", "model"],
         "classify": ["model", "new_image.jpg"],
         "export": ["model", "--format", "torchscript"],
+        "evaluate": ["model", "my_images"],
         "sources": [],
         "warehouse query": ["SELECT 1 AS one", "--warehouse", "my.duckdb"],
     }

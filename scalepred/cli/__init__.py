@@ -11,6 +11,7 @@ import scalepred
 from scalepred.cli import (
     classify,
     demo,
+    evaluate,
     export,
     finetune,
     harvest,
@@ -36,6 +37,7 @@ app.command("finetune")(finetune.finetune)
 app.command("predict")(predict.predict)
 app.command("classify")(classify.classify)
 app.command("export")(export.export)
+app.command("evaluate")(evaluate.evaluate)
 app.command("inspect")(inspect.inspect)
 app.command("sources")(sources.sources)
 app.command("pretrain")(pretrain.pretrain)

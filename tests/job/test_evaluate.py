@@ -1,0 +1,146 @@
+"""Evaluating a saved model: on any labelled images, with classes matched by name and never by position."""
+
+import json
+import math
+import shutil
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import QUICK, named_source, write_task
+from safetensors.torch import save_file
+
+import scalepred
+from scalepred.errors import DataError, VersionError
+from scalepred.job.paired import wilson
+
+pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
+
+CLASSES = ("caf\u00e9", "<script>", "night")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A task with splits of its own: 12 training, 4 validation and 10 test images of each class."""
+    folder = tmp_path_factory.mktemp("data") / "greys"
+    for seed, (name, n) in enumerate({"train": 12, "val": 4, "test": 10}.items()):
+        write_task(folder / name, classes=CLASSES, n=n, seed=seed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def job(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("job")
+    save_file(named_source().architecture.network.state_dict(), folder / "w.safetensors")
+    return scalepred.finetune(
+        data, source="timm/test_resnet", weights=folder / "w.safetensors", recipe=QUICK, scale="probe",
+        output=folder / "model", device="cpu",
+    )  # fmt: skip
+
+
+def evaluate(job, data, **options):
+    return scalepred.evaluate(job.output, data, device="cpu", **options)
+
+
+def test_the_test_images_give_the_accuracy_and_the_loss_that_the_job_told(job, data):
+    result = evaluate(job, data / "test")
+    assert result.accuracy == job.test_accuracy
+    assert (result.n, result.set_aside, result.skipped, result.warnings) == (30, {}, [], [])
+    assert result.interval == wilson(result.n_right, 30)
+    assert result.temperature == job.calibration.temperature
+    after = job.calibration.after
+    if not job.calibration.is_cross_fitted:
+        assert result.quality.log_loss == pytest.approx(after.log_loss, rel=1e-4)
+
+
+def test_probabilities_and_rows_are_those_that_the_classifier_gives(job, data):
+    result = evaluate(job, data / "test")
+    classifier = scalepred.load(job.output, device="cpu")
+    np.testing.assert_allclose(result.scored.probabilities, classifier.predict_proba(result.scored.paths), atol=1e-5)
+    loss = -np.mean([math.log(p[c]) for p, c in zip(result.scored.probabilities, result.scored.labels, strict=True)])
+    assert result.quality.log_loss == pytest.approx(loss)
+    for row in result.rows:
+        right = sum(name == row.name for name in classifier.predict(sorted((data / "test" / row.name).iterdir())))
+        assert (row.n, row.n_right) == (10, right)
+
+
+def test_classes_are_matched_by_name_though_their_places_change(job, data, tmp_path):
+    folder = tmp_path / "some"
+    shutil.copytree(data / "test" / "night", folder / "night")
+    shutil.copytree(data / "test" / CLASSES[0], folder / CLASSES[0])
+    shutil.copytree(data / "test" / "<script>", folder / "aaa")  # sorts before all, and the model has no such class
+    result = evaluate(job, folder)
+    whole = evaluate(job, data / "test")
+    by_name = {row.name: row.n_right for row in whole.rows}
+    assert {row.name: row.n_right for row in result.rows if row.n} == {n: by_name[n] for n in ("night", CLASSES[0])}
+    assert result.set_aside == {"aaa": 10}
+    assert result.warnings == [
+        "10 images are of classes that the model does not know, and set aside: 'aaa'",
+        "no image is of '<script>', so nothing is said of it",
+    ]
+
+
+def test_a_class_in_another_unicode_form_is_the_same_class(job, data, tmp_path):
+    shutil.copytree(data / "test" / CLASSES[0], tmp_path / "d" / unicodedata.normalize("NFD", CLASSES[0]))
+    shutil.copytree(data / "test" / "night", tmp_path / "d" / "night")
+    result = evaluate(job, tmp_path / "d")
+    assert (result.n, result.set_aside) == (20, {})
+
+
+def test_images_of_one_class_alone_can_be_scored_from_a_manifest(job, data, tmp_path):
+    paths = sorted((data / "test" / "night").iterdir())
+    (tmp_path / "m.csv").write_text("\n".join(["path,label", *(f"{path},night" for path in paths), ""]))
+    result = evaluate(job, tmp_path / "m.csv")
+    assert result.n == 10
+    assert result.accuracy == next(row.recall for row in result.rows if row.name == "night")
+
+
+def test_training_images_are_scored_with_a_warning(job, data):
+    result = evaluate(job, data)
+    assert result.n == 78
+    assert result.warnings == [
+        "48 of 78 images lie in a training or validation split: a model that was trained on them looks better than it "
+        "is"
+    ]
+
+
+def test_bad_files_are_skipped_and_named(job, data, tmp_path):
+    folder = shutil.copytree(data / "test", tmp_path / "d")
+    (folder / "night" / "0.png").write_bytes(b"no image")
+    result = evaluate(job, folder)
+    assert result.n == 29
+    assert [(Path(each.path).name, each.reason[:12]) for each in result.skipped] == [("0.png", "not an image")]
+
+
+def test_nothing_to_score_says_what_the_model_knows(job, tmp_path):
+    write_task(tmp_path / "d", classes=("cat", "dog"), n=2)
+    with pytest.raises(DataError) as caught:
+        evaluate(job, tmp_path / "d")
+    assert str(caught.value) == (
+        f"{tmp_path / 'd'} has images of 'cat', 'dog', and the model knows none of these classes. It knows "
+        "'<script>', 'caf\u00e9', 'night': give images of those, or rename the folders."
+    )
+    with pytest.raises(VersionError, match="can't be read as a model"):
+        scalepred.evaluate(tmp_path, tmp_path / "d")
+
+
+def test_the_command_prints_what_the_function_returns_and_writes_a_report(run, job, data, tmp_path):
+    page = tmp_path / "page.html"
+    code, out, err = run("evaluate", job.output, data / "test", "--report", page, "--json")
+    assert code == 0, err
+    expected = evaluate(job, data / "test").to_json()
+    assert json.loads(out) == json.loads(json.dumps(expected | {"report": str(page)}))
+    text = page.read_text(encoding="utf-8")
+    assert "&lt;script&gt;" in text
+    assert "<script" not in text
+    assert f"{100 * expected['accuracy']:.1f} %" in text
+    code, out, err = run("evaluate", job.output, data / "test")
+    assert code == 0, err
+    assert out.startswith(f"accuracy:  {100 * expected['accuracy']:.1f} % (")
+
+
+def test_a_report_that_has_no_place_is_refused_before_anything_is_read(run, job, tmp_path):
+    code, out, err = run("evaluate", job.output, tmp_path / "nowhere", "--report", tmp_path / "x.pdf")
+    assert (code, out) == (2, "")
+    assert err == f"scalepred: A report is an HTML file, not {tmp_path / 'x.pdf'}: give a name that ends in .html.\n"
