@@ -25,7 +25,6 @@ from scalepred.job.export_files import (
 )
 from scalepred.job.folder import CONFIG, WEIGHTS, Model, is_model, load_model
 from scalepred.job.options import check_one_of
-from scalepred.job.pixel_network import temperature_of
 from scalepred.training.scoring import predict_logits
 
 AT_MOST = 256
@@ -159,7 +158,7 @@ def _expected(model: Model, squares: np.ndarray) -> np.ndarray:
     architecture = model.architecture
     device = torch.device("cpu")
     logits = predict_logits(architecture.network, architecture, squares, device=device, dtype=torch.float32)
-    return np.asarray((logits / temperature_of(model)).softmax(dim=1).numpy())
+    return np.asarray((logits / model.temperature).softmax(dim=1).numpy())
 
 
 def _compare(computed: Computed, squares: np.ndarray, expected: np.ndarray, *, kind: str) -> float:

@@ -20,7 +20,6 @@ from scalepred.job.pixel_network import (
     calibrated_network,
     pixel_network,
     probabilities_of,
-    temperature_of,
 )
 from scalepred.networks.timm_config import is_of_timm, load_timm, timm_config
 
@@ -44,7 +43,7 @@ def metadata(model: Model) -> dict[str, str]:
         "image_px": model.image_px,
         "resize": model.resize,
         "interpolation": "bicubic",
-        "temperature": temperature_of(model),
+        "temperature": model.temperature,
     }
     return {ABOUT: json.dumps(about), CLASSES: json.dumps(list(model.classes))}
 

@@ -119,12 +119,12 @@ def test_a_folder_of_timm_is_loaded_by_timm_alone(folder, tmp_path, paths):
 def test_every_format_has_the_calibrated_probabilities(folder, tmp_path, paths, monkeypatch):
     plain = load(folder, device="cpu").predict_proba(paths)
     expected = torch.from_numpy(plain).log().div(2).softmax(dim=1).numpy()
-    for module in ("export", "export_files", "pixel_network"):
-        monkeypatch.setattr(f"scalepred.job.{module}.temperature_of", lambda _: 2.0)
+    warm = dataclasses.replace(load_model(folder), temperature=2.0)
+    monkeypatch.setattr(export_module, "load_model", lambda _: warm)
     readers = {"onnx": read_onnx, "torchscript": read_torchscript, "timm": read_timm}
     for name, reader in readers.items():
         export(folder, kind=name, output=tmp_path / name, images=paths)
-        computed = reader(tmp_path / name, load_model(folder))(squares(paths))
+        computed = reader(tmp_path / name, warm)(squares(paths))
         np.testing.assert_allclose(computed, expected, rtol=1e-2, atol=1e-6)
     assert np.abs(expected - plain).max() > 0.01
 
