@@ -1,15 +1,16 @@
 """The rule of the critical rate on design points: judged where neither network nor origin was seen, then estimated.
 
-    python -m benchmarks.rule WAREHOUSE [--output FOLDER] [--range-tests FILE.jsonl ...]
+    python -m benchmarks.rule WAREHOUSE [--output FOLDER] [--min-steps N] [--range-tests FILE.jsonl ...]
 
 Prints, for each optimizer and what the head starts from, what each way of choosing the scale reaches on points that did
 not set its constant (points of the same origin, and of the same network, are held out together): mean test accuracy,
 gains over the best fixed rate and over scale 1 with intervals over origins, share of points that diverged there, and
 the spread of the place in octaves: standard deviation of how far the best scale is from what was chosen; and which
 constants shorter and longer jobs want, estimated and read on the same points. With what
-`benchmarks.range_test` wrote, range tests are judged on the points that they were run on. Then estimates the constants
-of the declared coordinates from all points, and writes them with this evidence to FOLDER/rule.json. Ends in one line of
-JSON.
+`benchmarks.range_test` wrote, range tests are judged on the points that they were run on. The same once more for
+jobs of so many steps alone, as long as those of users. From these the constants of the declared coordinates are
+estimated, or from all points where a kind of recipe has too few of them, and written with this evidence to
+FOLDER/rule.json. Ends in one line of JSON.
 """
 
 import argparse
@@ -30,6 +31,12 @@ from scalepred.store.warehouse import open_warehouse
 
 OWN = "rate, same network"
 """The best fixed rate of other origins' points of the same network: what a harvest of it would choose without facts."""
+
+MIN_STEPS = 64
+"""A user's hundred images and twenty epochs in batches of 32 are about so many steps; most points are shorter."""
+
+FEWEST = 10
+"""A kind of recipe with fewer points of so many steps has its constant from all of its points."""
 
 NAMES = ["rate", "damped rate", *(f"{n}{d}" for n in list(COORDINATES)[2:] for d in ("", ", damped"))]
 BASE = "rate"
@@ -57,13 +64,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("warehouse", type=Path)
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--min-steps", type=int, default=MIN_STEPS)
     parser.add_argument("--range-tests", type=Path, nargs="+", default=[])
     arguments = parser.parse_args()
     points = read_points(arguments.warehouse)
     kinds = sorted({kind_of(point.recipe) for point in points})
+    longer = [p for p in points if is_long(p, arguments.min_steps)]
     rows = [row for kind in kinds for row in judge([p for p in points if kind_of(p.recipe) == kind], kind)]
     for optimizer in ("sgd", "adamw"):
         rows += judge([p for p in points if p.recipe.optimizer == optimizer], f"{optimizer}, all")
+    steps = f"{arguments.min_steps} steps or more"
+    for kind in kinds:
+        rows += judge([p for p in longer if kind_of(p.recipe) == kind], f"{kind}, {steps}")
+    for optimizer in ("sgd", "adamw"):
+        rows += judge([p for p in longer if p.recipe.optimizer == optimizer], f"{optimizer}, {steps}")
     if arguments.range_tests:
         tests = {line["point"]: line for file in arguments.range_tests for line in read_lines(file)}
         tested = [point for point in points if point.key in tests]
@@ -73,7 +87,7 @@ def main() -> None:
         show_seconds(tested, tests)
     show(points, rows)
     show_lengths(points)
-    rule = fit_rule(points, DECLARED)
+    rule = fit_rule(for_constants(points, arguments.min_steps), DECLARED)
     for kind, constant in sorted(rule.constants.items()):
         print(
             f"\n{kind}: 2^{constant.log2:g} times {constant.coordinate!r}, from {constant.n_points} points of "
@@ -82,6 +96,7 @@ def main() -> None:
         )
     if arguments.output:
         evidence = {"judged": [as_json(row) for row in rows], "n_points": len(points)}
+        evidence |= {"min_steps": arguments.min_steps, "n_of_min_steps": len(longer)}
         save_rule(Rule(constants=rule.constants, evidence=evidence), arguments.output)
     print(json.dumps({"benchmark": "rule", "n_points": len(points), "rows": [as_json(row) for row in rows]}))
 
@@ -157,6 +172,21 @@ def judge(
             )
         )
     return rows
+
+
+def is_long(point: Point, min_steps: int) -> bool:
+    """Say whether a point's jobs take at least so many steps."""
+    return point.facts["log2_steps"] >= math.log2(min_steps)
+
+
+def for_constants(points: Sequence[Point], min_steps: int) -> list[Point]:
+    """Return the points that constants are estimated from: those of so many steps, or all of a kind with few such."""
+    chosen = []
+    for kind in sorted({kind_of(point.recipe) for point in points}):
+        members = [p for p in points if kind_of(p.recipe) == kind]
+        longer = [p for p in _whole(members) if is_long(p, min_steps)]
+        chosen += longer if len(longer) >= FEWEST else members
+    return chosen
 
 
 def _whole(points: Sequence[Point]) -> list[Point]:

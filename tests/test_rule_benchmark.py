@@ -121,3 +121,13 @@ def test_shorter_and_longer_jobs_have_constants_of_their_own(capsys):
     constants = {row[1]: float(row[4].removeprefix("2^")) for row in rows}
     assert constants["shorter"] == pytest.approx(1, abs=0.25)
     assert constants["longer"] == pytest.approx(3, abs=0.25)
+
+
+def test_constants_come_from_longer_jobs_where_there_are_enough_of_them():
+    shorter = [dataclasses.replace(p, facts=p.facts | {"log2_steps": 3.0}) for p in points_with_known_constants()]
+    longer = [dataclasses.replace(p, facts=p.facts | {"log2_steps": 7.0}) for p in shorter]
+    adamw = [p for p in longer if p.recipe.optimizer == "adamw"]
+    few = [p for p in longer if p.recipe.optimizer == "sgd"][: bench.FEWEST - 1]
+    chosen = bench.for_constants([*shorter, *adamw, *few], 64)
+    assert [p for p in chosen if p.recipe.optimizer == "adamw"] == adamw
+    assert len([p for p in chosen if p.recipe.optimizer == "sgd"]) == len(shorter) / 2 + len(few)
