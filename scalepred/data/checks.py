@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
+from scalepred.data.aside import aside_warnings
 from scalepred.data.reading import Reading
 from scalepred.data.splits import FEWEST, SPLIT_NAMES, SPLITS
 
@@ -23,13 +24,21 @@ def problem_of(reading: Reading) -> str | None:
     classes = sorted(set(labels))
     if len(classes) < 2:
         classes_in_words = f"one class, {classes[0]!r}" if classes else "no usable image"
-        return f"found {classes_in_words}; at least two classes with images are needed."
+        return f"found {classes_in_words}; at least two classes with images are needed.{_what_may_help(reading)}"
     untrained = sorted(set(labels) - set(labels[codes == 0]))
     if untrained:
-        return f"no training images of {_few(untrained)}; add some, or remove the class."
+        instead = ", or leave out --strict, which sets it aside" if reading.strict and (codes == 0).any() else ""
+        return f"no training images of {_few(untrained)}; add some, or remove the class{instead}."
     if not (codes == 1).any():
         return f"{len(labels)} images leave none to validate on; {_why_none(reading)}."
     return None
+
+
+def _what_may_help(reading: Reading) -> str:
+    """Return what was set aside, and what names of files tell, where there is too little."""
+    n = len(reading.set_aside)
+    aside = f" Set aside: {'1 class' if n == 1 else f'{n} classes'}." if n else ""
+    return aside + (f" {reading.listing.hint}" if reading.listing.hint else "")
 
 
 def _why_none(reading: Reading) -> str:
@@ -49,10 +58,16 @@ def _repeats(n: int, total: int) -> str:
     return f"{n} of {total} images {does} of another and so {'shares' if n == 1 else 'share'} a split"
 
 
+def listing_warnings(reading: Reading) -> list[str]:
+    """Return how the data was read where it could be read otherwise, and which classes are set aside."""
+    return [*reading.listing.notes, *aside_warnings(reading.set_aside, set(reading.labels))]
+
+
 def class_warnings(reading: Reading) -> list[str]:
     """Return what to know of classes: empty, of one image, uneven, named like splits, or named alike."""
     counts = Counter(reading.labels)
-    lost = sorted({entry.label for entry in reading.listing.entries} - set(counts))
+    aside = {each.label for each in reading.set_aside}
+    lost = sorted({entry.label for entry in reading.listing.entries} - set(counts) - aside)
     single = sorted(name for name, n in counts.items() if n == 1)
     warnings = [f"the class {name!r} has no images and is left out" for name in reading.listing.empty]
     warnings += [f"the class {name!r} has no usable image and is left out" for name in lost]

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from scalepred.errors import UsageError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
@@ -20,6 +22,9 @@ class Layout:
         label_column: the manifest's column of labels.
         group_column: the manifest's column of groups; images of a group share a split.
         image_folder: the folder that a manifest's paths start from; None for the manifest's own.
+
+    Raises:
+        UsageError: naming the option that can't be used.
     """
 
     label_pattern: str | None = None
@@ -32,6 +37,18 @@ class Layout:
     label_column: str | None = None
     group_column: str | None = None
     image_folder: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_classes(self)
+
+
+def _check_classes(layout: Layout) -> None:
+    """Refuse what can't say which classes to take."""
+    given: object = layout.exclude_classes
+    if not isinstance(given, tuple) or not all(isinstance(name, str) for name in given):
+        raise UsageError(f"exclude_classes is a tuple of names, such as ('cat', 'dog'), not {given!r}.")
+    if isinstance(layout.min_images, bool) or not isinstance(layout.min_images, int) or layout.min_images < 1:
+        raise UsageError(f"--min-images is a whole number of 1 or more, not {layout.min_images!r}.")
 
 
 FOUND_OUT = Layout()

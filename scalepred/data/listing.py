@@ -24,7 +24,11 @@ class Entry:
 
 @dataclass(kw_only=True)
 class Listing:
-    """The images of a data set in the order of its layout, the classes without any, and the paths that are not used."""
+    """The images of a data set in the order of its layout, the classes without any, and the paths that are not used.
+
+    ``root`` is the folder that paths are told from, ``notes`` say how the data was read where it could be read
+    otherwise, and ``hint`` what to try where it has less than two classes.
+    """
 
     name: str
     origin: str
@@ -32,3 +36,6 @@ class Listing:
     entries: list[Entry] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    root: str = ""
+    notes: list[str] = field(default_factory=list)
+    hint: str = ""

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -87,6 +87,23 @@ def load_images(
         sizes_px=np.array([each.size_px for _, each in good], dtype=np.int64).reshape(-1, 2),
         bad=tuple(bad),
         notes=tuple((position, note) for position, each in good for note in each.notes),
+    )
+
+
+def keep_rows(loaded: Loaded, rows: Sequence[int]) -> Loaded:
+    """Return what is loaded of some rows, in rising order; the images move in the array that they are in."""
+    for at, row in enumerate(rows):  # one by one, for they may lie in a file
+        loaded.images[at] = loaded.images[row]
+    kept = loaded.kept[rows]
+    positions = {*kept.tolist()}
+    return replace(
+        loaded,
+        kept=kept,
+        images=loaded.images[: len(rows)],
+        hashes=tuple(loaded.hashes[row] for row in rows),
+        thumbnails=loaded.thumbnails[rows],
+        sizes_px=loaded.sizes_px[rows],
+        notes=tuple((position, note) for position, note in loaded.notes if position in positions),
     )
 
 

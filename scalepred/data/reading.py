@@ -1,11 +1,12 @@
 """Reads data once: lists its images, decodes them, finds duplicates and splits."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from scalepred.data.aside import SetAside, without_excluded, without_small_or_untrained
 from scalepred.data.duplicates import joined, near_duplicate_groups
 from scalepred.data.layout import FOUND_OUT, Layout
 from scalepred.data.layouts import list_images
@@ -27,6 +28,8 @@ class Reading:
         near_groups: (n,) group numbers of near duplicates.
         groups: (n,) group numbers of what shares a split: near duplicates and the user's groups, joined.
         codes: (n,) positions in ``SPLITS``.
+        set_aside: classes that are not used, and are none of the above.
+        strict: the user wants no class set aside for lack of training images.
     """
 
     listing: Listing
@@ -37,6 +40,8 @@ class Reading:
     near_groups: np.ndarray
     groups: np.ndarray
     codes: np.ndarray
+    set_aside: list[SetAside] = field(default_factory=list)
+    strict: bool = False
 
 
 def read_data(
@@ -54,8 +59,9 @@ def read_data(
 
     Raises:
         DataError: as ``list_images``.
+        UsageError: if a class is to be excluded that there isn't.
     """
-    listing = list_images(data, layout=layout)
+    listing, excluded = without_excluded(list_images(data, layout=layout), layout)
     loaded = load_images(
         [entry.item for entry in listing.entries],
         image_px=image_px,
@@ -64,6 +70,7 @@ def read_data(
         max_bytes=max_bytes,
         on_progress=on_progress,
     )
+    loaded, unused = without_small_or_untrained(listing, loaded, layout)
     entries = [listing.entries[i] for i in loaded.kept]
     near_groups = near_duplicate_groups(loaded.hashes, loaded.thumbnails)
     groups = joined(near_groups, [entry.group for entry in entries])
@@ -78,6 +85,8 @@ def read_data(
         near_groups=near_groups,
         groups=groups,
         codes=split_images(labels, groups, loaded.hashes, seed=split_seed, given=given),
+        set_aside=excluded + unused,
+        strict=layout.strict,
     )
 
 

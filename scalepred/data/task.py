@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from scalepred import __version__
+from scalepred.data.aside import SetAside
 from scalepred.data.checks import (
     absence_warnings,
     class_warnings,
     duplicate_warnings,
     image_warnings,
+    listing_warnings,
     problem_of,
     split_warnings,
 )
@@ -53,6 +55,7 @@ class Inspection:
         warnings: what a user should know, in words.
         n_exact_duplicates, n_near_duplicates: images beyond the first of their kind.
         problem: why the data can't be used, or None.
+        set_aside: classes that are not used, with their images and the reason; ``classes`` has none of them.
     """
 
     layout: str
@@ -63,6 +66,7 @@ class Inspection:
     n_exact_duplicates: int = 0
     n_near_duplicates: int = 0
     problem: str | None = None
+    set_aside: list[SetAside] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values for ``scalepred inspect --json``."""
@@ -75,6 +79,9 @@ class Inspection:
             "exact_duplicates": self.n_exact_duplicates,
             "near_duplicates": self.n_near_duplicates,
             "problem": self.problem,
+            "set_aside": [
+                {"class": each.label, "images": each.n_images, "reason": each.reason} for each in self.set_aside
+            ],
         }
 
 
@@ -221,7 +228,7 @@ def inspect(
 
 def _inspection(reading: Reading) -> Inspection:
     n_different = len(set(reading.loaded.hashes))
-    kinds = [class_warnings, image_warnings, duplicate_warnings, split_warnings, absence_warnings]
+    kinds = [listing_warnings, class_warnings, image_warnings, duplicate_warnings, split_warnings, absence_warnings]
     return Inspection(
         layout=reading.listing.layout,
         classes={str(name): int(n) for name, n in sorted(Counter(reading.labels).items())},
@@ -231,6 +238,7 @@ def _inspection(reading: Reading) -> Inspection:
         n_exact_duplicates=len(reading.loaded.hashes) - n_different,
         n_near_duplicates=n_different - len(set(reading.near_groups)),
         problem=problem_of(reading),
+        set_aside=reading.set_aside,
     )
 
 

@@ -7,6 +7,7 @@ from image_files import make_classes, noise, save, write_manifest
 from PIL import Image
 from readings import refusal
 
+from scalepred.data.layout import Layout
 from scalepred.data.task import inspect, read_task
 
 
@@ -166,11 +167,15 @@ def test_a_class_of_one_training_image_beside_its_own_test_images_has_none_to_va
     ]
 
 
-def test_a_class_without_training_images_is_refused(tmp_path):
+def test_a_class_without_training_images_is_set_aside_and_refused_if_strict(tmp_path):
     make_classes(tmp_path / "t" / "train")
     make_classes(tmp_path / "t" / "test", names="abc", n=3, seed=1)
-    assert refusal(tmp_path / "t", read_task) == (
-        f"{tmp_path / 't'}: no training images of 'c'; add some, or remove the class."
+    assert read_task(tmp_path / "t").inspection.warnings[0] == (
+        "1 class is set aside with 3 images (no training images): 'c'"
+    )
+    assert refusal(tmp_path / "t", read_task, layout=Layout(strict=True)) == (
+        f"{tmp_path / 't'}: no training images of 'c'; add some, or remove the class, or leave out --strict, which "
+        "sets it aside."
     )
 
 
