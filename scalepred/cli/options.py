@@ -100,6 +100,10 @@ OnBadImage = Annotated[str, typer.Option("--on-bad-image", help="skip: leave bad
 Seed = Annotated[int, typer.Option(help="Of the new head and the order of images.", min=0)]
 
 
+DIGITS = 10
+"""Numbers of more are no depth, and Python may refuse to read them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """What a user says of how the data is laid out."""
@@ -169,7 +173,9 @@ class Layout:
         return DataLayout(
             group_column=values.pop("group"),
             exclude_classes=tuple(values.pop("exclude_class") or ()),
-            class_depth=int(values.pop("class_depth")) if depth and depth.isdecimal() else values.pop("class_depth"),
+            class_depth=int(values.pop("class_depth"))
+            if depth and depth.isdecimal() and len(depth) < DIGITS
+            else values.pop("class_depth"),
             **values,
         )
 

@@ -2,82 +2,106 @@
 
 from pathlib import Path
 
+from scalepred.data.annotated import annotated, has_no_classes, label_file
+from scalepred.data.depth import Depth, in_words, label_at, level_notes, splits_below_classes
+from scalepred.data.glance import holds_images, may_be_image
 from scalepred.data.listing import TASK_FILE, Entry, Listing
-from scalepred.data.scan import Place, Skipped, children_or_error, folders_in, readable, status_of, walk
-from scalepred.data.splits import SPLIT_NAMES, SPLITS
+from scalepred.data.parts import FOR_IMAGES, Part, notes_of, parts_of
+from scalepred.data.scan import Place, Skipped, children_or_error, folders_in, places_of, readable, walk
 from scalepred.errors import DataError
 
 
-def from_folders(path: Path, name: str, origin: str) -> Listing:
-    below = folders_in(path)
-    splits = split_folders(below)
-    if splits:
-        _check_split_folders(path, below, splits)
-        listing = Listing(name=name, origin=origin, layout=f"class folders under {', '.join(f.name for f in splits)}")
-    else:
-        listing = Listing(name=name, origin=origin, layout="class folders")
-    parents = splits or [path]
-    classes = [(folder, split_of(parent) if splits else None) for parent in parents for folder in folders_in(parent)]
-    places = _places(path, [*splits, *(folder for folder, _ in classes)])
-    for folder, split in classes:
-        _add_class(listing, folder, split, places)
-    for parent in [path, *splits]:
-        listing.skipped += _beside(parent, places)
+def from_folders(path: Path, name: str, origin: str, *, depth: Depth = None) -> Listing:
+    """List the images of class folders.
+
+    Args:
+        path: the data's folder.
+        name: of the task.
+        origin: of the task.
+        depth: which level of folders is the class; None for the outermost, without what only wraps others.
+
+    Raises:
+        DataError: if no image lies in a class folder, or the folders of splits contradict each other.
+    """
+    parts = parts_of(path, steps=depth is None)
+    listing = Listing(name=name, origin=origin, layout=_layout(parts) + in_words(depth), root=readable(path))
+    listing.notes += notes_of(path, parts)
+    with_lists = [part for part in parts if depth is None and _has_labels_elsewhere(part, parts)]
+    with_folders = [part for part in parts if part not in with_lists]
+    _add_class_folders(listing, path, with_folders, depth)
+    for part in with_lists:
+        entries, skipped = annotated(part)
+        listing.entries += entries
+        listing.skipped += skipped
     if not listing.entries:
         raise DataError(_no_images(path, listing))
     listing.empty = sorted(set(listing.empty) - {entry.label for entry in listing.entries})
     return listing
 
 
-def split_of(folder: Path) -> str | None:
-    return SPLIT_NAMES.get(folder.name.lower())
+def _layout(parts: list[Part]) -> str:
+    splits = [part.folder.name for part in parts if part.split]
+    return f"class folders under {', '.join(splits)}" if splits else "class folders"
 
 
-def split_folders(folders: list[Path]) -> list[Path]:
-    """Return the folders that are named after splits, if one of them holds class folders; else they are classes."""
-    named = [folder for folder in folders if split_of(folder)]
-    return named if any(folders_in(folder) for folder in named) else []
+def _has_labels_elsewhere(part: Part, parts: list[Part]) -> bool:
+    """Say whether a split other than training has no class folders, but a file with labels or a folder of images."""
+    if part.split in (None, "train"):
+        return False
+    classes = {folder.name for each in parts if each.split == "train" for folder in folders_in(each.inner)}
+    return has_no_classes(part.inner, classes) and bool(label_file(part.folder) or folders_in(part.folder))
 
 
-def _check_split_folders(path: Path, below: list[Path], splits: list[Path]) -> None:
-    names = [folder.name for folder in splits]
-    others = [folder.name for folder in below if folder not in splits]
-    if others:
-        raise DataError(
-            f"{path} holds folders named after splits ({', '.join(names)}) beside others "
-            f"({', '.join(others[:5])}). Move the others under a split, or give each class its folder and no splits."
-        )
-    for split in SPLITS:
-        twins = [folder.name for folder in splits if split_of(folder) == split]
-        if len(twins) > 1:
-            raise DataError(f"{path} holds {' and '.join(twins)}, which name the same split: keep one of them.")
-    if "train" not in map(split_of, splits):
-        raise DataError(f"{path} holds {', '.join(names)} but no train folder: add one.")
+def _add_class_folders(listing: Listing, path: Path, parts: list[Part], depth: Depth) -> None:
+    """Add the images of all class folders, and what lies beside them."""
+    classes = [(folder, part) for part in parts for folder in folders_in(part.inner)]
+    around = [folder for part in parts for folder in (part.folder, part.inner)]
+    places = places_of(path, [*around, *(folder for folder, _ in classes)])
+    chains: list[tuple[str, ...]] = []
+    for folder, part in classes:
+        chains += _add_class(listing, folder, part, places, depth)
+    for parent in dict.fromkeys([path, *around]):
+        listing.skipped += _beside(parent, places)
+    listing.notes += level_notes(chains, depth)
+    if depth is None:
+        listing.notes += _odd_classes([folder for folder, _ in classes])
+    if depth is None and parts[0].split is None:
+        listing.entries, notes = splits_below_classes(listing.entries, chains)
+        listing.notes = notes or listing.notes
 
 
-def _places(path: Path, folders: list[Path]) -> dict[Place, Path]:
-    """Return the places of the data's folders and of all above it, so that links back to them lead nowhere.
+def _odd_classes(folders: list[Path]) -> list[str]:
+    """Return a note on a class that is called as folders are that hold images of all classes, beside others."""
+    odd = [folder for folder in folders if folder.name.lower() in FOR_IMAGES and holds_images(folder)][:1]
+    return [
+        f"the folder {readable(folder.name)!r} is taken for a class; if it holds the images of all, give "
+        f"{readable(folder)} for the data"
+        for folder in odd
+        if len({each.name for each in folders}) > 1
+    ]
 
-    Real folders come before links to them.
+
+def _add_class(
+    listing: Listing, folder: Path, part: Part, places: dict[Place, Path], depth: Depth
+) -> list[tuple[str, ...]]:
+    """Add the files of a folder, however deep they lie, and return the folders that each image lies in.
+
+    Those of a file that is meant to be no image are none.
     """
-    places: dict[Place, Path] = {}
-    links = [folder for folder in folders if folder.is_symlink() or folder.parent.is_symlink()]
-    real = [folder for folder in folders if folder not in links]
-    for folder in [path, *real, *path.resolve().parents, *links]:
-        status = status_of(folder)
-        if status:
-            places.setdefault((status.st_dev, status.st_ino), folder)
-    return places
-
-
-def _add_class(listing: Listing, folder: Path, split: str | None, places: dict[Place, Path]) -> None:
-    """Add the images of a class folder; the class is the folder's name, however deep they lie."""
-    label = readable(folder.name)
     files, skipped = walk(folder, places=places)
     listing.skipped += skipped
-    listing.entries += [Entry(readable(file), file, label, split) for file in files]
-    if not files:
-        listing.empty.append(label)
+    chains = []
+    for file in files:
+        chain = tuple(map(readable, file.parts[len(part.inner.parts) : -1]))
+        label = label_at(chain, depth)
+        if label is None:
+            listing.skipped.append(Skipped(readable(file), f"lies above --class-depth {depth}, so it has no class"))
+        else:
+            listing.entries.append(Entry(readable(file), file, label, part.split))
+            chains.append(chain if may_be_image(file) else ())
+    if not files and depth in (None, 1, "path"):
+        listing.empty.append(readable(folder.name))
+    return chains
 
 
 def _beside(path: Path, places: dict[Place, Path]) -> list[Skipped]:

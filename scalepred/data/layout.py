@@ -39,7 +39,16 @@ class Layout:
     image_folder: str | None = None
 
     def __post_init__(self) -> None:
+        _check_patterns(self)
         _check_classes(self)
+
+
+def _check_patterns(layout: Layout) -> None:
+    """Refuse a depth that can't be used."""
+    depth = layout.class_depth
+    is_level = isinstance(depth, int) and not isinstance(depth, bool) and depth > 0
+    if not (depth is None or depth == "path" or is_level):
+        raise UsageError(f"--class-depth is 1, 2, … or 'path', not {depth!r}.")
 
 
 def _check_classes(layout: Layout) -> None:

@@ -2,16 +2,19 @@
 
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 from scalepred.data.decode import is_image
-from scalepred.data.folders import from_folders, split_folders
+from scalepred.data.folders import from_folders
 from scalepred.data.layout import FOUND_OUT, Layout
 from scalepred.data.listing import MANIFEST, TASK_FILE, Entry, Listing
 from scalepred.data.manifests import from_manifest
+from scalepred.data.parts import split_folders
 from scalepred.data.scan import children, folders_in, is_file, readable, walk
 from scalepred.data.torchvision_sets import PREFIX, read_torchvision
-from scalepred.errors import DataError
+from scalepred.data.wrappers import left_beside, levels, stepped_into
+from scalepred.errors import DataError, UsageError
 
 
 def list_images(data: str | Path, *, layout: Layout = FOUND_OUT) -> Listing:
@@ -23,20 +26,44 @@ def list_images(data: str | Path, *, layout: Layout = FOUND_OUT) -> Listing:
 
     Raises:
         DataError: if there is nothing at the path, or no layout fits; says what is expected.
+        UsageError: if what the user says is of folders, and the data is none.
     """
     if str(data).startswith(PREFIX):
+        _refuse_folder_options(layout, str(data))
         name, images = read_torchvision(str(data))
         entries = [Entry(*image) for image in images]
         return Listing(name=name, origin=name, layout=f"torchvision data set {name}", entries=entries)
     path = _existing(data)
     if path.is_file():
+        _refuse_folder_options(layout, str(path))
         stem = readable(path.stem)
         name, origin = _name_and_origin(path.parent) if path.name == MANIFEST else (stem, stem)
         return from_manifest(path, name=name, origin=origin)
-    name, origin = _name_and_origin(path)
-    if is_file(path / MANIFEST):
-        return from_manifest(path / MANIFEST, name=name, origin=origin)
-    return from_folders(path, name, origin)
+    return _list_folder(path, layout)
+
+
+def _list_folder(path: Path, layout: Layout) -> Listing:
+    """List the images of a folder, or of the one that it wraps."""
+    steps = levels(path)
+    name, origin = _name_and_origin(next((each for each in steps if is_file(each / TASK_FILE)), path))
+    for folder in steps if layout.class_depth is None else []:
+        if is_file(folder / MANIFEST):
+            return _noted(from_manifest(folder / MANIFEST, name=name, origin=origin), path, folder)
+    has_splits = bool(split_folders(folders_in(steps[-1])))
+    folder = steps[-1] if layout.class_depth is None or has_splits else path
+    listing = _noted(from_folders(folder, name, origin, depth=layout.class_depth), path, folder)
+    return replace(listing, skipped=listing.skipped + left_beside(steps)) if folder != path else listing
+
+
+def _noted(listing: Listing, path: Path, folder: Path) -> Listing:
+    """Return the listing with a note if it is that of a folder in a wrapper."""
+    notes = [] if folder == path else [stepped_into(path, folder)]
+    return replace(listing, notes=[*notes, *listing.notes])
+
+
+def _refuse_folder_options(layout: Layout, data: str) -> None:
+    if layout.class_depth is not None:
+        raise UsageError(f"--class-depth reads labels from a folder's files, and {readable(data)} is no folder.")
 
 
 def find_tasks(data: str | Path) -> list[str]:

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +78,25 @@ def children_or_error(path: Path) -> list[Path]:
 
 
 def folders_in(path: Path) -> list[Path]:
-    return [child for child in children_or_error(path) if (status := status_of(child)) and stat.S_ISDIR(status.st_mode)]
+    """Return the folders in a folder, and links to folders, in the order of the names, without what is hidden.
+
+    Raises:
+        DataError: if the folder can't be read.
+    """
+    try:
+        with os.scandir(path) as entries:
+            names = {entry.name for entry in entries if _is_folder(entry)}
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror or error}.") from error
+    return [child for child in children_or_error(path) if child.name in names] if names else []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Say whether it is one or a link to one, without a call to the system for what is neither."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def is_file(path: Path) -> bool:
@@ -96,6 +115,27 @@ def status_of(path: Path) -> os.stat_result | None:
         return path.stat()
     except (OSError, ValueError):
         return None
+
+
+def place_of(path: Path) -> Place | None:
+    """Return the place of a file or folder, links followed, or None if the system won't say."""
+    status = status_of(path)
+    return (status.st_dev, status.st_ino) if status else None
+
+
+def places_of(path: Path, folders: Sequence[Path] = ()) -> dict[Place, Path]:
+    """Return the places of the data's folders and of all above it, so that links back to them lead nowhere.
+
+    Real folders come before links to them.
+    """
+    places: dict[Place, Path] = {}
+    links = {folder for folder in folders if folder.is_symlink() or folder.parent.is_symlink()}
+    real = [folder for folder in folders if folder not in links]
+    for folder in [path, *real, *path.resolve().parents, *(folder for folder in folders if folder in links)]:
+        place = place_of(folder)
+        if place:
+            places.setdefault(place, folder)
+    return places
 
 
 def readable(text: str | Path) -> str:

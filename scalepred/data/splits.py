@@ -1,5 +1,6 @@
 """Splits images into train, val and test by class, and keeps duplicates and groups together."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -18,6 +19,10 @@ SPLIT_NAMES = {
 }
 """Names of folders and of a manifest's column -> split; capitals don't matter."""
 
+BESIDE_A_SPLIT = {"set", "data", "dataset", "images", "image", "imgs", "img", "split", "seg", "folder", "photos"}
+"""Words that folders of splits have in their names beside the split's: train_set, test1, seg_train."""
+
+
 TEST_SHARE = 0.2
 
 VAL_SHARE = 0.2
@@ -25,6 +30,12 @@ VAL_SHARE = 0.2
 
 FEWEST = {"val": 2, "test": 5}
 """A class of fewer images gives none to the split."""
+
+
+def split_of_name(name: str) -> str | None:
+    """Return the split of a folder's name; "train", "Testing" and "val2017" have one, "test strip" has none."""
+    words = set(re.split(r"[\W\d_]+", name.lower())) - BESIDE_A_SPLIT - {""}
+    return SPLIT_NAMES.get(name.lower()) or (SPLIT_NAMES.get(words.pop()) if len(words) == 1 else None)
 
 
 def split_images(
