@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import test_house
 import typer
@@ -249,6 +250,11 @@ def place(tmp_path, monkeypatch):
         (folder / name).symlink_to(ROOT / name)
     write_digits(folder / "my_images", last=50)
     write_digits(folder / "my_domain", first=60, last=120)
+    for index in range(20):  # a flat folder
+        pixels = np.random.default_rng(index).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+        animal = ("cat", "dog")[index % 2]
+        (folder / "my_photos").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(folder / f"my_photos/{animal}.{index}.jpg")
     for seed, name in enumerate(("birds", "fish")):
         write_task(folder / "tasks" / name, seed=seed)
     Image.open(next((folder / "my_domain/3").iterdir())).convert("RGB").save(folder / "new_image.jpg")

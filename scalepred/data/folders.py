@@ -4,6 +4,7 @@ from pathlib import Path
 
 from scalepred.data.annotated import annotated, has_no_classes, label_file
 from scalepred.data.depth import Depth, in_words, label_at, level_notes, splits_below_classes
+from scalepred.data.flat import hint_of, refuse_flat_splits
 from scalepred.data.glance import holds_images, may_be_image
 from scalepred.data.listing import TASK_FILE, Entry, Listing
 from scalepred.data.parts import FOR_IMAGES, Part, notes_of, parts_of
@@ -23,6 +24,8 @@ def from_folders(path: Path, name: str, origin: str, *, depth: Depth = None) -> 
     Raises:
         DataError: if no image lies in a class folder, or the folders of splits contradict each other.
     """
+    if depth is None:
+        refuse_flat_splits(path)
     parts = parts_of(path, steps=depth is None)
     listing = Listing(name=name, origin=origin, layout=_layout(parts) + in_words(depth), root=readable(path))
     listing.notes += notes_of(path, parts)
@@ -36,6 +39,7 @@ def from_folders(path: Path, name: str, origin: str, *, depth: Depth = None) -> 
     if not listing.entries:
         raise DataError(_no_images(path, listing))
     listing.empty = sorted(set(listing.empty) - {entry.label for entry in listing.entries})
+    listing.hint = hint_of(path, listing)
     return listing
 
 
@@ -122,6 +126,5 @@ def _no_images(path: Path, listing: Listing) -> str:
     if listing.skipped:
         first = listing.skipped[0]
         contents += f"; paths that can't be used: {len(listing.skipped)}, such as {first.path} ({first.reason})"
-    return (
-        f"{path} holds no images in class folders. {contents}. Make one folder for each class and put its images there."
-    )
+    advice = hint_of(path, listing) or "Make one folder for each class and put its images there."
+    return f"{path} holds no images in class folders. {contents}. {advice}"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from scalepred.data.patterns import label_reader
 from scalepred.errors import UsageError
 
 
@@ -44,11 +45,17 @@ class Layout:
 
 
 def _check_patterns(layout: Layout) -> None:
-    """Refuse a depth that can't be used."""
+    """Refuse patterns and depths that can't be used."""
     depth = layout.class_depth
     is_level = isinstance(depth, int) and not isinstance(depth, bool) and depth > 0
     if not (depth is None or depth == "path" or is_level):
         raise UsageError(f"--class-depth is 1, 2, … or 'path', not {depth!r}.")
+    if layout.label_pattern is not None:
+        if depth is not None:
+            raise UsageError(
+                "Give one of --label-pattern and --class-depth: the label is in the name or in the folder."
+            )
+        label_reader(layout.label_pattern)
 
 
 def _check_classes(layout: Layout) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scalepred.data.decode import is_image
+from scalepred.data.flat import from_names
 from scalepred.data.folders import from_folders
 from scalepred.data.layout import FOUND_OUT, Layout
 from scalepred.data.listing import MANIFEST, TASK_FILE, Entry, Listing
@@ -46,6 +47,8 @@ def _list_folder(path: Path, layout: Layout) -> Listing:
     """List the images of a folder, or of the one that it wraps."""
     steps = levels(path)
     name, origin = _name_and_origin(next((each for each in steps if is_file(each / TASK_FILE)), path))
+    if layout.label_pattern is not None:
+        return _noted(from_names(steps[-1], name, origin, pattern=layout.label_pattern, root=path), path, steps[-1])
     for folder in steps if layout.class_depth is None else []:
         if is_file(folder / MANIFEST):
             return _noted(from_manifest(folder / MANIFEST, name=name, origin=origin), path, folder)
@@ -62,8 +65,10 @@ def _noted(listing: Listing, path: Path, folder: Path) -> Listing:
 
 
 def _refuse_folder_options(layout: Layout, data: str) -> None:
-    if layout.class_depth is not None:
-        raise UsageError(f"--class-depth reads labels from a folder's files, and {readable(data)} is no folder.")
+    given = {"--label-pattern": layout.label_pattern, "--class-depth": layout.class_depth}
+    for option, value in given.items():
+        if value is not None:
+            raise UsageError(f"{option} reads labels from a folder's files, and {readable(data)} is no folder.")
 
 
 def find_tasks(data: str | Path) -> list[str]:

@@ -78,6 +78,11 @@ def test_a_depth_that_is_none_is_refused(depth):
         at(depth)
 
 
+def test_a_depth_and_a_label_pattern_contradict_each_other():
+    with pytest.raises(UsageError, match="Give one of --label-pattern and --class-depth"):
+        Layout(class_depth=1, label_pattern="{label}.*")
+
+
 def test_a_folder_of_any_depth_is_read(tmp_path):
     deep = tmp_path.joinpath("t", "a", *["d"] * 300)
     make_classes(deep, names=("x",))

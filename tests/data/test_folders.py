@@ -9,6 +9,7 @@ import pytest
 from image_files import NASTY, make_classes, save
 from readings import refusal, skipped
 
+from scalepred.data.layout import Layout
 from scalepred.data.layouts import find_tasks, list_images
 from scalepred.data.task import inspect, read_task
 
@@ -92,8 +93,13 @@ def test_classes_beside_splits_are_refused(tmp_path, train):
 
 
 @pytest.mark.parametrize("names", [("test", "train"), ("Testing", "Training")])
-def test_classes_may_be_called_train_and_test_but_it_is_said(tmp_path, names):
-    inspection = inspect(make_classes(tmp_path / "t", names=names))
+def test_a_split_is_never_taken_for_a_class_unless_it_is_asked_for(tmp_path, names):
+    folder = make_classes(tmp_path / "t", names=names)
+    assert refusal(folder) == (
+        f"{folder} holds folders named after splits ({', '.join(names)}) without class folders, so nothing tells "
+        "labels. Make one folder for each class in each of them. If they are classes, add --class-depth 1."
+    )
+    inspection = inspect(folder, layout=Layout(class_depth=1))
     assert inspection.classes == dict.fromkeys(names, 6)
     assert inspection.warnings == [
         f"the classes are called {names[0]!r}, {names[1]!r}; if these are splits, each needs a folder for each class"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from image_files import make_classes, save
-from readings import skipped
+from readings import refusal, skipped
 
 from scalepred.data.layout import Layout
 from scalepred.data.layouts import list_images
@@ -170,3 +170,11 @@ def test_links_in_a_loop_and_to_all_files_of_the_machine_end(tmp_path):
 def test_two_hundred_wrappers_are_stepped_into(tmp_path):
     make_classes(tmp_path.joinpath("t", *["w"] * 200))
     assert inspect(tmp_path / "t").classes == {"a": 6, "b": 6}
+
+
+def test_flat_folders_of_splits_are_refused_however_deep(tmp_path):
+    save(tmp_path / "t" / "train" / "train" / "0.png")
+    save(tmp_path / "t" / "test" / "images" / "1.png")
+    assert refusal(tmp_path / "t").startswith(
+        f"{tmp_path / 't'} holds folders named after splits (test, train) without class folders, so nothing tells "
+    )
