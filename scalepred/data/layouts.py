@@ -5,6 +5,7 @@ import stat
 from dataclasses import replace
 from pathlib import Path
 
+from scalepred.data.birds import from_birds, has_bird_lists
 from scalepred.data.decode import is_image
 from scalepred.data.flat import from_names
 from scalepred.data.folders import from_folders
@@ -52,6 +53,8 @@ def _list_folder(path: Path, layout: Layout) -> Listing:
     for folder in steps if layout.class_depth is None else []:
         if is_file(folder / MANIFEST):
             return _noted(from_manifest(folder / MANIFEST, name=name, origin=origin), path, folder)
+        if has_bird_lists(folder):
+            return _noted(from_birds(folder, name=name, origin=origin), path, folder)
     has_splits = bool(split_folders(folders_in(steps[-1])))
     folder = steps[-1] if layout.class_depth is None or has_splits else path
     listing = _noted(from_folders(folder, name, origin, depth=layout.class_depth), path, folder)
