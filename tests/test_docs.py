@@ -250,11 +250,12 @@ def place(tmp_path, monkeypatch):
         (folder / name).symlink_to(ROOT / name)
     write_digits(folder / "my_images", last=50)
     write_digits(folder / "my_domain", first=60, last=120)
-    for index in range(20):  # a flat folder
+    for index in range(20):  # a flat folder, folders of two levels, and clips of several frames
         pixels = np.random.default_rng(index).integers(0, 256, (24, 24, 3), dtype=np.uint8)
-        animal = ("cat", "dog")[index % 2]
-        (folder / "my_photos").mkdir(exist_ok=True)
-        Image.fromarray(pixels).save(folder / f"my_photos/{animal}.{index}.jpg")
+        animal, clip = ("cat", "dog")[index % 2], index // 4
+        for path in (f"my_photos/{animal}.{index}.jpg", f"my_clips/{animal}/clip{clip}_{index}.jpg"):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / path)
     for seed, name in enumerate(("birds", "fish")):
         write_task(folder / "tasks" / name, seed=seed)
     Image.open(next((folder / "my_domain/3").iterdir())).convert("RGB").save(folder / "new_image.jpg")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from scalepred.data.patterns import label_reader
+from scalepred.data.patterns import group_reader, label_reader
 from scalepred.errors import UsageError
 
 
@@ -56,6 +56,8 @@ def _check_patterns(layout: Layout) -> None:
                 "Give one of --label-pattern and --class-depth: the label is in the name or in the folder."
             )
         label_reader(layout.label_pattern)
+    if layout.group_pattern is not None:
+        group_reader(layout.group_pattern)
 
 
 def _check_classes(layout: Layout) -> None:

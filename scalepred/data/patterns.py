@@ -1,4 +1,4 @@
-"""Reads labels from the names and paths of files, by patterns that the user gives."""
+"""Reads labels and groups from the names and paths of files, by patterns that the user gives."""
 
 import re
 from collections.abc import Callable
@@ -50,6 +50,24 @@ def _template_reader(pattern: str) -> Callable[[str], str | None]:
         file = PurePosixPath(path) if "/" in pattern else PurePosixPath(PurePosixPath(path).name)
         found = expression.fullmatch(str(file if whole else file.with_suffix("")))
         return found["label"] if found else None
+
+    return read
+
+
+def group_reader(pattern: str) -> Callable[[str], str | None]:
+    """Return what reads the group of a path from the data on: what the expression's group finds, or the whole of it.
+
+    Raises:
+        UsageError: if it is no regular expression, or has several groups.
+    """
+    advice = r"give one such as 'patient-(\d+)', which finds the same text in images that belong together"
+    expression = _compiled("--group-pattern", pattern, advice)
+    if expression.groups > 1:
+        raise UsageError(f"--group-pattern {pattern!r} has {expression.groups} groups: write (?:…) for all but one.")
+
+    def read(path: str) -> str | None:
+        found = expression.search(path)
+        return (found[expression.groups] or None) if found else None
 
     return read
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from scalepred.data.aside import SetAside, without_excluded, without_small_or_untrained
 from scalepred.data.duplicates import joined, near_duplicate_groups
+from scalepred.data.grouping import grouped
 from scalepred.data.layout import FOUND_OUT, Layout
 from scalepred.data.layouts import list_images
 from scalepred.data.listing import Entry, Listing
@@ -58,10 +59,11 @@ def read_data(
     """List the images of the data, decode each once, group what must share a split, and split.
 
     Raises:
-        DataError: as ``list_images``.
+        DataError: as ``list_images``, and if a pattern for groups finds nothing.
         UsageError: if a class is to be excluded that there isn't.
     """
     listing, excluded = without_excluded(list_images(data, layout=layout), layout)
+    listing = grouped(listing, layout.group_pattern)
     loaded = load_images(
         [entry.item for entry in listing.entries],
         image_px=image_px,

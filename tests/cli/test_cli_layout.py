@@ -40,6 +40,10 @@ def test_every_option_of_folders_reaches_the_data(run, tmp_path):
     assert len(classes("--class-depth", "path")) == 7
     assert classes("--exclude-class", "a") == {"b": 8, "c": 9}
     assert run("inspect", tmp_path / "t", "--exclude-class", "a", "--exclude-class", "b")[0] == 3
+    assert (
+        "finds 2 groups in 24 images; 1 image is in none"
+        in run("inspect", tmp_path / "t", "--group-pattern", r"[xy]\d")[1]
+    )
 
 
 def test_what_is_set_aside_is_in_the_document_and_strict_ends_with_code_3(run, tmp_path):
@@ -60,6 +64,7 @@ def test_what_is_set_aside_is_in_the_document_and_strict_ends_with_code_3(run, t
         ("--class-depth", "9" * 5_000),
         ("--class-depth", "deep"),
         ("--label-pattern", "("),
+        ("--group-pattern", "("),
         ("--exclude-class", "zebra"),
     ],
 )

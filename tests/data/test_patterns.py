@@ -9,7 +9,7 @@ from image_files import noise, save
 from readings import refusal, skipped
 
 from scalepred.data.layout import Layout
-from scalepred.data.patterns import label_reader
+from scalepred.data.patterns import group_reader, label_reader
 from scalepred.data.proposals import proposal
 from scalepred.data.task import inspect
 from scalepred.errors import UsageError
@@ -72,9 +72,16 @@ def test_a_pattern_that_can_not_read_labels_is_refused(pattern, words):
     assert str(caught.value) == words
 
 
-def test_a_pattern_that_is_no_regular_expression_is_refused():
+def test_a_pattern_for_groups_has_one_group_at_most():
+    assert group_reader(r"patient(\d+)")("a/patient12_3.png") == "12"
+    assert group_reader(r"clip\d")("a/clip3/0.png") == "clip3"
+    assert group_reader(r"x(\d)?")("x.png") is None
+    with pytest.raises(UsageError, match="has 2 groups: write "):
+        Layout(group_pattern="(a)(b)")
     with pytest.raises(UsageError, match="--label-pattern '\\(' is no regular expression"):
         Layout(label_pattern="(")
+    with pytest.raises(UsageError, match="--group-pattern '\\[' is no regular expression"):
+        Layout(group_pattern="[")
 
 
 def test_labels_are_read_from_names_and_what_does_not_fit_is_skipped(tmp_path):
