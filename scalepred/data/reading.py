@@ -15,6 +15,7 @@ from scalepred.data.listing import Entry, Listing
 from scalepred.data.load import IN_MEMORY_BYTES, Loaded, load_images
 from scalepred.data.scan import Skipped
 from scalepred.data.splits import split_images
+from scalepred.data.twins import joined_twins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,7 @@ def read_data(
         DataError: as ``list_images``, and if a pattern for groups finds nothing.
         UsageError: if a class is to be excluded that there isn't.
     """
-    listing, excluded = without_excluded(list_images(data, layout=layout), layout)
+    listing, excluded = without_excluded(joined_twins(list_images(data, layout=layout)), layout)
     listing = grouped(listing, layout.group_pattern)
     loaded = load_images(
         [entry.item for entry in listing.entries],
