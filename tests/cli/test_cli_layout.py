@@ -86,3 +86,23 @@ def test_a_model_of_labels_from_names_has_their_classes_and_none_that_is_set_asi
     assert code == 0, err
     assert json.loads(out)["classes"] == ["cat", "dog"]
     assert "1 class is set aside with 1 image (no training images): 'ant'" in err
+
+
+@pytest.mark.slow
+def test_classes_are_numbered_by_name_though_a_split_lacks_one(run, tmp_path):
+    for channel, name in enumerate(("bird", "cat", "dog")):
+        for index in range(16):
+            pixels = noise(seed=[3, channel, index]) // 2
+            pixels[..., channel] = 255
+            split = "train" if index < 12 else "test"
+            if (split, name) != ("test", "cat"):
+                save(tmp_path / "t" / split / name / f"{index}.png", pixels)
+    (tmp_path / "t" / "test" / "cat").mkdir()
+    code, out, err = run("finetune", tmp_path / "t", "--probe", "--output", tmp_path / "model", "--json")
+    assert code == 0, err
+    assert json.loads(out)["metrics"]["test_accuracy"] == 1
+    code, out, err = run("classify", tmp_path / "model", tmp_path / "t" / "test", "--json")
+    assert code == 0, err
+    images = json.loads(out)["images"]
+    assert len(images) == 8
+    assert {(each["path"].split("/")[-2], each["label"]) for each in images} == {("bird", "bird"), ("dog", "dog")}
