@@ -1,8 +1,9 @@
 """Groups images by what a pattern finds in their paths, so that a group shares a split."""
 
+import posixpath
 from dataclasses import replace
 
-from scalepred.data.listing import Entry, Listing
+from scalepred.data.listing import Listing
 from scalepred.data.patterns import group_reader
 from scalepred.errors import DataError
 
@@ -16,10 +17,11 @@ def grouped(listing: Listing, pattern: str | None) -> Listing:
     if pattern is None:
         return listing
     read = group_reader(pattern)
-    entries = [replace(each, group=each.group or read(path_in(listing, each))) for each in listing.entries]
+    paths = paths_in(listing)
+    entries = [replace(each, group=each.group or read(path)) for each, path in zip(listing.entries, paths, strict=True)]
     groups = {entry.group for entry in entries if entry.group}
     if not groups:
-        example = f", such as {path_in(listing, entries[0])!r}" if entries else ""
+        example = f", such as {paths[0]!r}" if paths else ""
         raise DataError(f"--group-pattern {pattern!r} finds nothing in any of {len(entries)} paths{example}.")
     alone = sum(entry.group is None for entry in entries)
     are = "1 image is in none and stands alone" if alone == 1 else f"{alone} images are in none and stand alone"
@@ -28,6 +30,15 @@ def grouped(listing: Listing, pattern: str | None) -> Listing:
     return replace(listing, entries=entries, notes=[*listing.notes, note])
 
 
-def path_in(listing: Listing, entry: Entry) -> str:
-    """Return an image's path from the data on, so that nothing above the data counts."""
-    return entry.path.removeprefix(listing.root).lstrip("/") if listing.root else entry.path
+def paths_in(listing: Listing) -> list[str]:
+    """Return the images' paths from the data on, or from the folder that all lie in; nothing above it counts."""
+    paths = [entry.path for entry in listing.entries]
+    root = listing.root or _folder_of_all(paths)
+    return [path.removeprefix(root).lstrip("/") for path in paths]
+
+
+def _folder_of_all(paths: list[str]) -> str:
+    try:
+        return posixpath.commonpath([posixpath.dirname(path) for path in paths])
+    except ValueError:  # no paths, or absolute and relative ones
+        return ""

@@ -34,6 +34,14 @@ def test_nothing_above_the_data_is_looked_at(frames):
     assert words == r"--group-pattern '(12)/' finds nothing in any of 81 paths, such as 'a/clip0_0.png'."
 
 
+def test_nothing_above_the_images_of_a_manifest_is_looked_at(tmp_path):
+    make_classes(tmp_path / "site7" / "photos")
+    rows = [f"photos/{name}/{index}.png,{name}" for name in "ab" for index in range(6)]
+    manifest = write_manifest(tmp_path / "site7" / "m.csv", rows)
+    words = refusal(manifest, layout=Layout(group_pattern=r"site\d"))
+    assert words.endswith("finds nothing in any of 12 paths, such as 'a/0.png'.")
+
+
 def test_images_of_a_manifest_without_a_group_take_that_of_the_pattern(tmp_path):
     make_classes(tmp_path)
     rows = [f"{name}/{index}.png,{name},{'mine' if index == 0 else ''}" for name in "ab" for index in range(6)]
