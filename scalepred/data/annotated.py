@@ -4,7 +4,7 @@ import re
 from pathlib import Path, PurePosixPath
 
 from scalepred.data.listing import Entry
-from scalepred.data.parts import Part, is_for_any_images
+from scalepred.data.parts import Part, flat_parts, is_flat, is_for_any_images
 from scalepred.data.scan import Skipped, children_or_error, folders_in, is_file, places_of, readable, walk
 from scalepred.errors import DataError, join_problems
 
@@ -16,6 +16,16 @@ HEADINGS = {"file", "filename", "file_name", "image", "path", "name", "id", "ima
 def label_file(part: Path) -> Path | None:
     """Return the text file with the labels of a split's images, or None."""
     return next((each for each in children_or_error(part) if LABEL_FILE.fullmatch(each.name) and is_file(each)), None)
+
+
+def listed_parts(path: Path) -> list[Part]:
+    """Return the splits' folders if those of training images hold no class folders but a text file with the labels."""
+    parts = [part for part in flat_parts(path) if part.split]
+    return parts if any(part.split == "train" and has_labels_in_file(part.folder) for part in parts) else []
+
+
+def has_labels_in_file(split: Path) -> bool:
+    return is_flat(split) and label_file(split) is not None
 
 
 def has_no_classes(part: Path, train_classes: set[str]) -> bool:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from scalepred.data.annotated import annotated, has_no_classes, label_file
+from scalepred.data.annotated import annotated, has_labels_in_file, has_no_classes, label_file, listed_parts
 from scalepred.data.depth import Depth, in_words, label_at, level_notes, splits_below_classes
 from scalepred.data.flat import hint_of, refuse_flat_splits
 from scalepred.data.glance import holds_images, may_be_image
@@ -24,18 +24,17 @@ def from_folders(path: Path, name: str, origin: str, *, depth: Depth = None) -> 
     Raises:
         DataError: if no image lies in a class folder, or the folders of splits contradict each other.
     """
-    if depth is None:
+    parts = listed_parts(path) if depth is None else []
+    if depth is None and not parts:
         refuse_flat_splits(path)
-    parts = parts_of(path, steps=depth is None)
+    parts = parts or parts_of(path, steps=depth is None)
     listing = Listing(name=name, origin=origin, layout=_layout(parts) + in_words(depth), root=readable(path))
     listing.notes += notes_of(path, parts)
     with_lists = [part for part in parts if depth is None and _has_labels_elsewhere(part, parts)]
     with_folders = [part for part in parts if part not in with_lists]
     _add_class_folders(listing, path, with_folders, depth)
     for part in with_lists:
-        entries, skipped = annotated(part)
-        listing.entries += entries
-        listing.skipped += skipped
+        _add_listed(listing, part)
     if not listing.entries:
         raise DataError(_no_images(path, listing))
     listing.empty = sorted(set(listing.empty) - {entry.label for entry in listing.entries})
@@ -45,15 +44,27 @@ def from_folders(path: Path, name: str, origin: str, *, depth: Depth = None) -> 
 
 def _layout(parts: list[Part]) -> str:
     splits = [part.folder.name for part in parts if part.split]
-    return f"class folders under {', '.join(splits)}" if splits else "class folders"
+    listed = any(part.split == "train" and has_labels_in_file(part.folder) for part in parts)
+    kind = "labels in text files" if listed else "class folders"
+    return f"{kind} under {', '.join(splits)}" if splits else kind
 
 
 def _has_labels_elsewhere(part: Part, parts: list[Part]) -> bool:
-    """Say whether a split other than training has no class folders, but a file with labels or a folder of images."""
+    """Say whether a split has no class folders, but a file with labels or, other than training, a folder of images."""
     if part.split in (None, "train"):
-        return False
-    classes = {folder.name for each in parts if each.split == "train" for folder in folders_in(each.inner)}
+        return part.split == "train" and has_labels_in_file(part.folder)
+    trained = [each.inner for each in parts if each.split == "train" and not has_labels_in_file(each.folder)]
+    classes = {folder.name for inner in trained for folder in folders_in(inner)}
     return has_no_classes(part.inner, classes) and bool(label_file(part.folder) or folders_in(part.folder))
+
+
+def _add_listed(listing: Listing, part: Part) -> None:
+    """Add the images of a split by its text file, and say so."""
+    entries, skipped = annotated(part)
+    file = label_file(part.folder)
+    listing.entries += entries
+    listing.skipped += skipped
+    listing.notes += [f"the labels of {part.split} images come from {readable(file.name)!r}"] if file else []
 
 
 def _add_class_folders(listing: Listing, path: Path, parts: list[Part], depth: Depth) -> None:
@@ -69,7 +80,7 @@ def _add_class_folders(listing: Listing, path: Path, parts: list[Part], depth: D
     listing.notes += level_notes(chains, depth)
     if depth is None:
         listing.notes += _odd_classes([folder for folder, _ in classes])
-    if depth is None and parts[0].split is None:
+    if depth is None and [part.split for part in parts] == [None]:
         listing.entries, notes = splits_below_classes(listing.entries, chains)
         listing.notes = notes or listing.notes
 

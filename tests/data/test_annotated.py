@@ -31,6 +31,7 @@ def test_labels_of_validation_images_are_read_from_their_text_file(tiny):
     assert (task.record.n_train, task.record.n_val, task.record.n_test) == (12, 6, 0)
     labels = {path.rpartition("_")[2]: int(label) for path, label in zip(task.val.paths, task.val.labels, strict=True)}
     assert labels == {f"{index}.png": index % 2 for index in range(6)}
+    assert task.inspection.warnings[0] == "the labels of val images come from 'val_annotations.txt'"
     reasons = {reason for _, reason in skipped(task.inspection)}
     assert "lies in no class folder, so it has no class" in reasons
 
@@ -61,3 +62,15 @@ def test_class_folders_in_validation_go_before_a_text_file(tiny):
 def test_two_labels_for_an_image_are_refused(tiny):
     lines(tiny / "val" / "val_annotations.txt", ["val_0.png n00", "val_0.png n01"])
     assert refusal(tiny).endswith("line 2: 'val_0.png' has two labels, 'n00' and 'n01'")
+
+
+@pytest.mark.parametrize("inside", ["", "images"])
+def test_training_images_may_have_their_labels_in_a_text_file_too(tmp_path, inside):
+    for seed, (split, n) in enumerate({"train": 12, "val": 4, "test": 2}.items()):
+        for index in range(n):
+            save(tmp_path / "t" / split / inside / f"{index}.png", noise(seed=[seed, index]))
+        lines(tmp_path / "t" / split / "labels.csv", ["file,label", *(f"{i}.png,{'ab'[i % 2]}" for i in range(n))])
+    inspection = inspect(tmp_path / "t")
+    assert inspection.layout == "labels in text files under test, train, val"
+    assert (inspection.classes, inspection.splits) == ({"a": 9, "b": 9}, {"train": 12, "val": 4, "test": 2})
+    assert inspection.skipped == []
