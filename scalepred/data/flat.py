@@ -3,48 +3,59 @@
 import unicodedata
 from pathlib import Path
 
-from scalepred.data.glance import full_folders, may_be_image
+from scalepred.data.glance import full_folders, loose_images, may_be_image
 from scalepred.data.listing import TASK_FILE, Entry, Listing
 from scalepred.data.parts import Part, flat_parts, is_flat, split_of
 from scalepred.data.patterns import label_reader
 from scalepred.data.proposals import proposal
-from scalepred.data.scan import Place, Skipped, folders_in, places_of, readable, walk
+from scalepred.data.scan import Skipped, folders_in, places_of, readable, walk
 from scalepred.errors import DataError
 
 
-def from_names(path: Path, name: str, origin: str, *, pattern: str, root: Path) -> Listing:
+def from_names(steps: list[Path], name: str, origin: str, *, pattern: str) -> Listing:
     """List the images whose labels a pattern reads from their names, in the splits whose folders they lie in.
 
     Names in one Unicode form and another are one label. A pattern of folders fits from the split's folder on, or from
     the data's.
 
     Args:
-        path: the folder, which may be wrapped.
+        steps: the data's folder, and those that it wraps.
         name: of the task.
         origin: of the task.
         pattern: as ``label_reader`` takes it.
-        root: the data's folder, as the user gave it.
 
     Raises:
         DataError: if the pattern reads no label from any name.
     """
+    root, path = steps[0], steps[-1]
     parts = flat_parts(path)
-    under = ", ".join(part.folder.name for part in parts if part.split)
-    layout = f"labels from names of files{' under ' * bool(under)}{under}"
-    listing = Listing(name=name, origin=origin, layout=layout, root=readable(path))
+    splits = [part.folder.name for part in parts if part.split]
+    layout = f"labels from names of files under {', '.join(splits)}" if splits else "labels from names of files"
+    listing = Listing(name=name, origin=origin, layout=layout, root=readable(root))
     places = places_of(path, [part.folder for part in parts])
     for part in parts:
-        _add_images(listing, part, places, pattern=pattern, root=root)
+        files, skipped = walk(part.folder, places=places)
+        listing.skipped += skipped
+        _add_images(listing, files, part, pattern=pattern, root=root)
+    _add_beside(listing, steps, has_splits=bool(splits), pattern=pattern)
     if not listing.entries:
         raise DataError(_nothing_read(path, parts, pattern))
     return listing
 
 
-def _add_images(listing: Listing, part: Part, places: dict[Place, Path], *, pattern: str, root: Path) -> None:
-    """Add the images of a split's folder whose names the pattern fits, and skip the others."""
+def _add_beside(listing: Listing, steps: list[Path], *, has_splits: bool, pattern: str) -> None:
+    """Add the few images that lie beside what was stepped into; those beside folders of splits are skipped."""
+    if has_splits:
+        beside = [file for folder in steps for file in loose_images(folder)]
+        listing.skipped += [Skipped(readable(file), "lies beside the folders of splits") for file in beside]
+        return
+    for folder in steps[:-1]:
+        _add_images(listing, [*loose_images(folder)], Part(folder, None, folder), pattern=pattern, root=steps[0])
+
+
+def _add_images(listing: Listing, files: list[Path], part: Part, *, pattern: str, root: Path) -> None:
+    """Add the images of a split whose names the pattern fits, and skip the others."""
     read = label_reader(pattern)
-    files, skipped = walk(part.folder, places=places)
-    listing.skipped += skipped
     for file in files:
         label = read(_below(part.folder, file)) or read(_below(root, file))
         reason = _reason(file, label, pattern)

@@ -49,7 +49,7 @@ def _list_folder(path: Path, layout: Layout) -> Listing:
     steps = levels(path)
     name, origin = _name_and_origin(next((each for each in steps if is_file(each / TASK_FILE)), path))
     if layout.label_pattern is not None:
-        return _noted(from_names(steps[-1], name, origin, pattern=layout.label_pattern, root=path), path, steps[-1])
+        return from_names(steps, name, origin, pattern=layout.label_pattern)
     for folder in steps if layout.class_depth is None else []:
         if is_file(folder / MANIFEST):
             return _noted(from_manifest(folder / MANIFEST, name=name, origin=origin), path, folder)

@@ -104,6 +104,17 @@ def test_labels_are_read_from_names_under_splits(tmp_path, wrapper):
     assert inspection.classes == {"cat": 7, "dog": 8}
 
 
+def test_images_beside_a_wrapper_are_read_and_those_beside_splits_are_told(tmp_path):
+    flat(tmp_path / "t" / "images" / "more", CATS)
+    flat(tmp_path / "t", ["cat.x.jpg"])
+    assert inspect(tmp_path / "t", layout=by("{label}.*")).classes == {"cat": 7, "dog": 6}
+    flat(tmp_path / "u" / "w" / "train", CATS)
+    flat(tmp_path / "u", ["cat.x.jpg"])
+    inspection = inspect(tmp_path / "u", layout=by("{label}.*"))
+    assert inspection.classes == {"cat": 6, "dog": 6}
+    assert skipped(inspection) == [("cat.x.jpg", "lies beside the folders of splits")]
+
+
 def test_unlabelled_test_images_are_set_aside_by_a_pattern_that_fits_them(tmp_path):
     flat(tmp_path / "t" / "train", CATS)
     flat(tmp_path / "t" / "test1", ["1.jpg", "2.jpg"])
