@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes import write_task
 from image_files import make_classes
 from PIL import Image
 from small_networks import tiny_source
@@ -229,3 +230,14 @@ def test_the_benchmark_of_checkpoints_saves_real_states():
     (row,) = json.loads(shown.stdout.splitlines()[-1])["rows"]
     assert row["bytes"] > 500_000
     assert 0 < row["share"] <= 0.02
+
+
+def test_the_benchmark_of_calibration_compares_priors_on_a_probe(tmp_path):
+    write_task(tmp_path / "greys", classes=("a", "b", "c"), n=60)
+    command = [sys.executable, "-m", "benchmarks.bench_calibration", tmp_path / "greys"]
+    command += ["--scale", "probe", "--image-px", "32", "--draws", "3"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    told = json.loads(shown.stdout.splitlines()[-1])
+    assert (told["benchmark"], told["n"], told["rows"][0]["task"]) == ("calibration", 1, "greys")
+    assert set(told["few"]["10"]) == {"none", "plain", "2", "1", "0.7", "0.5", "0.3"}
+    assert told["few"]["10"]["none"][2] == 0.0  # at temperature 1 it is never worse than there

@@ -352,6 +352,7 @@ def test_the_documents_in_json_have_what_is_listed(place, run):
         "evaluate": ["model", "my_images"],
         "sources": [],
         "warehouse query": ["SELECT 1 AS one", "--warehouse", "my.duckdb"],
+        "warehouse report": ["--warehouse", "my.duckdb"],
     }
     with open_warehouse(place / "my.duckdb"):
         pass

@@ -144,6 +144,40 @@ def query(
         _show_rows(columns, rows)
 
 
+@app.command("report")
+def report(
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="The HTML file, which is replaced. Default: the warehouse's name with -report.html, in the current "
+            "folder.",
+            show_default=False,
+        ),
+    ] = None,
+    warehouse: options.WarehouseFile = None,
+    lock_timeout: options.LockTimeout = 10.0,
+    json: options.Json = False,
+) -> None:
+    """Write a page: how far the grids are, the curves, and the best scales."""
+    import shlex
+    import sys
+
+    from scalepred.cli import output as out
+    from scalepred.job.report_html import check_page, write_page
+    from scalepred.job.report_warehouse import warehouse_report
+
+    path = options.warehouse_path(warehouse)
+    page = Path(f"{path.stem}-report.html") if output is None else output
+    check_page(page)
+    command = shlex.join(["scalepred", *sys.argv[1:]])
+    html = _waited_for(lambda: warehouse_report(path, lock_timeout_seconds=lock_timeout, command=command))
+    write_page(page, html)
+    if json:
+        out.print_json({"schema": 2, "report": str(page)})
+    else:
+        out.note(f"report: {page}")
+
+
 def _waited_for(work: "Callable[[], T]") -> "T":
     """Return what some work gives that only reads; an interrupt ends the wait for it at once.
 

@@ -18,6 +18,7 @@ __all__ = [
     "report_evaluation",
     "report_html",
     "report_parts",
+    "report_warehouse",
     "result",
     "setup",
     "tools",

@@ -34,13 +34,17 @@ class Axis:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Points of one kind: its name, (x, y) in order, its style, and whether a line or marks are drawn."""
+    """Points of one kind: its name, (x, y) in order, its style, and whether a line, a thin one, or marks are drawn.
+
+    One without a name is not in the legend.
+    """
 
     name: str
     points: Sequence[tuple[float, float]]
     style: int = 0
     has_line: bool = True
     has_marks: bool = False
+    is_thin: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,7 @@ class Drawn:
 
     name: str
     style: int
+    is_thin: bool
     line: str
     marks: tuple[tuple[float, float], ...]
 
@@ -120,7 +125,7 @@ def chart(
         title=title,
         x_label=x.label,
         y_label=y.label,
-        x_ticks=tuple(Tick(at=_across(x, at), words=f"{at:g}") for at in x.ticks),
+        x_ticks=tuple(Tick(at=_across(x, at), words=_scale(at)) for at in x.ticks),
         y_ticks=tuple(Tick(at=_down(y, at), words=_short(at)) for at in y.ticks),
         series=tuple(_drawn(each, x, y) for each in series),
         upright=tuple(Tick(at=_across(x, at), words=words) for at, words in upright if _fits(x, at)),
@@ -135,7 +140,8 @@ def _drawn(series: Series, x: Axis, y: Axis) -> Drawn:
     return Drawn(
         name=series.name,
         style=series.style % STYLES,
-        line=points if series.has_line else "",
+        is_thin=series.is_thin,
+        line=points if series.has_line and len(seen) > 1 else "",
         marks=tuple(seen) if series.has_marks or len(seen) == 1 else (),
     )
 
@@ -157,6 +163,11 @@ def _down(axis: Axis, value: float) -> float:
 def _short(value: float) -> str:
     """Return a number for a tick, with few characters."""
     return f"{value:.0e}".replace("e-0", "e-") if 0 < abs(value) < 1e-3 else f"{value:g}"
+
+
+def _scale(value: float) -> str:
+    """Return a number for a tick of scales: small powers of two as fractions, which are shorter."""
+    return f"1/{round(1 / value)}" if 0 < value < 0.2 and (1 / value).is_integer() else f"{value:g}"
 
 
 def steps_of(values: Sequence[float]) -> list[tuple[float, float]]:

@@ -81,9 +81,8 @@ def interval(bounds: tuple[float, float] | None) -> str:
 
 
 def short(path: str) -> str:
-    """Return the end of a path, its file with the folder that it lies in."""
-    parts = path.replace("\\", "/").split("/")
-    return path if len(parts) <= 2 else "…/" + "/".join(parts[-2:])
+    """Return the name of a file without the folders that it lies in."""
+    return path.replace("\\", "/").rstrip("/").split("/")[-1] or path
 
 
 def number(value: float | None, digits: int = 3) -> str:

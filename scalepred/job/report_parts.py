@@ -23,6 +23,7 @@ MATRIX_CLASSES = 15
 """A confusion matrix of more classes is not read, so the pairs that are confused most stand alone."""
 
 PAIRS = 20
+"""Pairs that are listed where they stand alone; beside a matrix it is half of that."""
 
 SHOWN = 8
 """Thumbnails in each group."""
@@ -45,7 +46,7 @@ def confusion_part(scored: Scored) -> dict[str, Any]:
         "matrix": matrix.tolist() if k <= MATRIX_CLASSES else None,
         "largest": [max(1, int(n)) for n in matrix.sum(axis=1)],
         "names": scored.classes,
-        "pairs": pairs[:PAIRS],
+        "pairs": pairs[: PAIRS // 2 if k <= MATRIX_CLASSES else PAIRS],
         "n_pairs": len(pairs),
     }
 

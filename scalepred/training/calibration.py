@@ -18,6 +18,10 @@ FEWEST = 10
 LOWEST, HIGHEST = 0.1, 10.0
 """Temperatures that can be fitted lie between these."""
 
+SPREAD = 1.0
+"""Before any image is seen, the logarithm of a temperature is taken to spread so far around 0; see the log of
+2026-11-29."""
+
 FOLDS = 5
 
 
@@ -123,15 +127,19 @@ def calibrate(held_out: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Calibrat
     )
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> tuple[float, str]:
+def fit_temperature(logits: np.ndarray, labels: np.ndarray, *, spread: float = SPREAD) -> tuple[float, str]:
     """Return the temperature of the least log loss, and "" or why it is 1 without a fit.
 
-    The loss is convex in 1 / temperature, so a bounded search finds its only minimum. Where every image is right, the
-    loss falls for ever as probabilities go to 1, which says nothing of how often the network errs: no fit then.
+    The loss is convex in 1 / temperature, so a bounded search finds its minimum. Where every image is right, the loss
+    falls for ever as probabilities go to 1, which says nothing of how often the network errs: no fit then.
 
     Args:
         logits: (n, n_classes), finite.
         labels: (n,) int64.
+        spread: standard deviation of the logarithm of temperatures; infinite for the plain fit.
+
+    Source: Guo et al. 2017, section 4.2. Departs: a normal prior on the logarithm, which costs a temperature of 4 as
+    much as one image that is given a probability of 0.4, so that ten images give no extreme.
     """
     if len(labels) < FEWEST:
         return 1.0, f"a temperature takes {FEWEST} held-out images, and there are {len(labels)}"
@@ -140,7 +148,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> tuple[float, str]
     if (logits.argmax(axis=1) == labels).all():
         return 1.0, f"all {len(labels)} held-out images are right, so nothing tells how sure is too sure"
     found = minimize_scalar(
-        lambda log_t: log_loss(logits / math.exp(log_t), labels),
+        lambda log_t: log_loss(logits / math.exp(log_t), labels) + (log_t / spread) ** 2 / (2 * len(labels)),
         bounds=(math.log(LOWEST), math.log(HIGHEST)),
         method="bounded",
         options={"xatol": 1e-4},

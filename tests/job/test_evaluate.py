@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import browse, needs_chromium
 from fakes import QUICK, named_source, write_task
 from safetensors.torch import save_file
 
@@ -144,3 +145,13 @@ def test_a_report_that_has_no_place_is_refused_before_anything_is_read(run, job,
     code, out, err = run("evaluate", job.output, tmp_path / "nowhere", "--report", tmp_path / "x.pdf")
     assert (code, out) == (2, "")
     assert err == f"scalepred: A report is an HTML file, not {tmp_path / 'x.pdf'}: give a name that ends in .html.\n"
+
+
+@needs_chromium
+def test_a_browser_shows_the_report_of_an_evaluation_without_an_error(run, job, data, tmp_path):
+    page = tmp_path / "page.html"
+    assert run("evaluate", job.output, data, "--report", page)[0] == 0
+    shown = browse(page, tmp_path)
+    assert "CONSOLE" not in shown.stderr
+    assert "48 of 78 images lie in a training or validation split" in shown.stdout
+    assert "<script" not in shown.stdout

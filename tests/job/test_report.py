@@ -6,13 +6,12 @@ import html
 import html.parser
 import io
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from browser import browse, needs_chromium
 from fakes import QUICK, named_source
 from PIL import Image
 
@@ -43,7 +42,6 @@ HOSTILE = (
     "{{ 7 * 7 }}</style>",
 )
 MOST_BYTES = 2_000_000
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def write_hostile(folder, n=12):
@@ -293,15 +291,9 @@ def test_what_a_template_lacks_is_an_error_and_no_gap():
 # --- in a browser -----------------------------------------------------------------------------------------------------
 
 
-def browse(path, tmp_path, *options):
-    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    command += ["--enable-logging=stderr", "--v=0", *options, f"file://{path}"]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@needs_chromium
 def test_a_browser_shows_it_without_an_error_and_runs_none_of_the_names(job, tmp_path):
-    shown = browse(job.output / "report.html", tmp_path, "--dump-dom")
+    shown = browse(job.output / "report.html", tmp_path)
     assert "CONSOLE" not in shown.stderr
     dom = shown.stdout
     assert "<title>Classifier of names</title>" in dom
@@ -310,14 +302,14 @@ def test_a_browser_shows_it_without_an_error_and_runs_none_of_the_names(job, tmp
     assert dom.count("<svg") >= 4
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@needs_chromium
 def test_a_browser_would_tell_if_a_name_ran(tmp_path):
     bad = "<title>a</title><script>console.error('it ran')</script>"
     (tmp_path / "bad.html").write_text(bad)
-    assert "it ran" in browse(tmp_path / "bad.html", tmp_path, "--dump-dom").stderr
+    assert "it ran" in browse(tmp_path / "bad.html", tmp_path).stderr
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@needs_chromium
 @pytest.mark.parametrize("width", [390, 1280])
 def test_no_page_is_wider_than_the_window(job, tmp_path, width):
     page = (job.output / "report.html").read_text(encoding="utf-8")
@@ -326,7 +318,7 @@ def test_no_page_is_wider_than_the_window(job, tmp_path, width):
     framed = f'<iframe style="width:{width}px;height:600px;border:0" srcdoc="{html.escape(open_page)}"></iframe>'
     tell = "<script>onload = () => document.title = frames[0].document.title</script>"
     (tmp_path / "framed.html").write_text(f'<meta charset="utf-8"><body>{framed}{tell}', encoding="utf-8")
-    shown = browse(tmp_path / "framed.html", tmp_path, "--dump-dom", "--virtual-time-budget=4000").stdout
+    shown = browse(tmp_path / "framed.html", tmp_path, "--virtual-time-budget=4000").stdout
     scroll, inner = map(int, re.search(r"<title>(\d+) of (\d+)</title>", shown).groups())
     assert inner == width
     assert scroll <= width

@@ -50,11 +50,23 @@ def test_the_temperature_is_the_factor_that_logits_are_too_large_by(stretched):
     assert temperature == pytest.approx(stretched, rel=0.03)
 
 
-def test_no_other_temperature_has_less_log_loss():
-    logits, labels = drawn(n=300)
-    temperature, _ = fit_temperature(logits, labels)
-    losses = [log_loss(logits / each, labels) for each in np.geomspace(0.1, 10, 500)]
-    assert log_loss(logits / temperature, labels) <= min(losses) + 1e-7
+@pytest.mark.parametrize("spread", [math.inf, 1.0, 0.2])
+def test_no_other_temperature_has_less_log_loss_and_distance_from_one(spread):
+    logits, labels = drawn(n=30)
+
+    def cost(temperature):
+        return 30 * log_loss(logits / temperature, labels) + 0.5 * (math.log(temperature) / spread) ** 2
+
+    temperature, _ = fit_temperature(logits, labels, spread=spread)
+    assert cost(temperature) <= min(map(cost, np.geomspace(0.1, 10, 500))) + 1e-5
+
+
+def test_few_images_give_a_milder_temperature_than_the_plain_fit():
+    labels = np.arange(12) % 3
+    logits = 0.6 * np.eye(3)[np.where(np.arange(12) == 5, (labels + 1) % 3, labels)]  # unsure, and right but once
+    plain, _ = fit_temperature(logits, labels, spread=math.inf)
+    assert plain == pytest.approx(0.6 / math.log(22), rel=1e-3)  # so that 11 of 12 have a probability of 11/12
+    assert 1.1 * plain < fit_temperature(logits, labels)[0] < 1
 
 
 def test_log_loss_and_calibration_error_are_those_of_a_plain_loop():
