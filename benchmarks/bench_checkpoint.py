@@ -2,7 +2,7 @@
 
     python -m benchmarks.bench_checkpoint [--repeats 10] [--smoke]
 
-Each network trains for one epoch of 320 noisy images at 128 px, on the CPU, and is then saved again and again to a
+Each network trains for one epoch of 64 noisy images at 128 px, on the CPU, and is then saved again and again to a
 temporary folder: weights, optimizer and generators, hashed, flushed to the disk and renamed. A job saves no more often
 than every 30 seconds, nor more often than 50 times what its last save took. Prints a table and ends in one line of
 JSON.
@@ -35,7 +35,7 @@ from scalepred.training.optimizer import make_optimizer
 from scalepred.training.rates import stage_rates
 
 CPU = torch.device("cpu")
-N_IMAGES, SIDE_PX = 320, 128
+N_IMAGES, SIDE_PX = 64, 128
 ADAMW = Recipe(optimizer="adamw", multipliers=(1.0,) * 6, image_px=SIDE_PX, epochs=1)
 
 

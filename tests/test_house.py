@@ -37,6 +37,7 @@ ONLY_THERE = {
     "onnx": {"job"},
     "onnxruntime": {"job"},
     "jinja2": {"job"},
+    "mlflow": {"job"},
 }
 LINES = 400
 """A module of more holds a second idea."""

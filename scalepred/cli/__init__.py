@@ -1,6 +1,7 @@
 """The command line: each command parses, calls the library, and prints."""
 
 import io
+import shutil
 import signal
 import sys
 from typing import Annotated, NoReturn
@@ -87,8 +88,13 @@ def main() -> None:
             sys.exit(INTERRUPTED)
         if not isinstance(error, ScalepredError):
             raise
-        sys.stderr.write("\n".join(map(visible, fitted(f"scalepred: {error}", sys.stderr).split("\n"))) + "\n")
+        sys.stderr.write("\n".join(map(visible, _to_read(f"scalepred: {error}").split("\n"))) + "\n")
         sys.exit(error.exit_code)
+
+
+def _to_read(words: str) -> str:
+    """Return words for stderr: in lines that fit where it is a terminal."""
+    return fitted(words, shutil.get_terminal_size().columns) if sys.stderr.isatty() else words
 
 
 def _raised_interrupts() -> list[int]:

@@ -14,6 +14,7 @@ from scalepred.errors import UsageError
 
 if TYPE_CHECKING:
     from scalepred.job.options import DataOptions, JobOptions, NetworkOptions
+    from scalepred.job.options import Scale as Asked
 
 Auto = Annotated[bool, typer.Option("--auto", help="Predict the scale from the task.")]
 Scale = Annotated[float | None, typer.Option("--scale", help="Use this scale.", show_default=False)]
@@ -48,6 +49,14 @@ CheckpointSeconds = Annotated[
     ),
 ]
 
+LogTo = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Log epochs and results there too: tensorboard:FOLDER or mlflow:URI (extras). May be given again.",
+        show_default=False,
+    ),
+]
+
 
 @grouped
 def finetune(
@@ -66,21 +75,19 @@ def finetune(
     warehouse: Warehouse = None,
     lock_timeout: options.LockTimeout = 60.0,
     checkpoint_seconds: CheckpointSeconds = 30.0,
+    log_to: LogTo = None,
     json: options.Json = False,
 ) -> None:
     """Finetune a classifier on DATA in one job.
 
     Give --auto to have the scale predicted, --scale X to choose it, or --probe for the linear probe alone.
     """
-    if auto + (scale is not None) + probe != 1:
-        raise UsageError(
-            "Give one of --auto, to have the scale predicted, --scale X, to choose it, or --probe, to finetune nothing."
-        )
+    asked = _asked_scale(auto, scale, probe)
     began = time.perf_counter()
     from scalepred.job.options import JobOptions
 
     wanted = JobOptions(
-        scale=("probe" if probe else "auto") if scale is None else scale,
+        scale=asked,
         seed=seed,
         refit=refit,
         output=output,
@@ -89,8 +96,24 @@ def finetune(
         lock_timeout_seconds=lock_timeout,
         checkpoint_seconds=checkpoint_seconds,
         command=shlex.join(["scalepred", *sys.argv[1:]]),
+        log_to=tuple(log_to or ()),
     )
     _finetune(data, images.chosen(layout), network.chosen(), wanted, began=began, json=json)
+
+
+def _asked_scale(auto: bool, scale: float | None, probe: bool) -> "Asked":
+    """Return which scale is asked for, in one of the three ways.
+
+    Raises:
+        UsageError: if it is in none, or in several.
+    """
+    if auto + (scale is not None) + probe != 1:
+        raise UsageError(
+            "Give one of --auto, to have the scale predicted, --scale X, to choose it, or --probe, to finetune nothing."
+        )
+    if scale is None:
+        return "probe" if probe else "auto"
+    return scale
 
 
 def _finetune(
@@ -100,16 +123,18 @@ def _finetune(
     from scalepred.cli import output as out
     from scalepred.cli import render
     from scalepred.cli.progress import Pace, progress
-    from scalepred.job.finetune import finetune_once, n_epochs_of, probe_once
+    from scalepred.job.finetune import n_epochs_of, probe_once
     from scalepred.job.keep import keep_wanted
     from scalepred.job.options import check_together
     from scalepred.job.output import output_folder
     from scalepred.job.setup import set_up
     from scalepred.job.tools import pick_tools
+    from scalepred.job.tracking import check_can_log, finetune_logged
     from scalepred.job.unfinished import go_on_or_choose, how_to_go_on
     from scalepred.training.devices import keep_freed_memory
 
     check_together(network, wanted)
+    check_can_log(wanted.log_to)
     folder = output_folder(wanted.output, data, overwrite=wanted.overwrite)
     keep_freed_memory()
     tools, pace = pick_tools(network, predicts=wanted.scale in ("auto", "probe")), Pace()
@@ -125,7 +150,7 @@ def _finetune(
             render.show_start(out.notes(), tools, prediction)
             n_epochs = n_epochs_of(setup, refit=wanted.refit)
             with progress("finetuning", total=n_epochs, pace=pace) as bar:
-                job = finetune_once(
+                job = finetune_logged(
                     setup,
                     prediction,
                     wanted,

@@ -1,12 +1,11 @@
 """Where commands print: one JSON document or text on stdout, notes on stderr, and nothing unsafe on either."""
 
 import json
-import shutil
 import sys
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,17 +47,16 @@ def notes() -> "Console":
 
 def note(words: str) -> None:
     """Print a note on stderr, on a line of its own, whatever it holds."""
-    notes().print(safe(fitted(words, sys.stderr)), soft_wrap=True)
+    say(notes(), safe(words))
 
 
-def fitted(text: str, stream: TextIO) -> str:
-    """Return text in lines that fit the terminal, broken between words alone, so that a path stays in one piece.
+def say(console: "Console", text: str) -> None:
+    """Print a sentence that is safe already, and perhaps has markup, in lines that fit the console's terminal."""
+    console.print(fitted(text, console.width) if console.is_terminal else text, soft_wrap=True)
 
-    What does not go to a terminal stays as it is.
-    """
-    if not stream.isatty():
-        return text
-    width = shutil.get_terminal_size().columns
+
+def fitted(text: str, width: int) -> str:
+    """Return text in lines of at most ``width``, broken between words alone, so that a path stays in one piece."""
     lines = [
         textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
         for line in text.split("\n")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalepred.cli.output import note, safe, table
+from scalepred.cli.output import note, safe, say, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,19 +36,19 @@ def show_inspection(console: "Console", inspection: "Inspection", *, whole: bool
     if whole:
         console.print(table(("class", "images"), classes.items()))
     for warning in inspection.warnings:
-        console.print(f"note: {safe(warning)}", soft_wrap=True)
+        say(console, f"note: {safe(warning)}")
     shown = skipped if whole else skipped[:SHOWN]
     if shown:
         console.print(f"skipped: {len(skipped)}")
     for each in shown:
-        console.print(f"  {safe(each.path)}: {safe(each.reason)}", soft_wrap=True)
+        say(console, f"  {safe(each.path)}: {safe(each.reason)}")
     if len(shown) < len(skipped):
         console.print(f"  … and {len(skipped) - len(shown)} more; `scalepred inspect` lists them")
 
 
 def show_choice(console: "Console", choice: "Choice") -> None:
     """Show the chosen scale, by whom, why, and how sure that is."""
-    console.print(f"scale {choice.scale:g} ({choice.by}): {safe(choice.reason)}", soft_wrap=True)
+    say(console, f"scale {choice.scale:g} ({choice.by}): {safe(choice.reason)}")
     if choice.gain_interval is not None:
         low, high = (100 * bound for bound in choice.gain_interval)
         console.print(
@@ -77,7 +77,7 @@ def show_probe(console: "Console", prediction: "Prediction") -> None:
     from scalepred.job.probe import in_words
 
     if prediction.probe is not None:
-        console.print(safe(in_words(prediction.probe.to_json())), soft_wrap=True)
+        say(console, safe(in_words(prediction.probe.to_json())))
         console.print("  whether a finetune beats it is not predicted; `scalepred finetune DATA --probe` saves it")
 
 
@@ -87,10 +87,10 @@ def show_start(console: "Console", tools: "Tools", prediction: "Prediction") -> 
 
     choice = prediction.choice
     if tools.asked is not None:
-        console.print(safe(tools.asked.note), soft_wrap=True)
+        say(console, safe(tools.asked.note))
     show_choice(console, choice)
     for warning in warnings_of(choice):
-        console.print(f"warning: {safe(warning)}", soft_wrap=True)
+        say(console, f"warning: {safe(warning)}")
     show_probe(console, prediction)
     show_rates(console, tools.recipe, choice.scale, tools.recipe_name)
 
@@ -133,7 +133,7 @@ def show_rates(console: "Console", recipe: "Recipe", scale: float, recipe_name: 
 
     rates = zip(STAGES, stage_rates(recipe, scale), strict=True)
     shown = ", ".join(f"{stage} {rate:g}" for stage, rate in rates)
-    console.print(f"learning rates (recipe {safe(recipe_name)}): {shown}", soft_wrap=True)
+    say(console, f"learning rates (recipe {safe(recipe_name)}): {shown}")
 
 
 def show_job(console: "Console", job: "Job") -> None:
@@ -150,13 +150,14 @@ def show_job(console: "Console", job: "Job") -> None:
     if compared is not None:
         accuracy = probe.test_accuracy if compared.split == "test" else probe.val_accuracy
         console.print(f"linear probe:        {100 * (accuracy or 0.0):.1f} % of the same {compared.n} images")
-        console.print(verdict(compared), soft_wrap=True)
+        say(console, verdict(compared))
     else:
-        console.print(safe(in_words(probe.to_json())), soft_wrap=True)
-    console.print(trained_on_in_words(job.metrics()), soft_wrap=True)
-    console.print(safe(calibration_in_words(job.calibration)), soft_wrap=True)
+        say(console, safe(in_words(probe.to_json())))
+    say(console, trained_on_in_words(job.metrics()))
+    say(console, safe(calibration_in_words(job.calibration)))
     console.print("seconds: " + ", ".join(f"{name} {spent:.1f}" for name, spent in job.seconds.items()))
-    console.print(f"saved: {safe(str(job.output))}", soft_wrap=True)
+    say(console, f"saved: {safe(str(job.output))}")
+    # a command is to be copied, so it stays in one piece
     console.print(f"classify an image: scalepred classify {_shell(job.output)} IMAGE", soft_wrap=True)
 
 
@@ -212,14 +213,14 @@ def show_classified(console: "Console", result: "Classified") -> None:
     else:
         verdict = "" if result.verdict == "class" else f"({result.verdict}) "
         said = verdict + ", ".join(f"{safe(name)} {100 * p:.1f} %" for name, p in result.ranking[:3])
-    console.print(f"{safe(result.path)}: {said}", soft_wrap=True)
+    say(console, f"{safe(result.path)}: {said}")
 
 
 def show_exported(console: "Console", exported: "Exported") -> None:
     """Show what was exported, and how near it is to the model."""
     kind = "drawn images" if exported.generated else "images"
     near = f"its probabilities are within {exported.difference:.1g} of the model's on {exported.n_images} {kind}"
-    console.print(f"{safe(str(exported.output))}: {exported.kind}; {near}", soft_wrap=True)
+    say(console, f"{safe(str(exported.output))}: {exported.kind}; {near}")
 
 
 def _shell(path: Path) -> str:

@@ -22,5 +22,6 @@ __all__ = [
     "result",
     "setup",
     "tools",
+    "tracking",
     "unfinished",
 ]

@@ -1,12 +1,12 @@
 """The public functions that work on data: predict its scale, and finetune on it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scalepred.data.layout import FOUND_OUT, Layout
 from scalepred.job.choose import Prediction, choose_scale
-from scalepred.job.finetune import finetune_once, probe_once
+from scalepred.job.finetune import probe_once
 from scalepred.job.keep import keep_wanted
 from scalepred.job.options import (
     CHECKPOINT_SECONDS,
@@ -21,6 +21,7 @@ from scalepred.job.output import output_folder
 from scalepred.job.result import Job
 from scalepred.job.setup import set_up
 from scalepred.job.tools import pick_tools
+from scalepred.job.tracking import check_can_log, finetune_logged
 from scalepred.job.unfinished import go_on_or_choose
 from scalepred.networks.names import DEFAULT_SOURCE
 from scalepred.recipe import Recipe
@@ -49,6 +50,7 @@ def finetune(
     layout: Layout = FOUND_OUT,
     lock_timeout_seconds: float = 60.0,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    log_to: Sequence[str] = (),
     on_progress: Callable[[int, int], None] | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> Job:
@@ -87,6 +89,7 @@ def finetune(
         lock_timeout_seconds: how long to wait while another process holds the warehouse.
         checkpoint_seconds: the state of the training is saved beside the output after an epoch, but only once so many
             seconds have passed since it began or was saved last.
+        log_to: where to log the job too, each "tensorboard:FOLDER" or "mlflow:URI" (extras of these names).
         on_progress: called with images read and images in all.
         on_epoch: called with epochs done and the epoch's mean training loss; those of a refit come after the first
             job's.
@@ -129,15 +132,17 @@ def finetune(
         warehouse=warehouse,
         lock_timeout_seconds=lock_timeout_seconds,
         checkpoint_seconds=checkpoint_seconds,
+        log_to=tuple(log_to),
     )
     check_together(network_options, options)
+    check_can_log(options.log_to)
     folder = output_folder(output, data, overwrite=overwrite)
     tools = pick_tools(network_options, predicts=scale in ("auto", "probe"))
     setup = set_up(data, tools, data_options, trains=scale != "probe", on_progress=on_progress)
     if scale == "probe":
         return probe_once(setup, options, output=folder, began=began)
     setup, prediction = go_on_or_choose(setup, options, output=folder)
-    job = finetune_once(setup, prediction, options, output=folder, began=began, on_epoch=on_epoch)
+    job = finetune_logged(setup, prediction, options, output=folder, began=began, on_epoch=on_epoch)
     keep_wanted(job, tools, options)
     return job
 

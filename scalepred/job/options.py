@@ -97,6 +97,7 @@ class JobOptions:
         checkpoint_seconds: the state of the training is saved after an epoch, but only once so many seconds have passed
             since it began or was saved last; 0 saves it after every epoch.
         command: as it was typed, for the report; None where Python called it.
+        log_to: where to log the job too, each "tensorboard:FOLDER" or "mlflow:URI".
 
     Raises:
         UsageError: naming the option that is out of range.
@@ -111,6 +112,7 @@ class JobOptions:
     lock_timeout_seconds: float = 60.0
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     command: str | None = None
+    log_to: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.scale not in ("auto", "probe"):
@@ -129,6 +131,10 @@ class JobOptions:
 
 def check_together(network: NetworkOptions, job: JobOptions) -> None:
     """Raise UsageError if what is asked of the network makes no sense for the job."""
+    if job.scale == "probe" and job.log_to:
+        raise UsageError(
+            "A linear probe has no epochs to log: leave out --log-to, or finetune with --auto or --scale X."
+        )
     if job.scale == "probe" and network.class_weights is not None:
         raise UsageError(
             "A linear probe weighs all images alike: leave out --class-weights, or finetune with --auto or --scale X."

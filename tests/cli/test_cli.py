@@ -1,5 +1,6 @@
 """The real command line, on real images, with the real pretrained weights."""
 
+import importlib.util
 import io
 import json
 import sys
@@ -206,6 +207,21 @@ def test_uneven_classes_are_told_and_class_weights_change_the_recipe(run, tmp_pa
     assert (refused[0], "class_weights must be one of none, balanced, not 'even'" in refused[2]) == (2, True)
     words = "A linear probe weighs all images alike: leave out --class-weights"
     assert words in run("finetune", task, "--probe", "--class-weights", "balanced")[2]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="needs tensorboard")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the library itself
+def test_a_finetune_is_logged_where_it_is_asked_for(run, tmp_path, quick):
+    task, logs = make_task(tmp_path / "task", n=12), tmp_path / "logs"
+    options = ("--scale", "1", "--recipe", quick, "--output", tmp_path / "model")
+    code, _, err = run(
+        "finetune", task, *options, "--log-to", f"tensorboard:{logs}", "--log-to", f"tensorboard:{logs}2"
+    )
+    assert code == 0, err
+    assert [len(list(folder.rglob("events.*"))) for folder in (logs, tmp_path / "logs2")] == [1, 1]
+    refused = run("finetune", task, *options, "--log-to", "wandb:x")
+    assert refused == (2, "", "scalepred: log_to must be tensorboard:FOLDER or mlflow:URI, not 'wandb:x'.\n")
 
 
 @pytest.mark.slow
