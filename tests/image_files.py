@@ -64,6 +64,10 @@ def one_of_each():
         "tiff": encoded(image, "TIFF", exif=exif),
         "lzw": encoded(image, "TIFF", frames=frames, compression="tiff_lzw"),
         "gif": encoded(few, "GIF", frames=few_frames),
+        "avif": encoded(image, "AVIF", exif=exif),
+        "avifs": encoded(image, "AVIF", frames=frames),
+        "jp2": encoded(image, "JPEG2000"),
+        "j2k": encoded(image.convert("L"), "JPEG2000", no_jp2=True),
     }
 
 

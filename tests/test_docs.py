@@ -15,6 +15,7 @@ import pytest
 import test_house
 import typer
 from fakes import named_source, write_task
+from manifest_files import write_examples
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -241,6 +242,7 @@ def test_the_plot_is_of_the_harvest_and_the_predictor_that_ship():
 def place(tmp_path, monkeypatch):
     """Go to a folder that has all that the examples name, away from the user's own warehouse and predictor."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
+    monkeypatch.setenv("SCALEPRED_CACHE", str(tmp_path / "cache"))
     for name in ("SCALEPRED_WAREHOUSE", "SCALEPRED_PREDICTOR"):
         monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "place"
@@ -256,6 +258,7 @@ def place(tmp_path, monkeypatch):
         for path in (f"my_photos/{animal}.{index}.jpg", f"my_clips/{animal}/clip{clip}_{index}.jpg"):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(folder / path)
+    write_examples(folder)
     for seed, name in enumerate(("birds", "fish")):
         write_task(folder / "tasks" / name, seed=seed)
     Image.open(next((folder / "my_domain/3").iterdir())).convert("RGB").save(folder / "new_image.jpg")

@@ -26,11 +26,12 @@ MAY_USE = {
 """Room -> the rooms that it may import from; all may use ``scalepred/`` itself, whose modules use none of them."""
 
 ONLY_THERE = {
-    "duckdb": {"store"},
+    "duckdb": {"store", "data"},  # the warehouse; a manifest that is Parquet
     "lightgbm": {"predictor"},
     "filelock": {"store"},
     "ray": {"harvest"},
     "PIL": {"data"},
+    "pillow_heif": {"data"},
     "typer": {"cli"},
     "rich": {"cli"},
     "matplotlib": {"job"},

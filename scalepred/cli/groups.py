@@ -28,10 +28,11 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
         raise TypeError(f"{command.__name__} has options of the same name: {', '.join(sorted(names))}.")
 
     @functools.wraps(command)
-    def run(**values: Any) -> None:
+    def run(*arguments: Any, **values: Any) -> None:
         for name, group in groups.items():
-            values[name] = group(**{field.name: values.pop(field.name) for field in dataclasses.fields(group)})
-        command(**values)
+            given = [field.name for field in dataclasses.fields(group) if field.name in values]
+            values[name] = group(**{field: values.pop(field) for field in given})
+        command(*arguments, **values)
 
     run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
     run.__annotations__ = {option.name: option.annotation for option in options}

@@ -14,7 +14,8 @@ Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A folder of class folders (perhaps under train, val, test), a CSV manifest, or torchvision:NAME.",
+        help="A folder of class folders (perhaps under train, val, test), a CSV manifest, COCO annotations, a zip or "
+        "tar archive, or torchvision:NAME.",
         show_default=False,
     ),
 ]

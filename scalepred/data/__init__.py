@@ -1,9 +1,11 @@
 """Labelled images as people have them: listed, decoded, compared, split, checked."""
 
 __all__ = [
+    "archives",
     "decode",
     "digits",
     "duplicates",
+    "keep_manifest",
     "layout",
     "layouts",
     "listing",

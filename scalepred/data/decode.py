@@ -12,10 +12,11 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from scalepred.data import heic
 from scalepred.data.scan import readable
 from scalepred.errors import DataError
 
-IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000")
 
 MAX_MEGAPIXELS = 64.0
 
@@ -68,16 +69,21 @@ def decode(item: Item, *, max_megapixels: float = MAX_MEGAPIXELS) -> Decoded:
         DataError: if the system can't read it now, which says nothing of the image; names it.
         MemoryError: if there is no memory to decode it.
     """
+    formats: tuple[str, ...] = IMAGE_FORMATS
     try:
         with _pillow_held_back:
             if callable(item):
                 return _decoded(item(), max_megapixels)
-            with _opened(item) as file, Image.open(file, formats=IMAGE_FORMATS) as image:
-                return _decoded(image, max_megapixels)
+            with _opened(item) as file:
+                formats = _formats(file)
+                with Image.open(file, formats=formats) as image:
+                    return _decoded(image, max_megapixels)
     except (DataError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        raise BadImageError(f"not an image of {', '.join(IMAGE_FORMATS)}") from error
+        is_other = formats is IMAGE_FORMATS
+        reason = f"not an image of {', '.join(formats)}" if is_other else "damaged: a HEIC image only by its beginning"
+        raise BadImageError(reason) from error
     except Exception as error:  # Pillow raises a dozen kinds on damaged files, and all mean the same
         if "out of memory" in str(error):
             raise MemoryError(str(error)) from error
@@ -95,10 +101,25 @@ def _passing(item: Item, error: Exception) -> DataError | None:
 def is_image(path: Path) -> bool:
     """Say whether a file begins like an image; its pixels may be damaged all the same."""
     try:
-        with _pillow_held_back, _opened(path) as file, Image.open(file, formats=IMAGE_FORMATS):
+        with _pillow_held_back, _opened(path) as file, Image.open(file, formats=_formats(file)):
             return True
     except Exception:  # as in decode
         return False
+
+
+def _formats(file: BinaryIO) -> tuple[str, ...]:
+    """Return the formats that a file may be of; one that begins like HEIC is nothing else.
+
+    Raises:
+        BadImageError: if it is HEIC, and what reads it is not installed.
+    """
+    begin = file.read(heic.BEGIN_BYTES)
+    file.seek(0)
+    if not heic.is_heic(begin):
+        return IMAGE_FORMATS
+    if not heic.kinds():
+        raise BadImageError(heic.NEEDED)
+    return heic.kinds()
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -1,6 +1,7 @@
 """How a user says that the data is laid out, where its folders and columns don't tell."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from scalepred.data.patterns import group_reader, label_reader
 from scalepred.errors import UsageError
@@ -42,6 +43,7 @@ class Layout:
     def __post_init__(self) -> None:
         _check_patterns(self)
         _check_classes(self)
+        _check_columns(self)
 
 
 def _check_patterns(layout: Layout) -> None:
@@ -67,6 +69,36 @@ def _check_classes(layout: Layout) -> None:
         raise UsageError(f"exclude_classes is a tuple of names, such as ('cat', 'dog'), not {given!r}.")
     if isinstance(layout.min_images, bool) or not isinstance(layout.min_images, int) or layout.min_images < 1:
         raise UsageError(f"--min-images is a whole number of 1 or more, not {layout.min_images!r}.")
+
+
+def _check_columns(layout: Layout) -> None:
+    """Raise UsageError if what the user says of a manifest can't be meant."""
+    for option, value in _manifest_options(layout).items():
+        if value is not None and not value.strip():
+            raise UsageError(f"{option} is empty: give a {'folder' if option == '--image-folder' else 'column'}.")
+    if layout.image_column is not None and layout.image_column == layout.label_column:
+        raise UsageError(f"--image-column and --label-column are both {layout.image_column!r}: give two columns.")
+    if layout.image_folder is not None and not Path(layout.image_folder).is_dir():
+        raise UsageError(f"--image-folder {layout.image_folder} is no folder.")
+
+
+def check_no_columns(layout: Layout, data: str | Path) -> None:
+    """Raise UsageError if the user says something of a manifest, and the data has none."""
+    given = [option for option, value in _manifest_options(layout).items() if value is not None]
+    if given:
+        raise UsageError(
+            f"{' and '.join(given)}: {data} is read without a manifest, which this is for. Leave it out, or give the "
+            "manifest's file."
+        )
+
+
+def _manifest_options(layout: Layout) -> dict[str, str | None]:
+    return {
+        "--image-column": layout.image_column,
+        "--label-column": layout.label_column,
+        "--group": layout.group_column,
+        "--image-folder": layout.image_folder,
+    }
 
 
 FOUND_OUT = Layout()

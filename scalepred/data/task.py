@@ -23,6 +23,7 @@ from scalepred.data.checks import (
 from scalepred.data.decode import MAX_MEGAPIXELS
 from scalepred.data.layout import FOUND_OUT, Layout
 from scalepred.data.layouts import list_images
+from scalepred.data.listing import Entry
 from scalepred.data.load import IN_MEMORY_BYTES, room_for
 from scalepred.data.reading import Reading, bad_images, read_data
 from scalepred.data.scan import Skipped, status_of
@@ -56,6 +57,7 @@ class Inspection:
         n_exact_duplicates, n_near_duplicates: images beyond the first of their kind.
         problem: why the data can't be used, or None.
         set_aside: classes that are not used, with their images and the reason; ``classes`` has none of them.
+        entries: the usable images, with the splits and groups that the user made.
     """
 
     layout: str
@@ -67,6 +69,7 @@ class Inspection:
     n_near_duplicates: int = 0
     problem: str | None = None
     set_aside: list[SetAside] = field(default_factory=list)
+    entries: tuple[Entry, ...] = field(default=(), repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values for ``scalepred inspect --json``."""
@@ -234,11 +237,12 @@ def _inspection(reading: Reading) -> Inspection:
         classes={str(name): int(n) for name, n in sorted(Counter(reading.labels).items())},
         splits={name: int((reading.codes == code).sum()) for code, name in enumerate(SPLITS)},
         skipped=[*reading.listing.skipped, *bad_images(reading)],
-        warnings=[words for warn in kinds for words in warn(reading)],
+        warnings=[*reading.listing.notes, *(words for warn in kinds for words in warn(reading))],
         n_exact_duplicates=len(reading.loaded.hashes) - n_different,
         n_near_duplicates=n_different - len(set(reading.near_groups)),
         problem=problem_of(reading),
         set_aside=reading.set_aside,
+        entries=tuple(reading.entries),
     )
 
 

@@ -61,7 +61,7 @@ def finetune(
 
     Args:
         data: a folder of class folders, perhaps under train, val and test; a CSV manifest, or a folder that holds
-            ``manifest.csv``; or ``torchvision:<Dataset>``.
+            ``manifest.csv``; COCO annotations; an archive of a folder; or ``torchvision:<Dataset>``.
         source: the network to start from: "efficientnet_lite0" or "efficientnet_lite1", "timm/<name>",
             "torchvision/<name>", or a folder that ``scalepred pretrain`` has written.
         weights: the source's weights, ``.safetensors`` or ``.pth``, instead of a download.

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from scalepred.data.archives import stem_of
 from scalepred.data.listing import MANIFEST
 from scalepred.data.torchvision_sets import PREFIX
 from scalepred.errors import UsageError
@@ -36,7 +37,7 @@ def default_output(data: str | Path) -> Path:
     if name.startswith(PREFIX):
         return Path(f"{name.removeprefix(PREFIX)}-model")
     if folder is None:
-        return Path(f"{Path(name).stem}-model")
+        return Path(f"{stem_of(Path(name))}-model")
     model = Path(f"{folder.name}-model")
     return folder.parent / model if Path.cwd().is_relative_to(folder) else model
 

@@ -69,3 +69,13 @@ def test_two_options_of_one_name_are_refused():
 
     with pytest.raises(TypeError, match="command has options of the same name: high, width, width"):
         grouped(command)
+
+
+def test_a_command_may_be_called_from_python_with_what_differs_from_its_defaults(capsys):
+    @grouped
+    def command(name: str, *, bold: bool = False, size: Size) -> None:
+        """Draw NAME."""
+        typer.echo(f"{name} {bold} {size}")
+
+    command("a", high=9)
+    assert capsys.readouterr().out == "a False Size(width=3, high=9)\n"

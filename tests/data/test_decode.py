@@ -33,7 +33,7 @@ def test_an_empty_file_says_so(tmp_path):
 
 def test_text_named_jpg_is_no_image(tmp_path):
     (tmp_path / "text.jpg").write_text("hello")
-    assert reason_of(tmp_path / "text.jpg") == "not an image of JPEG, PNG, WEBP, BMP, TIFF, GIF"
+    assert reason_of(tmp_path / "text.jpg") == "not an image of JPEG, PNG, WEBP, BMP, TIFF, GIF, AVIF, JPEG2000"
     assert not is_image(tmp_path / "text.jpg")
 
 

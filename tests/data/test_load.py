@@ -28,7 +28,7 @@ def test_many_images_are_decoded_in_their_order(tmp_path):
     assert loaded.thumbnails.shape == (20, 12, 12, 3)
     assert loaded.kept.tolist() == [*range(10), *range(11, 21)]
     assert loaded.sizes_px.tolist() == [[7, 5]] * 20
-    assert loaded.bad == ((10, "not an image of JPEG, PNG, WEBP, BMP, TIFF, GIF"),)
+    assert loaded.bad == ((10, "not an image of JPEG, PNG, WEBP, BMP, TIFF, GIF, AVIF, JPEG2000"),)
     assert seen == [(done, 21) for done in range(1, 22)]
 
 

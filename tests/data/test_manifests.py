@@ -44,17 +44,20 @@ def test_hundreds_of_problems_are_counted_and_not_all_shown(tmp_path):
     assert message.endswith("\n  … and 480 more")
 
 
-def test_columns_that_are_unknown_missing_or_doubled_are_named_together(tmp_path):
-    path = write_manifest(tmp_path / "m.csv", [], header="file,label,label,weight")
+def test_columns_that_are_missing_or_doubled_are_named_together_with_those_that_there_are(tmp_path):
+    path = write_manifest(tmp_path / "m.csv", [], header="where,label,label,weight")
     assert refusal(path) == (
         f"{path} can't be used as it is:\n"
+        "  - the column 'label' comes twice\n"
         "  - the column 'path' is missing\n"
-        "  - the column 'file' is unknown; known are path, label, split, group\n"
-        "  - the column 'weight' is unknown; known are path, label, split, group\n"
-        "  - the column 'label' comes twice"
+        "Its columns: 'where', 'label', 'label', 'weight'. "
+        f"Try: scalepred inspect {path} --image-column where --label-column label"
     )
     (tmp_path / "m.csv").write_text("")
-    assert "the column 'path' is missing\n  - the column 'label' is missing" in refusal(path)
+    assert refusal(path) == (
+        f"{path} can't be used as it is:\n  - the column 'path' is missing\n  - the column 'label' is missing\n"
+        "It has no columns: give a CSV file with the columns path and label."
+    )
 
 
 def test_a_manifest_without_rows_is_no_data(tmp_path):

@@ -35,7 +35,7 @@ def test_on_bad_image_fail_names_every_bad_image(tmp_path):
     assert refusal(folder, read_task, on_bad_image="fail") == (
         f"{folder} holds bad images; remove them, or go on without them by --on-bad-image skip:\n"
         f"  - {folder / 'a' / 'empty.png'}: empty file\n"
-        f"  - {folder / 'b' / 'text.png'}: not an image of JPEG, PNG, WEBP, BMP, TIFF, GIF"
+        f"  - {folder / 'b' / 'text.png'}: not an image of JPEG, PNG, WEBP, BMP, TIFF, GIF, AVIF, JPEG2000"
     )
     with pytest.raises(UsageError, match="on_bad_image is 'skip' or 'fail', not 'ignore'"):
         read_task(folder, on_bad_image="ignore")

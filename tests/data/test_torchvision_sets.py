@@ -134,7 +134,7 @@ def test_listing_decodes_no_image_and_a_damaged_one_is_skipped(root):
     inspection = inspect("torchvision:EuroSAT")
     assert inspection.classes == {"Forest": 6, "River": 5}
     assert [each.path for each in inspection.skipped] == ["torchvision:EuroSAT/all/6"]
-    assert inspection.skipped[0].reason == "not an image of JPEG, PNG, WEBP, BMP, TIFF, GIF"
+    assert inspection.skipped[0].reason == "not an image of JPEG, PNG, WEBP, BMP, TIFF, GIF, AVIF, JPEG2000"
 
 
 def test_the_callers_limit_holds_for_sets_too(root):
