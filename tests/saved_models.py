@@ -45,7 +45,9 @@ JOB = {
 
 def saved(folder, name, *, image_px, resize="squash", classes=NASTY):
     """Save a network with a new head that gives logits far apart, as a finetuned one does."""
-    source = source_of(build(name)) if "/" in name else load_source(name)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        source = source_of(build(name)) if "/" in name else load_source(name)
     network = new_network(source, n_classes=len(classes), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         network.get_submodule(source.architecture.head).weight.mul_(20)

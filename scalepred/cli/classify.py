@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 
-COLUMNS = ("path", "verdict", "label", "probability", "problem")
+COLUMNS = ("path", "verdict", "label", "probability", "distance", "problem")
 """Of the table that ``--csv`` prints."""
 
 
@@ -30,6 +30,12 @@ def classify(
     threshold: Annotated[
         float, typer.Option(help="An image is unsure if no class has this probability.", min=0, max=1)
     ] = 0.0,
+    false_alarms: Annotated[
+        float,
+        typer.Option(
+            help="Share of images of the classes that may be told to be none of these; 0: don't tell.", min=0, max=0.99
+        ),
+    ] = 0.05,
     max_megapixels: options.MaxMegapixels = 64.0,
     device: options.DeviceName = "auto",
     csv: Annotated[bool, typer.Option("--csv", help="Print a table as CSV on stdout.")] = False,
@@ -46,7 +52,7 @@ def classify(
         raise UsageError("Give one of --csv, --json and --json-lines.")
     classifier = load(model, device=device, max_megapixels=max_megapixels)
     skipped: list[Skipped] = []
-    results = _Counted(classifier.stream(_files(images, skipped), threshold=threshold))
+    results = _Counted(classifier.stream(_files(images, skipped), threshold=threshold, false_alarms=false_alarms))
     if csv:
         _print_csv(results)
     elif json_lines:
@@ -148,4 +154,4 @@ def _as_json(result: "Classified") -> dict[str, Any]:
     label, probability = result.ranking[0]
     ranking = [{"label": name, "probability": value} for name, value in result.ranking]
     about = {"path": result.path, "verdict": result.verdict, "label": label, "probability": probability}
-    return about | {"ranking": ranking}
+    return about | {"ranking": ranking, "distance": result.distance}

@@ -10,6 +10,7 @@ __all__ = [
     "finetune",
     "keep",
     "line_plot",
+    "none_of_these",
     "options",
     "output",
     "paired",

@@ -1,5 +1,6 @@
 """A finetuned classifier, loaded from its folder: it takes paths, images and arrays, and gives classes."""
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,16 +18,18 @@ from scalepred.data.scan import Skipped, readable, walk
 from scalepred.data.square import to_square
 from scalepred.errors import DataError, UsageError, join_problems
 from scalepred.job.folder import Model, load_model
+from scalepred.job.none_of_these import FALSE_ALARMS
 from scalepred.job.options import MAX_MEGAPIXELS, check_device, check_megapixels
 from scalepred.networks.source import on_device
 from scalepred.training.devices import pick_device
-from scalepred.training.scoring import predict_logits
+from scalepred.training.embed import logits_and_features
 
 AT_ONCE = 128
 """Images that go through the network together; twice as many are held, so that any number can be classified."""
 
-CLASS, UNSURE, NOT_READ = "class", "unsure", "not read"
-"""What can be said of an image: that it is of a class; that no class is probable enough; or that it can't be read."""
+CLASS, UNSURE, NONE, NOT_READ = "class", "unsure", "none of these", "not read"
+"""What can be said of an image: that it is of a class; that no class is probable enough; that it is unlike all training
+images; or that it can't be read."""
 
 
 @runtime_checkable
@@ -53,15 +56,25 @@ class Classified:
 
     Attributes:
         path: of the image.
-        verdict: ``CLASS``, ``UNSURE`` or ``NOT_READ``.
+        verdict: ``CLASS``, ``UNSURE``, ``NONE`` or ``NOT_READ``.
         ranking: classes and probabilities, most probable first, whatever the verdict; empty if it can't be read.
+        distance: from the nearest training image, 0 to 2; None where the model doesn't know.
         problem: why it can't be read; None if it can.
     """
 
     path: str
     verdict: str = CLASS
     ranking: tuple[tuple[str, float], ...] = ()
+    distance: float | None = None
     problem: str | None = None
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the network gives for an image: (n_classes,) probabilities, and its distance from the training images."""
+
+    probabilities: np.ndarray
+    distance: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,54 +125,68 @@ class Classifier:
         bad = [f"{_name(several[at], at)}: {each}" for at, each in enumerate(outcomes) if isinstance(each, str)]
         if bad:
             raise DataError(join_problems(f"{len(bad)} of {len(several)} images can't be classified:", bad))
-        rows = [each for each in outcomes if not isinstance(each, str)]
+        rows = [each.probabilities for each in outcomes if not isinstance(each, str)]
         return np.stack(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
 
-    def classify(self, paths: Iterable[Path], *, top: int = 5, threshold: float = 0.0) -> list[Classified]:
+    def classify(
+        self, paths: Iterable[Path], *, top: int = 5, threshold: float = 0.0, false_alarms: float = FALSE_ALARMS
+    ) -> list[Classified]:
         """Return what ``stream`` gives, all at once."""
-        return list(self.stream(paths, top=top, threshold=threshold))
+        return list(self.stream(paths, top=top, threshold=threshold, false_alarms=false_alarms))
 
-    def stream(self, paths: Iterable[Path], *, top: int = 5, threshold: float = 0.0) -> Iterator[Classified]:
+    def stream(
+        self, paths: Iterable[Path], *, top: int = 5, threshold: float = 0.0, false_alarms: float = FALSE_ALARMS
+    ) -> Iterator[Classified]:
         """Yield what each image file is taken for, in their order, as soon as its ``AT_ONCE`` images are done.
 
         Args:
             paths: of image files; they are asked for no sooner than they are needed, so they may come from a pipe.
             top: classes to rank.
             threshold: an image whose most probable class is less probable gets the verdict ``UNSURE``.
+            false_alarms: the share of images of the classes that may get the verdict ``NONE``; 0 gives it to none. Nor
+                is it given by a model that has held too few images out for that share.
 
         Raises:
-            UsageError: if the threshold is no probability.
+            UsageError: if the threshold is no probability, or false_alarms no share below 1.
         """
         if not 0 <= threshold <= 1:
             raise UsageError(f"threshold must be a probability from 0 to 1, not {threshold!r}.")
+        known = self.model.none_of_these
+        farthest = math.inf if known is None else known.threshold(false_alarms)
         return (
-            self._classified(path, each, top=top, threshold=threshold)
+            self._classified(path, each, top=top, threshold=threshold, farthest=farthest)
             for part in self._parts(paths)
             for path, each in part
         )
 
-    def _classified(self, path: Path, outcome: np.ndarray | str, *, top: int, threshold: float) -> Classified:
-        """Return what is said of an image, by its (n_classes,) probabilities or why it can't be read."""
+    def _classified(
+        self, path: Path, outcome: _Seen | str, *, top: int, threshold: float, farthest: float
+    ) -> Classified:
+        """Return what is said of an image, by what the network gives, or by why it can't be read."""
         if isinstance(outcome, str):
             return Classified(path=str(path), verdict=NOT_READ, problem=outcome)
-        columns = _ranked(outcome[None])[0, :top]
-        ranking = tuple((self.classes[column], float(outcome[column])) for column in columns)
-        return Classified(path=str(path), verdict=UNSURE if outcome.max() < threshold else CLASS, ranking=ranking)
+        columns = _ranked(outcome.probabilities[None])[0, :top]
+        ranking = tuple((self.classes[column], float(outcome.probabilities[column])) for column in columns)
+        verdict = UNSURE if outcome.probabilities.max() < threshold else CLASS
+        if outcome.distance is not None and outcome.distance > farthest:
+            verdict = NONE
+        return Classified(path=str(path), verdict=verdict, ranking=ranking, distance=outcome.distance)
 
-    def _parts(self, images: Iterable[ImageT]) -> Iterator[list[tuple[ImageT, np.ndarray | str]]]:
-        """Yield ``AT_ONCE`` images at a time, each with its (n_classes,) probabilities, or why it can't be used."""
+    def _parts(self, images: Iterable[ImageT]) -> Iterator[list[tuple[ImageT, _Seen | str]]]:
+        """Yield ``AT_ONCE`` images at a time, each with what the network gives for it, or why it can't be used."""
         for part in _squares(images, self.model, max_megapixels=self.max_megapixels):
             good = [each for _, each in part if not isinstance(each, str)]
-            rows = iter(self._softmax(np.stack(good)) if good else ())
+            rows = iter(self._seen(np.stack(good)) if good else ())
             yield [(image, each if isinstance(each, str) else next(rows)) for image, each in part]
 
-    def _softmax(self, images: np.ndarray) -> np.ndarray:
-        """Return (n, n_classes) float32 for (n, 3, px, px) uint8."""
-        architecture = self.model.architecture
+    def _seen(self, images: np.ndarray) -> Iterator[_Seen]:
+        """Yield what the network gives for (n, 3, px, px) uint8 images."""
+        architecture, known = self.model.architecture, self.model.none_of_these
         network = on_device(architecture.network, self.device)
-        logits = predict_logits(network, architecture, images, device=self.device, dtype=torch.float32)
+        logits, features = logits_and_features(network, architecture, images, device=self.device)
         probabilities: np.ndarray = (logits / self.model.temperature).softmax(dim=1).numpy()
-        return probabilities
+        distances = [None] * len(images) if known is None else known.distances(features.numpy()).tolist()
+        return map(_Seen, probabilities, distances)
 
 
 def load(folder: str | os.PathLike[str], *, device: str = "auto", max_megapixels: float = MAX_MEGAPIXELS) -> Classifier:

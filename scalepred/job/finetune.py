@@ -9,6 +9,7 @@ from torch import nn
 from scalepred.errors import UsageError
 from scalepred.job.choose import Prediction
 from scalepred.job.folder import save_model
+from scalepred.job.none_of_these import NoneOfThese, measure
 from scalepred.job.options import JobOptions
 from scalepred.job.output import check_free
 from scalepred.job.probe import ProbeReport, fit, report, summarise
@@ -66,6 +67,7 @@ def finetune_once(
     run, outcome = _run(setup, prediction, options, file=file, on_epoch=on_epoch, tell=tell)
     started = time.perf_counter()
     probe = report(setup.bundle, prediction.probe or summarise(setup.bundle), outcome.scores)
+    unlike = None if options.refit else measure(outcome.network, setup)
     seconds = {
         "scan": setup.scan_seconds,
         "features": prediction.seconds,
@@ -98,7 +100,7 @@ def finetune_once(
         refit=refit,
         calibration=calibration_of(setup.task, outcome.scores),
     )
-    _save(job, network, source=source, recipe=recipe)
+    _save(job, network, source=source, recipe=recipe, unlike=unlike)
     page = job_report(job, setup, outcome.scores, lines=prediction.lines, command=options.command)
     write_page(job.output / REPORT, page)
     finish(file)
@@ -135,6 +137,7 @@ def probe_once(setup: Setup, options: JobOptions, *, output: Path, began: float 
     started = time.perf_counter()
     summary, trained = summarise(setup.bundle), time.perf_counter()
     run, network, scores = fit(setup)
+    unlike = measure(network, setup)  # its features are the source's, so this holds for the probe of a refit too
     seconds = {
         "scan": setup.scan_seconds,
         "features": 0.0,
@@ -159,7 +162,7 @@ def probe_once(setup: Setup, options: JobOptions, *, output: Path, began: float 
         refit=refit,
         calibration=calibration_of(setup.task, scores),
     )
-    _save(job, network, source=source, recipe=None)
+    _save(job, network, source=source, recipe=None, unlike=unlike)
     write_page(job.output / REPORT, job_report(job, setup, scores, command=options.command))
     return job
 
@@ -200,7 +203,7 @@ def _run(
     return run, outcome
 
 
-def _save(job: Job, network: nn.Module, *, source: Source, recipe: Recipe | None) -> None:
+def _save(job: Job, network: nn.Module, *, source: Source, recipe: Recipe | None, unlike: NoneOfThese | None) -> None:
     save_model(
         job.output,
         network,
@@ -211,6 +214,7 @@ def _save(job: Job, network: nn.Module, *, source: Source, recipe: Recipe | None
         refit=None if job.refit is None else job.refit.run,
         job=job.to_json(),
         temperature=job.calibration.temperature,
+        none_of_these=unlike,
     )
 
 

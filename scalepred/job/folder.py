@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -15,6 +15,7 @@ from torch import nn
 from scalepred.errors import ScalepredError, UsageError, VersionError
 from scalepred.files import filling, sha256
 from scalepred.job.card import card, squares_of
+from scalepred.job.none_of_these import NoneOfThese, from_tensors
 from scalepred.job.probe import ProbeRun
 from scalepred.networks.architecture import Architecture, build
 from scalepred.networks.source import Source
@@ -31,7 +32,10 @@ READS = (1, 2, 3, 4)
 
 WEIGHTS, CONFIG, CLASSES, FACTS = "model.safetensors", "config.json", "classes.json", "scalepred.json"
 
-FILES = (FACTS, CLASSES, CONFIG, "metrics.json", "run.json", "README.md", WEIGHTS)
+NONE_OF_THESE = "none_of_these.safetensors"
+"""Of models that can tell that an image shows none of their classes; others have no such file."""
+
+FILES = (FACTS, CLASSES, CONFIG, NONE_OF_THESE, "metrics.json", "run.json", "README.md", WEIGHTS)
 """What a model's folder holds, in the order in which a save puts them there: the first one tells whose they are."""
 
 _PROBE_CONFIG = {"recipe": None, "scale": None, "rates": None}
@@ -49,6 +53,7 @@ class Model:
     image_px: int
     resize: str = "squash"
     temperature: float = 1.0
+    none_of_these: NoneOfThese | None = None
 
 
 def is_model(folder: Path) -> bool:
@@ -76,6 +81,7 @@ def save_model(
     job: dict[str, Any],
     refit: RunRecord | ProbeRun | None = None,
     temperature: float = 1.0,
+    none_of_these: NoneOfThese | None = None,
 ) -> None:
     """Write the model, its run and its card.
 
@@ -93,16 +99,21 @@ def save_model(
         job: the JSON that ``scalepred finetune`` prints.
         refit: the record of the second run, on all images, where that made the network.
         temperature: what logits are divided by before they become probabilities.
+        none_of_these: tells that an image shows none of the classes; None where that was not learned.
 
     Raises:
         UsageError: if the folder can't be written.
     """
+    files = [name for name in FILES if name != NONE_OF_THESE or none_of_these]
     try:
-        with filling(folder, FILES) as scratch:
+        with filling(folder, files) as scratch:
             state = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
             save_file(state, scratch / WEIGHTS)
             _write_json(scratch / CLASSES, list(classes))
             config = _config(source, recipe, run) | {"temperature": temperature}
+            config["none_of_these"] = None if none_of_these is None else none_of_these.facts()
+            if none_of_these is not None:
+                save_file(none_of_these.tensors(), scratch / NONE_OF_THESE)
             squares = {"image_px": config["image_px"], "resize": config["resize"]}
             _write_json(scratch / CONFIG, timm_config(source.architecture, classes=classes, **squares))
             _write_json(scratch / FACTS, _sealed(config, scratch))
@@ -110,6 +121,8 @@ def save_model(
             second = {} if refit is None else {"refit": _run_json(refit)}
             _write_json(scratch / "run.json", _run_json(run) | second | {"job": job})
             (scratch / "README.md").write_text(card(source, recipe, classes, run, job), encoding="utf-8")
+        for name in set(FILES) - set(files):  # that of a model before, which this one doesn't name
+            (folder / name).unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(
@@ -138,6 +151,7 @@ def load_model(folder: Path) -> Model:
             image_px=config["image_px"],
             resize=_resize_of(config),
             temperature=_temperature_of(config),
+            none_of_these=_none_of_these(folder, config, architecture),
         )
     except VersionError:
         raise
@@ -152,9 +166,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     """Return the facts once they are known to be whole, and the other files to be those that they describe."""
     file = _facts_file(folder)
     needed = dict.fromkeys([file.name, CLASSES, CONFIG, WEIGHTS])
-    missing = [name for name in needed if not (folder / name).is_file()]
-    if missing:
-        raise ValueError(f"it has no {' and no '.join(missing)}.")
+    _check_there(folder, list(needed))
     config = json.loads(file.read_text(encoding="utf-8"))
     if file.name == CONFIG and "schema" not in config:  # it is timm's
         raise ValueError(f"it has no {FACTS}.")
@@ -165,6 +177,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
             f"The model at {folder} has schema {schema!r:.40}, and this scalepred reads {readable}: finetune again, or "
             "use the scalepred that wrote it."
         )
+    if config.get("none_of_these") is not None:
+        _check_there(folder, [NONE_OF_THESE])
     if config != _sealed(config, folder):
         names = ", ".join(each for each in needed if each != WEIGHTS)
         raise ValueError(f"{names} and {WEIGHTS} were damaged, changed, or not saved together.")
@@ -174,6 +188,13 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if _resize_of(config) not in RESIZES:
         raise ValueError(f"{file.name} says that images are resized by {config['resize']!r:.40}: unknown here.")
     return dict(config)
+
+
+def _check_there(folder: Path, names: Sequence[str]) -> None:
+    """Raise ValueError naming the files that a folder lacks."""
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"it has no {' and no '.join(missing)}.")
 
 
 def _resize_of(config: Mapping[str, Any]) -> str:
@@ -189,9 +210,18 @@ def _temperature_of(config: Mapping[str, Any]) -> float:
     return temperature
 
 
+def _none_of_these(folder: Path, config: Mapping[str, Any], architecture: Architecture) -> NoneOfThese | None:
+    """Return what tells that an image shows none of the classes, where the model has it."""
+    if config.get("none_of_these") is None:
+        return None
+    head = architecture.network.get_submodule(architecture.head)
+    return from_tensors(read_weights(folder / NONE_OF_THESE), size=int(cast("nn.Linear", head).in_features))
+
+
 def _sealed(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return the config with the hashes of the folder's other files that are read, and of itself."""
-    files = (CLASSES, WEIGHTS) if config["schema"] < 4 else (CLASSES, CONFIG, WEIGHTS)
+    files = [CLASSES, WEIGHTS] + ([] if config["schema"] < 4 else [CONFIG])
+    files += [] if config.get("none_of_these") is None else [NONE_OF_THESE]
     bare = {name: value for name, value in config.items() if name not in ("sha256", "config_id")}
     hashed = bare | {"sha256": {name: sha256(folder / name) for name in files}}
     return hashed | {"config_id": content_id("model", hashed)}

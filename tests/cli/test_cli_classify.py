@@ -74,11 +74,11 @@ def test_a_table_has_a_row_for_every_image_and_no_cell_is_a_formula(run, tmp_pat
     code, out, err = run("classify", model, "--csv", "--", *names, "bad.png")
     assert code == 0, err
     header, *rows = csv.reader(io.StringIO(out, newline=""))
-    assert header == ["path", "verdict", "label", "probability", "problem"]
+    assert header == ["path", "verdict", "label", "probability", "distance", "problem"]
     assert [row[0] for row in rows] == [*(f"'{name}" for name in names[:4]), *names[4:], "bad.png"]
     label, probability = classifier.classify([tmp_path / names[0]])[0].ranking[0]
-    assert rows[0][1:] == ["class", f"'{label}", str(probability), ""]
-    assert rows[-1][1:] == ["not read", "", "", "not an image of JPEG, PNG, WEBP, BMP, TIFF, GIF"]
+    assert rows[0][1:] == ["class", f"'{label}", str(probability), "", ""]
+    assert rows[-1][1:] == ["not read", "", "", "", "not an image of JPEG, PNG, WEBP, BMP, TIFF, GIF"]
 
 
 def test_lines_of_json_are_those_of_the_document(run, model, images):
@@ -121,16 +121,15 @@ def test_a_missing_path_is_told_before_anything_is_printed(run, model, images):
 def test_results_come_before_the_last_path_is_known(model, images):
     """A pipe that stays open: what was sent so far is answered but for the part that is being decoded."""
     path = images / "dark" / "0.png"
-    command = [sys.executable, "-m", "scalepred", "classify", str(model), "-", "--csv", "--device", "cpu"]
+    command = [sys.executable, "-m", "scalepred", "classify", str(model), "-", "--json-lines", "--device", "cpu"]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         process.stdin.write(f"{path}\n" * 2 * AT_ONCE)
         process.stdin.flush()
-        head = [process.stdout.readline() for _ in range(1 + AT_ONCE)]
+        head = [process.stdout.readline() for _ in range(AT_ONCE)]
         assert process.poll() is None
         rest, _ = process.communicate(f"{path}\n")
-    assert head[0].startswith("path,verdict,")
-    assert len({line.partition(",")[2] for line in head[1:]}) == 1
-    assert len(rest.splitlines()) == AT_ONCE + 1
+    assert {json.loads(line)["path"] for line in head} == {str(path)}
+    assert len(documents(rest)) == AT_ONCE + 1
 
 
 def test_no_more_than_two_parts_are_asked_for_ahead(model, images):

@@ -196,7 +196,9 @@ def test_a_saved_probe_is_logistic_regression_on_the_sources_own_features(probe,
 
 
 def test_a_saved_probe_says_that_it_has_neither_recipe_nor_scale(probe):
-    config, run, metrics = (json.loads((probe.output / f"{n}.json").read_text()) for n in ("config", "run", "metrics"))
+    config, run, metrics = (
+        json.loads((probe.output / f"{n}.json").read_text()) for n in ("scalepred", "run", "metrics")
+    )
     assert (config["recipe"], config["scale"], config["rates"]) == (None, None, None)
     assert isinstance(probe.run, ProbeRun)
     assert "recipe_id" not in run
