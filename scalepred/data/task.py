@@ -237,7 +237,7 @@ def _inspection(reading: Reading) -> Inspection:
         classes={str(name): int(n) for name, n in sorted(Counter(reading.labels).items())},
         splits={name: int((reading.codes == code).sum()) for code, name in enumerate(SPLITS)},
         skipped=[*reading.listing.skipped, *bad_images(reading)],
-        warnings=[*reading.listing.notes, *(words for warn in kinds for words in warn(reading))],
+        warnings=[words for warn in kinds for words in warn(reading)],
         n_exact_duplicates=len(reading.loaded.hashes) - n_different,
         n_near_duplicates=n_different - len(set(reading.near_groups)),
         problem=problem_of(reading),
