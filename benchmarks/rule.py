@@ -8,9 +8,10 @@ gains over the best fixed rate and over scale 1 with intervals over origins, sha
 the spread of the place in octaves: standard deviation of how far the best scale is from what was chosen; and which
 constants shorter and longer jobs want, estimated and read on the same points. With what
 `benchmarks.range_test` wrote, range tests are judged on the points that they were run on. The same once more for
-jobs of so many steps alone, as long as those of users. From these the constants of the declared coordinates are
-estimated, or from all points where a kind of recipe has too few of them, and written with this evidence to
-FOLDER/rule.json. Ends in one line of JSON.
+jobs of so many steps alone, as long as those of users. From these the coordinate of each kind of recipe is selected
+and its constant estimated. A kind with too few of them has the declared coordinate, and a constant of all its points.
+Both are written with this evidence to FOLDER/rule.json. What a selection is worth is the row "selected", where each
+point's coordinate is selected without its origin and network. Ends in one line of JSON.
 """
 
 import argparse
@@ -35,10 +36,13 @@ OWN = "rate, same network"
 MIN_STEPS = 64
 """A user's hundred images and twenty epochs in batches of 32 are about so many steps; most points are shorter."""
 
-FEWEST = 10
-"""A kind of recipe with fewer points of so many steps has its constant from all of its points."""
+FEWEST = 12
+"""A kind of recipe with fewer points of so many steps has its declared coordinate, and a constant of all its points."""
 
 NAMES = ["rate", "damped rate", *(f"{n}{d}" for n in list(COORDINATES)[2:] for d in ("", ", damped"))]
+SELECTED = "selected"
+"""The coordinate that does best on the points that set its constant, selected anew for each point that is held out."""
+
 BASE = "rate"
 """A constant alone: the best fixed rate of the other points of the same kind."""
 
@@ -87,7 +91,7 @@ def main() -> None:
         show_seconds(tested, tests)
     show(points, rows)
     show_lengths(points)
-    rule = fit_rule(for_constants(points, arguments.min_steps), DECLARED)
+    rule = fit_rule(for_constants(points, arguments.min_steps), select(points, arguments.min_steps))
     for kind, constant in sorted(rule.constants.items()):
         print(
             f"\n{kind}: 2^{constant.log2:g} times {constant.coordinate!r}, from {constant.n_points} points of "
@@ -137,8 +141,9 @@ def judge(
     if len({point.origin for point in members}) < 2 or len({point.source_id for point in members}) < 2:
         return []
     chosen: dict[str, list[float]] = {"scale 1": [0.0] * len(members)}
-    for name in NAMES:
-        chosen[name] = [held_out(point, others, name) for point in members]
+    fits = {name: [fit_without(point, others, name) for point in members] for name in NAMES}
+    chosen |= {name: [place for place, _ in of_name] for name, of_name in fits.items()}
+    chosen[SELECTED] = [max(of_point, key=lambda fit: fit[1])[0] for of_point in zip(*fits.values(), strict=True)]
     chosen[OWN] = [same_network(point, others) for point in members]
     for way in ("valley", "steepest") if tests else ():
         chosen[f"range test, {way}"] = [_log2_or_1(tests[point.key][way]) for point in members]
@@ -208,14 +213,42 @@ def same_network(point: Point, members: Sequence[Point]) -> float:
 
 
 def held_out(point: Point, members: Sequence[Point], name: str) -> float:
-    """Return log2 of the scale that a coordinate's constant gives, estimated without the point's origin and network.
+    """Return log2 of the scale that a coordinate's constant gives, estimated without the point's origin and network."""
+    return fit_without(point, members, name)[0]
 
+
+def fit_without(point: Point, members: Sequence[Point], name: str) -> tuple[float, float]:
+    """Return log2 of the scale that a coordinate's constant gives a point, and the accuracy that the constant reaches.
+
+    The constant is estimated, and the accuracy read, on points of the same kind and of other origins and networks.
     Where that leaves no point, those of other origins are used.
     """
     alike = [p for p in members if kind_of(p.recipe) == kind_of(point.recipe) and p.origin != point.origin]
     others = [p for p in alike if p.source_id != point.source_id] or alike
-    place = fit_rule(others, {point.recipe.optimizer: name}).log2_scale(point.facts, point.recipe)
-    return math.nan if place is None else place
+    rule = fit_rule(others, {point.recipe.optimizer: name})
+    place = rule.log2_scale(point.facts, point.recipe)
+    if place is None:
+        return math.nan, -math.inf
+    return place, reached(rule, others)
+
+
+def reached(rule: Rule, points: Sequence[Point]) -> float:
+    """Return the mean accuracy of points where a rule places them."""
+    return float(np.mean([p.accuracy_at(rule.log2_scale(p.facts, p.recipe) or 0.0) for p in points]))
+
+
+def select(points: Sequence[Point], min_steps: int) -> dict[str, str]:
+    """Return the coordinate by which points of so many steps reach most, by kind of recipe; else the declared ones.
+
+    Few points select by luck, so a kind with few of so many steps keeps what was declared for its optimizer.
+    """
+    chosen = dict(DECLARED)
+    for kind in sorted({kind_of(point.recipe) for point in points}):
+        longer = [p for p in _whole(points) if kind_of(p.recipe) == kind and is_long(p, min_steps)]
+        if len(longer) >= FEWEST:
+            accuracies = {name: reached(fit_rule(longer, {kind: name}), longer) for name in NAMES}
+            chosen[kind] = max(accuracies, key=accuracies.__getitem__)
+    return chosen
 
 
 def show(points: Sequence[Point], rows: Sequence[Judged]) -> None:

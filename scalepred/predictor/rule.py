@@ -150,19 +150,23 @@ def fit_rule(points: Sequence[Point], coordinates: Mapping[str, str]) -> Rule:
 
     Args:
         points: of any optimizers; those whose coordinate can't be told are passed over.
-        coordinates: optimizer -> coordinate.
+        coordinates: kind of recipe, or optimizer, -> coordinate.
     """
     placed: dict[str, list[tuple[Point, float]]] = defaultdict(list)
     for point in points:
-        name = coordinates.get(point.recipe.optimizer)
+        name = _name(coordinates, point.recipe)
         place = None if name is None else coordinate(name, point.facts, point.recipe)
         if place is not None:
             placed[kind_of(point.recipe)].append((point, place - math.log2(point.recipe.base_lr)))
     return Rule(
         constants={
-            kind: _constant(coordinates[members[0][0].recipe.optimizer], members) for kind, members in placed.items()
+            kind: _constant(_name(coordinates, members[0][0].recipe) or "", members) for kind, members in placed.items()
         }
     )
+
+
+def _name(coordinates: Mapping[str, str], recipe: Recipe) -> str | None:
+    return coordinates.get(kind_of(recipe)) or coordinates.get(recipe.optimizer)
 
 
 def _constant(name: str, placed: Sequence[tuple[Point, float]]) -> Constant:
