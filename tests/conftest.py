@@ -1,5 +1,6 @@
 """What tests of several files use."""
 
+import os
 import signal
 import sys
 
@@ -11,6 +12,9 @@ from scalepred.cli import main
 # on a busy machine any example may take long, which says nothing of the code
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+os.environ.setdefault("RAY_worker_niceness", "0")
+"""Ray's workers give way to all else that runs, so on a busy machine they would hardly come to run at all."""
 
 
 @pytest.fixture(autouse=True)
