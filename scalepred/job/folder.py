@@ -206,7 +206,7 @@ def _temperature_of(config: Mapping[str, Any]) -> float:
     """Return what a model's logits are divided by: 1 for models that were saved before they had a temperature."""
     temperature = config.get("temperature", 1.0)
     if type(temperature) is not float or not 0 < temperature < math.inf:
-        raise ValueError(f"{CONFIG} has the temperature {temperature!r:.40}, which is no number above 0.")
+        raise ValueError(f"{FACTS} has the temperature {temperature!r:.40}, which is no number above 0.")
     return temperature
 
 

@@ -202,7 +202,7 @@ def test_uneven_classes_are_told_and_class_weights_change_the_recipe(run, tmp_pa
     assert code == 0, err
     assert told in err
     assert "learning rates (recipe quick-balanced)" in err
-    assert json.loads((tmp_path / "model" / "config.json").read_text())["recipe"]["class_weights"] == "balanced"
+    assert json.loads((tmp_path / "model" / "scalepred.json").read_text())["recipe"]["class_weights"] == "balanced"
     refused = run("finetune", task, *options, tmp_path / "other", "--class-weights", "even")
     assert (refused[0], "class_weights must be one of none, balanced, not 'even'" in refused[2]) == (2, True)
     words = "A linear probe weighs all images alike: leave out --class-weights"
@@ -413,7 +413,7 @@ def losses_of(run, model, folder, n):
     assert code == 0, err
     images = json.loads(out)["images"]
     assert len(images) == n
-    temperature = json.loads((model / "config.json").read_text())["temperature"]
+    temperature = json.loads((model / "scalepred.json").read_text())["temperature"]
     right = [
         (
             Path(image["path"]).parent.name,

@@ -78,7 +78,7 @@ def test_a_table_has_a_row_for_every_image_and_no_cell_is_a_formula(run, tmp_pat
     assert [row[0] for row in rows] == [*(f"'{name}" for name in names[:4]), *names[4:], "bad.png"]
     label, probability = classifier.classify([tmp_path / names[0]])[0].ranking[0]
     assert rows[0][1:] == ["class", f"'{label}", str(probability), "", ""]
-    assert rows[-1][1:] == ["not read", "", "", "", "not an image of JPEG, PNG, WEBP, BMP, TIFF, GIF"]
+    assert rows[-1][1:] == ["not read", "", "", "", "not an image of JPEG, PNG, WEBP, BMP, TIFF, GIF, AVIF, JPEG2000"]
 
 
 def test_lines_of_json_are_those_of_the_document(run, model, images):

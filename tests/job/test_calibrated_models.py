@@ -59,10 +59,10 @@ def write(folder, source, **settings):
 
 
 def reseal(folder, change):
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "scalepred.json").read_text())
     change(config)
     config["config_id"] = content_id("model", {k: v for k, v in config.items() if k != "config_id"})
-    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "scalepred.json").write_text(json.dumps(config))
 
 
 def test_probabilities_are_the_softmax_of_logits_over_the_temperature_that_was_saved(tmp_path, source):
@@ -93,7 +93,7 @@ def test_a_folder_without_a_temperature_is_read_with_one(tmp_path, source):
 def test_a_temperature_that_is_no_number_above_zero_is_refused(tmp_path, source, temperature):
     folder = write(tmp_path / "model", source)
     reseal(folder, lambda config: config.update(temperature=temperature))
-    with pytest.raises(VersionError, match=r"config.json has the temperature .*, which is no number above 0"):
+    with pytest.raises(VersionError, match=r"scalepred.json has the temperature .*, which is no number above 0"):
         load_model(folder)
 
 
