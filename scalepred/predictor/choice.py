@@ -60,9 +60,9 @@ def choose(
     """Choose the scale of a new task from its features; those that are missing or NaN count as missing.
 
     The best of the predicted curve is chosen where it promises more than the threshold over the best fixed scale.
-    Where the source and recipe were not harvested, the rule chooses. Falls back to the best fixed scale, and says so,
-    where there is no rule either, too few collections were harvested with source and recipe, or no harvested task is
-    like this one.
+    Where the source and recipe were not harvested at any image size, the rule chooses. Falls back to the best fixed
+    scale, and says so, where there is no rule either, too few collections were harvested with source and recipe, or no
+    harvested task is like this one.
 
     Args:
         predictor: what was learnt.
@@ -87,7 +87,8 @@ def _choose(
     rule: RuleAnswer | None,
 ) -> Choice:
     group = next((g for g in predictor.groups if (g.source_id, g.recipe_id) == (source_id, recipe_id)), None)
-    if group is None and rule is not None:
+    of_other_size = any(g.source_id == source_id and g.recipe_id in other_sizes for g in predictor.groups)
+    if group is None and rule is not None and not of_other_size:
         return by_rule(rule)
     if group is None:
         return _guess(predictor.groups, source_id=source_id, recipe_id=recipe_id, other_sizes=other_sizes)

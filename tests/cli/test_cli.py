@@ -244,9 +244,9 @@ def test_a_predictor_that_has_not_met_the_source_leaves_it_to_the_one_that_ships
     assert f"predictor: {shipped_predictor()}{why}\n" in err
     assert json.loads(out)["scale"] == 4
     code, out, err = run("predict", task, "--predictor", users, "--json")
-    assert (code, json.loads(out)["scale"]) == (0, 1)
+    assert (code, json.loads(out)["by"]) == (0, "rule")
     assert f"predictor: {users}\n" in err
-    assert "neither this source nor this recipe was harvested" in json.loads(out)["reason"]
+    assert "nothing was harvested with this source and recipe" in json.loads(out)["reason"]
 
 
 @pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])

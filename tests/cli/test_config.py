@@ -93,7 +93,9 @@ def test_all_that_is_wrong_with_a_file_is_one_error(run, here):
     assert lines[4].startswith(
         "  - inspect.look: there is no such option; there are class-depth, exclude-class, group, "
     )
-    assert lines[5].startswith("  - foo: there is no such table; there are all, classify, demo, finetune, ")
+    assert lines[5].startswith(
+        "  - foo: there is no such table; there are all, classify, demo, evaluate, export, finetune, "
+    )
     assert lines[6:] == ["  - warehouse.status must be a table, such as [warehouse.status]"]
 
 

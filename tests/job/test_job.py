@@ -24,6 +24,7 @@ from scalepred.predictor.artifact import MANIFEST
 from scalepred.predictor.artifact import load as load_predictor
 from scalepred.predictor.choice import Choice, choose
 from scalepred.predictor.nearness import Neighbour
+from scalepred.predictor.rule import RuleAnswer
 from scalepred.predictor.train import Group, Predictor
 from scalepred.recipe import RECIPES, run_id
 from scalepred.records import DIVERGED
@@ -296,6 +297,12 @@ def test_a_recipe_that_was_harvested_at_other_sizes_alone_takes_the_scale_of_the
     )
     stranger = choose(predictor, {}, source_id="another", recipe_id=mine.recipe_id, other_sizes=others)
     assert stranger.scale == 1.0
+    rule = RuleAnswer(scale=0.5, critical_scale=2, safe_factor=2, n_points=9, n_origins=9, n_sources=3)
+    sides = [
+        choose(predictor, {}, source_id=name, recipe_id=mine.recipe_id, other_sizes=others, rule=rule)
+        for name in ("net", "another")
+    ]
+    assert [(each.by, each.scale, each.rule) for each in sides] == [("fallback", 4.0, rule), ("rule", 0.5, rule)]
 
 
 def test_a_recipe_that_was_harvested_without_class_weights_alone_takes_the_fixed_scale_of_that(task, source):
