@@ -295,7 +295,7 @@ PLAYED = [page for page in PAGES if any(map(played, commands(page)))]
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of mlflow itself
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # mlflow asks SQL so
 @pytest.mark.parametrize("page", PLAYED, ids=lambda page: page.name)
 def test_the_commands_of_a_page_run_one_after_another(page, place, run):
     for line in filter(None, map(played, commands(page))):

@@ -90,8 +90,10 @@ def test_all_that_is_wrong_with_a_file_is_one_error(run, here):
         "  - finetune.seed must be a whole number, not 1.5",
         "  - finetune.json must be true or false, not 'no'",
     ]
-    assert lines[4].startswith(
-        "  - inspect.look: there is no such option; there are class-depth, exclude-class, group, "
+    assert lines[4] == (
+        "  - inspect.look: there is no such option; there are class-depth, exclude-class, group, group-pattern, "
+        "image-column, image-folder, json, label-column, label-pattern, max-megapixels, min-images, save-manifest, "
+        "split-seed, strict"
     )
     assert lines[5].startswith(
         "  - foo: there is no such table; there are all, classify, demo, evaluate, export, finetune, "
