@@ -8,6 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""How a cell of a table begins that a spreadsheet takes for a formula, or skips before it looks."""
+
 
 @contextmanager
 def appearing(file: Path) -> Iterator[Path]:

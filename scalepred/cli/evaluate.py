@@ -29,9 +29,6 @@ def evaluate(
     json: options.Json = False,
 ) -> None:
     """Score the model in MODEL on all labelled images of DATA; classes are matched by name."""
-    import shlex
-    import sys
-
     from scalepred.cli import output as out
     from scalepred.cli.progress import progress
     from scalepred.job.evaluate import evaluate as score
@@ -47,8 +44,7 @@ def evaluate(
     for each in result.skipped:
         out.note(f"skipped: {each.path}: {each.reason}")
     if report is not None:
-        command = shlex.join(["scalepred", *sys.argv[1:]])
-        write_page(report, evaluation_report(result, command=command))
+        write_page(report, evaluation_report(result, command=out.typed()))
         out.note(f"report: {report}")
     if json:
         out.print_json(result.to_json() | {"report": None if report is None else str(report)})

@@ -1,7 +1,5 @@
 """`scalepred finetune`: one job at a predicted or a given scale, or the linear probe."""
 
-import shlex
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -84,6 +82,7 @@ def finetune(
     """
     asked = _asked_scale(auto, scale, probe)
     began = time.perf_counter()
+    from scalepred.cli.output import typed
     from scalepred.job.options import JobOptions
 
     wanted = JobOptions(
@@ -95,7 +94,7 @@ def finetune(
         warehouse=warehouse,
         lock_timeout_seconds=lock_timeout,
         checkpoint_seconds=checkpoint_seconds,
-        command=shlex.join(["scalepred", *sys.argv[1:]]),
+        command=typed(),
         log_to=tuple(log_to or ()),
     )
     _finetune(data, images.chosen(layout), network.chosen(), wanted, began=began, json=json)

@@ -167,6 +167,6 @@ def _check_values(context: typer.Context, settings: Settings) -> None:
         if setting is not None:
             try:
                 parameter.process_value(context, setting.value)
-            except Exception as error:
+            except Exception as error:  # converters raise what they like, and all mean the same
                 reason = getattr(error, "message", error)
                 raise UsageError(f"{setting.file} can't be used: {setting.key}: {reason}") from error

@@ -1,6 +1,7 @@
 """Where commands print: one JSON document or text on stdout, notes on stderr, and nothing unsafe on either."""
 
 import json
+import shlex
 import sys
 import textwrap
 import unicodedata
@@ -48,6 +49,11 @@ def notes() -> "Console":
 def note(words: str) -> None:
     """Print a note on stderr, on a line of its own, whatever it holds."""
     say(notes(), safe(words))
+
+
+def typed() -> str:
+    """Return the command as it was typed, to be told in reports."""
+    return shlex.join(["scalepred", *sys.argv[1:]])
 
 
 def say(console: "Console", text: str) -> None:

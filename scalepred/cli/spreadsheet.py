@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes a cell for a formula by, or skips before it looks."""
+from scalepred.files import FORMULAS
 
 
 def print_rows(rows: Iterable[Iterable[Any]]) -> None:
@@ -20,4 +19,4 @@ def print_rows(rows: Iterable[Iterable[Any]]) -> None:
 
 def unspreadsheet(cell: Any) -> Any:
     """Prefix text that a spreadsheet would take for a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULAS) else cell

@@ -159,9 +159,6 @@ def report(
     json: options.Json = False,
 ) -> None:
     """Write a page: how far the grids are, the curves, and the best scales."""
-    import shlex
-    import sys
-
     from scalepred.cli import output as out
     from scalepred.job.report_html import check_page, write_page
     from scalepred.job.report_warehouse import warehouse_report
@@ -169,8 +166,7 @@ def report(
     path = options.warehouse_path(warehouse)
     page = Path(f"{path.stem}-report.html") if output is None else output
     check_page(page)
-    command = shlex.join(["scalepred", *sys.argv[1:]])
-    html = _waited_for(lambda: warehouse_report(path, lock_timeout_seconds=lock_timeout, command=command))
+    html = _waited_for(lambda: warehouse_report(path, lock_timeout_seconds=lock_timeout, command=out.typed()))
     write_page(page, html)
     if json:
         out.print_json({"schema": 2, "report": str(page)})

@@ -4,7 +4,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +26,20 @@ FOLDER = "annotations"
 
 @dataclass(frozen=True)
 class Part:
-    """A file of annotations and the split of all its images, if its name or folder says one."""
+    """A file of annotations, what it holds, and the split of all its images, if its name or folder says one."""
 
     file: Path
+    document: dict[str, Any] = field(repr=False)
     split: str | None = None
 
 
-def is_coco(path: Path) -> bool:
-    """Say whether a file is a JSON object that has COCO's three lists."""
+def coco_part(path: Path, split: str | None = None) -> Part | None:
+    """Read a file if it is a JSON object that has COCO's three lists; None if it is anything else."""
     try:
         document = _read(path) if _begins_as_object(path) else None
     except DataError:
-        return False
-    return isinstance(document, dict) and set(KEYS) <= set(document)
+        return None
+    return Part(path, document, split) if isinstance(document, dict) and set(KEYS) <= set(document) else None
 
 
 def coco_files(folder: Path) -> list[Part]:
@@ -48,13 +49,13 @@ def coco_files(folder: Path) -> list[Part]:
         DataError: if several are of one split, or of none.
     """
     splits = [each for each in folders_in(folder) if split_of(each)]
-    parts = [Part(file, _split_in(file.stem)) for file in [*_json(folder), *_json(folder / FOLDER)]]
-    parts = parts or [Part(file, split_of(each)) for each in splits for file in _json(each)]
-    parts = [part for part in parts if is_coco(part.file)]
+    files = [(file, _split_in(file.stem)) for file in [*_json(folder), *_json(folder / FOLDER)]]
+    files = files or [(file, split_of(each)) for each in splits for file in _json(each)]
+    parts = [part for file, split in files if (part := coco_part(file, split))]
     if len(parts) > 1 and (None in [each.split for each in parts] or len({p.split for p in parts}) < len(parts)):
         names = ", ".join(part.file.name for part in parts[:5])
         raise DataError(f"{folder} holds several files of annotations, {names}: give the one to read.")
-    return parts if len(parts) > 1 else [Part(part.file, part.split if splits else None) for part in parts]
+    return parts if splits or len(parts) > 1 else [replace(part, split=None) for part in parts]
 
 
 def from_coco(parts: Iterable[Part], *, layout: Layout = FOUND_OUT, inside: Path | None = None) -> Listing:
@@ -66,7 +67,7 @@ def from_coco(parts: Iterable[Part], *, layout: Layout = FOUND_OUT, inside: Path
         inside: what no path may lead out of; None where any may be named.
 
     Raises:
-        DataError: if a file is damaged, lacks what is needed, or names images that aren't there.
+        DataError: if a file lacks what is needed, or names images that aren't there.
         UsageError: if the user names columns, which it has not.
     """
     if layout.image_column or layout.label_column:
@@ -78,9 +79,8 @@ def from_coco(parts: Iterable[Part], *, layout: Layout = FOUND_OUT, inside: Path
 
 
 def _add_part(listing: Listing, part: Part, *, layout: Layout, inside: Path | None) -> None:
-    document = _read(part.file)
-    images, problems = _images_of(document)
-    classes, more = _classes_of(document, images)
+    images, problems = _images_of(part.document)
+    classes, more = _classes_of(part.document, images)
     problems += more + _group_problems(images.values(), layout.group_column)
     start = part.file.parent.parent if part.file.parent.name == FOLDER else part.file.parent
     find = finder(start, image_folder=layout.image_folder, inside=inside)

@@ -5,25 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from scalepred.data.decode import is_image
+from scalepred.data.endings import ENDINGS
 from scalepred.data.scan import children, folders_in, place_of, status_of
-
-IMAGE_ENDINGS = {
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".jfif",
-    ".png",
-    ".webp",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".gif",
-    ".avif",
-    ".heic",
-    ".heif",
-    ".jp2",
-    ".j2k",
-}
 
 OTHER_ENDINGS = {
     ".txt",
@@ -47,7 +30,7 @@ OTHER_ENDINGS = {
 def may_be_image(file: Path) -> bool:
     """Say whether a file is meant to be an image: by its ending, and by its content where that tells nothing."""
     ending = file.suffix.lower()
-    return ending in IMAGE_ENDINGS or (ending not in OTHER_ENDINGS and is_image(file))
+    return ending in ENDINGS or (ending not in OTHER_ENDINGS and is_image(file))
 
 
 def holds_images(folder: Path) -> bool:

@@ -8,12 +8,9 @@ from pathlib import Path
 from scalepred.data.columns import OURS
 from scalepred.data.listing import Entry
 from scalepred.errors import DataError, UsageError
-from scalepred.files import appearing
+from scalepred.files import FORMULAS, appearing
 
 HEADER = ("path", "label", "split", "group")
-
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-"""How cells begin that a spreadsheet would run."""
 
 
 def check_manifest(file: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from scalepred.data.archives import is_archive, stem_of, unpacked
 from scalepred.data.birds import from_birds, has_bird_lists
 from scalepred.data.coco import FOLDER as COCO_FOLDER
-from scalepred.data.coco import Part, coco_files, from_coco, is_coco
+from scalepred.data.coco import coco_files, coco_part, from_coco
 from scalepred.data.decode import is_image
 from scalepred.data.flat import from_names
 from scalepred.data.folders import from_folders
@@ -46,10 +46,10 @@ def list_images(data: str | Path, *, layout: Layout = FOUND_OUT) -> Listing:
     if is_archive(path):
         return _from_archive(path, layout)
     _refuse_folder_options(layout, str(path))
-    if is_coco(path):
+    if part := coco_part(path):
         folder = path.parent.parent if path.parent.name == COCO_FOLDER else path.parent
         name, origin = _name_and_origin(folder)
-        return replace(from_coco([Part(path)], layout=layout), name=name, origin=origin)
+        return replace(from_coco([part], layout=layout), name=name, origin=origin)
     stem = readable(path.stem)
     name, origin = _name_and_origin(path.parent) if path.name == MANIFEST else (stem, stem)
     return from_manifest(path, name=name, origin=origin, layout=layout)

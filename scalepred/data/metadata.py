@@ -9,7 +9,7 @@ from scalepred.data.listing import Listing
 from scalepred.data.manifests import from_manifests, read_manifest
 from scalepred.data.parts import split_of
 from scalepred.data.scan import children_or_error, folders_in, is_file, readable, walk
-from scalepred.data.splits import SPLIT_NAMES
+from scalepred.data.splits import split_of_name
 from scalepred.errors import DataError
 
 NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "_classes.csv")
@@ -68,7 +68,7 @@ def _has_labels(file: Path, layout: Layout) -> bool:
 def _split_of(item: object, folder: Path) -> str | None:
     """Return the split of an image that lies in a folder named after it."""
     parts = item.relative_to(folder).parts if isinstance(item, Path) and item.is_relative_to(folder) else ()
-    return SPLIT_NAMES.get(parts[0].lower()) if len(parts) > 1 else None
+    return split_of_name(parts[0]) if len(parts) > 1 else None
 
 
 def _left_over(path: Path, listing: Listing, files: list[Path]) -> list[str]:

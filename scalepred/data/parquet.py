@@ -36,10 +36,10 @@ def read_parquet(path: Path) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
     table = "read_parquet(?, hive_partitioning = false)"
     try:
         with duckdb.connect(config=settings) as connection:
-            described = connection.execute(f"DESCRIBE SELECT * FROM {table}", [name]).fetchall()  # noqa: S608
+            described = connection.execute(f"DESCRIBE SELECT * FROM {table}", [name]).fetchall()  # noqa: S608 - names are quoted
             columns = [column for column, kind, *_ in described if not str(kind).startswith(("BLOB", "STRUCT", "MAP"))]
             wanted = ", ".join('"{}"'.format(column.replace('"', '""')) for column in columns) or "NULL"
-            rows = connection.execute(f"SELECT {wanted} FROM {table}", [name]).fetchall()  # noqa: S608
+            rows = connection.execute(f"SELECT {wanted} FROM {table}", [name]).fetchall()  # noqa: S608 - names are quoted
     except (duckdb.Error, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path} can't be read as Parquet: {reason}. Save it again, or save it as CSV.") from error

@@ -89,7 +89,7 @@ def unpack(archive: Path, folder: Path, *, limits: Limits = LIMITS) -> tuple[int
                 n_bytes += member.n_bytes
     except _DAMAGED as error:
         raise DataError(f"{archive} is damaged or cut off: {_words(error)}. Copy or download it again.") from error
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # zipfile's word for a compression that it doesn't know
         raise DataError(f"{archive} can't be unpacked: {_words(error)}. Unpack it and give the folder.") from error
     except OSError as error:
         raise _system_error(archive, folder, error) from error

@@ -51,9 +51,9 @@ def metadata(model: Model) -> dict[str, str]:
 def check_onnx() -> None:
     """Raise UsageError unless what writes and runs ONNX files is installed."""
     try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
+        import onnx  # noqa: F401 - is it there?
+        import onnxruntime  # noqa: F401 - is it there?
+        import onnxscript  # noqa: F401 - is it there?
     except ImportError as error:
         raise UsageError(f"ONNX needs {error.name}, which is not installed: pip install 'scalepred[onnx]'.") from error
 
@@ -125,7 +125,7 @@ def read_torchscript(path: Path, _: Model) -> Computed:
     """Return what torch computes from a TorchScript file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        network = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+        network = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]  # as above
     return lambda images: probabilities_of(network, images)
 
 

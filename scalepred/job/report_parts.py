@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax as scipy_softmax
 
 from scalepred.data.thumbnails import data_uri
 from scalepred.job.report_chart import Chart, Series, chart, linear
@@ -152,6 +153,4 @@ def skipped_lines(skipped: Sequence[Any]) -> list[str]:
 
 def softmax(logits: np.ndarray, temperature: float) -> np.ndarray:
     """Return (n, k) float64 probabilities of (n, k) logits at a temperature."""
-    scaled = logits.astype(np.float64) / temperature
-    shares = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+    return np.asarray(scipy_softmax(logits.astype(np.float64) / temperature, axis=1))

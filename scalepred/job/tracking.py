@@ -134,7 +134,7 @@ def _open(destination: str, setup: Setup, prediction: Prediction, options: JobOp
     facts = _facts(setup, prediction, options, output=output)
     try:
         return OPEN[kind](where, facts, name=output.resolve().name, run=facts["run_id"])
-    except Exception as error:
+    except Exception as error:  # each library has errors of its own for a place that it can't open
         raise UsageError(
             f"{named(destination)} can't be logged to: {_reason(error)} Give another --log-to, or none."
         ) from error
