@@ -290,15 +290,14 @@ def at_size(name: str, recipe: Recipe, image_px: int | None) -> tuple[str, Recip
     return known[0] if known else f"{name.removesuffix(f'-{recipe.image_px}')}-{image_px}", sized
 
 
-def weighed(name: str, recipe: Recipe, class_weights: str | None) -> tuple[str, Recipe]:
-    """Return a recipe with these class weights, and its name, which then tells them; None changes nothing.
+def changed(name: str, recipe: Recipe, **fields: str | None) -> tuple[str, Recipe]:
+    """Return a recipe with these fields, and its name, which then tells those that are new; None changes nothing.
 
     Raises:
-        UsageError: if there are no such class weights.
+        UsageError: if a field can't have that value.
     """
-    if class_weights is None or class_weights == recipe.class_weights:
-        return name, recipe
-    return f"{name}-{class_weights}", dataclasses.replace(recipe, class_weights=class_weights)
+    new = {field: value for field, value in fields.items() if value not in (None, getattr(recipe, field))}
+    return "-".join([name, *map(str, new.values())]), dataclasses.replace(recipe, **new)  # type: ignore[arg-type]
 
 
 def baseline_of(recipe: Recipe) -> Recipe:

@@ -17,23 +17,28 @@ from scalepred.recipe import (
     at_size,
     baseline_of,
     canonical_json,
+    changed,
     check_scale,
     layer_decay,
     load_recipe,
     run_id,
-    weighed,
 )
 from scalepred.training.rates import stage_rates
 
 PARTS = {"task_id": "t", "source_id": "s", "recipe_id": "r", "scale": 1.0, "seed": 0}
 
 
-def test_class_weights_change_that_field_alone_and_the_name_tells_them():
-    assert weighed("x", Recipe(), None) == weighed("x", Recipe(), "none") == ("x", Recipe())
-    assert weighed("x", Recipe(), "balanced") == ("x-balanced", Recipe(class_weights="balanced"))
-    assert weighed("y", Recipe(class_weights="balanced"), "none") == ("y-none", Recipe())
+def test_what_is_asked_for_changes_those_fields_alone_and_the_name_tells_them():
+    plain = Recipe()
+    assert changed("x", plain, resize=None) == changed("x", plain, class_weights="none") == ("x", plain)
+    assert changed("x", plain, class_weights="balanced") == ("x-balanced", Recipe(class_weights="balanced"))
+    assert changed("y", Recipe(class_weights="balanced"), class_weights="none") == ("y-none", plain)
+    both = Recipe(resize="pad", class_weights="balanced")
+    assert changed("x", plain, resize="pad", class_weights="balanced") == ("x-pad-balanced", both)
     with pytest.raises(UsageError, match="class_weights must be one of none, balanced, not 'even'"):
-        weighed("x", Recipe(), "even")
+        changed("x", plain, class_weights="even")
+    with pytest.raises(UsageError, match="resize must be one of squash, crop, pad, not 'stretch'"):
+        changed("x", plain, resize="stretch")
 
 
 def test_the_named_recipes_are_the_papers():

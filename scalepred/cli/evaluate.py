@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scalepred.cli import options
+from scalepred.cli.groups import grouped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,9 +21,11 @@ ReportFile = Annotated[
 ]
 
 
+@grouped
 def evaluate(
     model: Annotated[Path, typer.Argument(help="A folder that `scalepred finetune` has written.", show_default=False)],
     data: options.Data,
+    labels: options.Labels,
     report: ReportFile = None,
     max_megapixels: options.MaxMegapixels = 64.0,
     device: options.DeviceName = "auto",
@@ -38,7 +41,14 @@ def evaluate(
     if report is not None:
         check_page(report)
     with progress("reading images") as bar:
-        result = score(model, data, device=device, max_megapixels=max_megapixels, on_progress=bar.update)
+        result = score(
+            model,
+            data,
+            device=device,
+            max_megapixels=max_megapixels,
+            layout=labels.chosen(),
+            on_progress=bar.update,
+        )
     for words in result.warnings:
         out.note(f"note: {words}")
     for each in result.skipped:

@@ -46,6 +46,12 @@ ImagePx = Annotated[
         show_default=False,
     ),
 ]
+Resize = Annotated[
+    str | None,
+    typer.Option(
+        help="How an image becomes a square: squash, crop or pad. Default: what the recipe says.", show_default=False
+    ),
+]
 ClassWeights = Annotated[
     str | None,
     typer.Option(
@@ -106,8 +112,8 @@ DIGITS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
-    """What a user says of how the data is laid out."""
+class Labels:
+    """What a user says of where images and their labels are."""
 
     label_pattern: Annotated[
         str | None,
@@ -124,36 +130,15 @@ class Layout:
             show_default=False,
         ),
     ] = None
-    group_pattern: Annotated[
-        str | None,
-        typer.Option(
-            help="A regular expression: images in whose path it finds the same text share a split.", show_default=False
-        ),
-    ] = None
     exclude_class: Annotated[
         list[str] | None, typer.Option(help="Leave this class out. May be repeated.", show_default=False)
     ] = None
-    min_images: Annotated[int, typer.Option(help="Leave out classes of fewer usable images.", min=1)] = 1
-    strict: Annotated[
-        bool,
-        typer.Option(
-            "--strict", help="Refuse classes that validation or test have and training lacks, and set none aside."
-        ),
-    ] = False
     image_column: Annotated[
         str | None, typer.Option(help="The manifest's column of image paths.", show_default=False)
     ] = None
     label_column: Annotated[str | None, typer.Option(help="The manifest's column of labels.", show_default=False)] = (
         None
     )
-    group: Annotated[
-        str | None,
-        typer.Option(
-            help="The manifest's column of groups: images of a group share a split.",
-            metavar="COLUMN",
-            show_default=False,
-        ),
-    ] = None
     image_folder: Annotated[
         str | None,
         typer.Option(
@@ -172,13 +157,40 @@ class Layout:
         values = asdict(self)
         depth = values["class_depth"]
         return DataLayout(
-            group_column=values.pop("group"),
+            group_column=values.pop("group", None),
             exclude_classes=tuple(values.pop("exclude_class") or ()),
             class_depth=int(values.pop("class_depth"))
             if depth and depth.isdecimal() and len(depth) < DIGITS
             else values.pop("class_depth"),
             **values,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout(Labels):
+    """The same for data that is split and trained on: also which images belong together, and which classes will do."""
+
+    group_pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="A regular expression: images in whose path it finds the same text share a split.", show_default=False
+        ),
+    ] = None
+    group: Annotated[
+        str | None,
+        typer.Option(
+            help="The manifest's column of groups: images of a group share a split.",
+            metavar="COLUMN",
+            show_default=False,
+        ),
+    ] = None
+    min_images: Annotated[int, typer.Option(help="Leave out classes of fewer usable images.", min=1)] = 1
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Refuse classes that validation or test have and training lacks, and set none aside."
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +221,7 @@ class Network:
     weights: Weights = None
     recipe: RecipeName = None
     image_px: ImagePx = None
+    resize: Resize = None
     class_weights: ClassWeights = None
     predictor: PredictorFolder = None
     device: DeviceName = "auto"

@@ -2,6 +2,7 @@
 
 __all__ = [
     "archives",
+    "aside",
     "decode",
     "digits",
     "duplicates",

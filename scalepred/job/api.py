@@ -34,6 +34,7 @@ def finetune(
     weights: str | Path | None = None,
     recipe: str | Path | Recipe | None = None,
     image_px: int | None = None,
+    resize: str | None = None,
     class_weights: str | None = None,
     scale: Scale = "auto",
     seed: int = 0,
@@ -67,6 +68,7 @@ def finetune(
         weights: the source's weights, ``.safetensors`` or ``.pth``, instead of a download.
         recipe: a recipe, its name, or a JSON file with its fields. None takes what is usual with the source.
         image_px: side of the squares that images are resized to, 16 to 1024. None takes what the recipe says.
+        resize: how an image becomes a square: "squash", "crop" or "pad". None takes what the recipe says.
         class_weights: "none", or "balanced", by which small classes weigh more. None takes what the recipe says.
         scale: the factor on all learning rates, above 0; "auto" has it predicted. "probe" finetunes nothing and fits
             the linear probe on the source's frozen features, which has no scale.
@@ -119,6 +121,7 @@ def finetune(
         weights=weights,
         recipe=recipe,
         image_px=image_px,
+        resize=resize,
         class_weights=class_weights,
         predictor=predictor,
         device=device,
@@ -154,6 +157,7 @@ def predict_scale(
     weights: str | Path | None = None,
     recipe: str | Path | Recipe | None = None,
     image_px: int | None = None,
+    resize: str | None = None,
     class_weights: str | None = None,
     split_seed: int = 0,
     train_on: str | None = None,
@@ -172,6 +176,7 @@ def predict_scale(
         weights: the source's weights.
         recipe: a recipe, its name, or a JSON file with its fields.
         image_px: side of the squares that images are resized to.
+        resize: "squash", "crop" or "pad".
         class_weights: "none" or "balanced".
         split_seed: of the split into train, val and test.
         train_on: "train", "train+val" or "all"; what is looked at is what the job would train on.
@@ -204,6 +209,7 @@ def predict_scale(
         weights=weights,
         recipe=recipe,
         image_px=image_px,
+        resize=resize,
         class_weights=class_weights,
         predictor=predictor,
         device=device,

@@ -179,7 +179,7 @@ def predict(
     )
     features = {name: feature.value for name, feature in sorted(computed.items())}
     features |= context_features(source.record.facts, recipe)
-    plain = _without_weights(predictor, source, recipe)
+    plain, without = _as_harvested(predictor, source, recipe)
     choice = choose(
         predictor,
         features,
@@ -188,25 +188,31 @@ def predict(
         other_sizes=other_sizes(predictor, plain),
         rule=rule,
     )
-    if plain != recipe and choice.by == "predicted":
-        choice = _guessed(choice)
+    if without and choice.by == "predicted":
+        choice = _guessed(choice, without)
     return Prediction(choice=choice, features=features, seconds=time.perf_counter() - started)
 
 
-def _without_weights(predictor: Predictor, source: Source, recipe: Recipe) -> Recipe:
-    """Return the recipe without its class weights where it was not harvested with them.
+def _as_harvested(predictor: Predictor, source: Source, recipe: Recipe) -> tuple[Recipe, str]:
+    """Return the recipe as it may have been harvested, where it was not as it is, and in words what that lacks.
 
-    Balanced weights are 1 in the mean, so the best scale is likely to be near.
+    The best scale is likely to be near: balanced class weights are 1 in the mean, and squares of another kind show the
+    same images.
     """
-    met = any((g.source_id, g.recipe_id) == (source.source_id, recipe.recipe_id) for g in predictor.groups)
-    return recipe if met else dataclasses.replace(recipe, class_weights="none")
+    met = {group.recipe_id for group in predictor.groups if group.source_id == source.source_id}
+    unweighed = dataclasses.replace(recipe, class_weights="none")
+    squashed = dataclasses.replace(recipe, resize="squash")
+    plain = dataclasses.replace(unweighed, resize="squash")
+    tried = next((each for each in (recipe, unweighed, squashed) if each.recipe_id in met), plain)
+    lacks = {"resize": tried.resize != recipe.resize, "class weights": tried.class_weights != recipe.class_weights}
+    return tried, " and ".join(name for name, lacking in lacks.items() if lacking)
 
 
-def _guessed(choice: Choice) -> Choice:
-    """Return the best fixed scale of the recipe without class weights, for the one with them."""
+def _guessed(choice: Choice, without: str) -> Choice:
+    """Return the best fixed scale of the recipe that was harvested, for the one that was not."""
     fixed = choice.fixed_scale
     reason = (
-        "this source with this recipe was harvested without class weights alone; "
+        f"this source was harvested with all of this recipe but its {without}; "
         f"{fixed:g}, the best fixed scale there, is a guess"
     )
     return Choice(scale=fixed, by="fallback", reason=reason, fixed_scale=fixed, rule=choice.rule)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from scalepred.data.aside import without_excluded
+from scalepred.data.layout import FOUND_OUT, Layout
 from scalepred.data.layouts import list_images
 from scalepred.data.listing import Entry
 from scalepred.data.load import load_images
@@ -113,6 +115,7 @@ def evaluate(
     *,
     device: str = "auto",
     max_megapixels: float = MAX_MEGAPIXELS,
+    layout: Layout = FOUND_OUT,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Score a saved model on all images of some labelled data, whatever their splits.
@@ -125,15 +128,17 @@ def evaluate(
         data: as ``finetune`` takes it.
         device: "auto", "cpu" or "cuda".
         max_megapixels: an image above this is skipped.
+        layout: what you say of where images and labels are, and which classes to leave out; what it says of groups,
+            and of what training needs, is not asked here.
         on_progress: called with images read and images in all.
 
     Raises:
         DataError: if the data can't be read, or holds no usable image of a class that the model knows.
         VersionError: if the model's folder is none, is damaged, or of another version.
-        UsageError: if there is no such device, or no such limit can be.
+        UsageError: if there is no such device, no such limit can be, or what the layout says is not of such data.
     """
     classifier = load(model, device=device, max_megapixels=max_megapixels)
-    listing = list_images(data)
+    listing, _ = without_excluded(list_images(data, layout=layout), layout)
     column = _columns(classifier.classes, {entry.label for entry in listing.entries})
     entries = [entry for entry in listing.entries if entry.label in column]
     set_aside = dict(sorted(Counter(e.label for e in listing.entries if e.label not in column).items()))
@@ -167,7 +172,7 @@ def evaluate(
         temperature=square.temperature,
         set_aside=set_aside,
         skipped=[*listing.skipped, *bad],
-        warnings=_warnings(classifier.classes, kept, set_aside),
+        warnings=listing.notes + _warnings(classifier.classes, kept, set_aside),
     )
 
 

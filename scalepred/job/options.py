@@ -60,6 +60,7 @@ class NetworkOptions:
         weights: a file with the source's weights, instead of a download.
         recipe: a recipe, its name, or a JSON file with its fields; None for the one that is usual with the source.
         image_px: side of the squares that images are resized to; None for what the recipe says.
+        resize: how an image becomes a square, "squash", "crop" or "pad"; None for what the recipe says.
         class_weights: "none", or "balanced", by which small classes weigh more; None for what the recipe says.
         predictor: folder of the predictor; None for the user's own, and for the one that ships where there is none or
             it has not met the source.
@@ -73,6 +74,7 @@ class NetworkOptions:
     weights: str | Path | None = None
     recipe: str | Path | Recipe | None = None
     image_px: int | None = None
+    resize: str | None = None
     class_weights: str | None = None
     predictor: str | Path | None = None
     device: str = "auto"

@@ -15,7 +15,7 @@ from scalepred.predictor.artifact import load
 from scalepred.predictor.rule import FILE as RULE_FILE
 from scalepred.predictor.rule import Rule, load_rule
 from scalepred.predictor.train import Predictor
-from scalepred.recipe import RECIPES, Recipe, at_size, load_recipe, weighed
+from scalepred.recipe import RECIPES, Recipe, at_size, changed, load_recipe
 from scalepred.training.devices import pick_device
 
 
@@ -86,8 +86,9 @@ def pick_recipe(options: NetworkOptions) -> tuple[str, Recipe]:
 
 
 def _changed(name: str, recipe: Recipe, options: NetworkOptions) -> tuple[str, Recipe]:
-    """Return a recipe with the size and class weights that are asked for, and its name."""
-    return weighed(*at_size(name, recipe, options.image_px), options.class_weights)
+    """Return a recipe with the size, resize and class weights that are asked for, and its name."""
+    sized = at_size(name, recipe, options.image_px)
+    return changed(*sized, resize=options.resize, class_weights=options.class_weights)
 
 
 def usual_recipe(predictor: Predictor, source: Source, source_name: str) -> tuple[str, Recipe]:

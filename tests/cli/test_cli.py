@@ -190,7 +190,7 @@ def test_predict_shows_and_draws_the_loss_along_the_first_update(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_uneven_classes_are_told_and_class_weights_change_the_recipe(run, tmp_path, quick):
+def test_uneven_classes_are_told_and_class_weights_and_resize_change_the_recipe(run, tmp_path, quick):
     task = make_task(tmp_path / "task", n=24)
     for path in sorted((task / "light").iterdir())[2:]:
         path.unlink()
@@ -198,11 +198,13 @@ def test_uneven_classes_are_told_and_class_weights_change_the_recipe(run, tmp_pa
     assert told in run("inspect", task)[1]
     assert told in run("predict", task, "--recipe", quick)[2]
     options = ("--scale", "1", "--recipe", quick, "--output")
-    code, _, err = run("finetune", task, *options, tmp_path / "model", "--class-weights", "balanced")
+    changes = ("--class-weights", "balanced", "--resize", "pad")
+    code, _, err = run("finetune", task, *options, tmp_path / "model", *changes)
     assert code == 0, err
     assert told in err
-    assert "learning rates (recipe quick-balanced)" in err
-    assert json.loads((tmp_path / "model" / "scalepred.json").read_text())["recipe"]["class_weights"] == "balanced"
+    assert "learning rates (recipe quick-pad-balanced)" in err
+    saved = json.loads((tmp_path / "model" / "scalepred.json").read_text())
+    assert (saved["recipe"]["class_weights"], saved["recipe"]["resize"], saved["resize"]) == ("balanced", "pad", "pad")
     refused = run("finetune", task, *options, tmp_path / "other", "--class-weights", "even")
     assert (refused[0], "class_weights must be one of none, balanced, not 'even'" in refused[2]) == (2, True)
     words = "A linear probe weighs all images alike: leave out --class-weights"

@@ -13,6 +13,7 @@ from fakes import QUICK, named_source, write_task
 from safetensors.torch import save_file
 
 import scalepred
+from scalepred.data.layout import Layout
 from scalepred.errors import DataError, VersionError
 from scalepred.job.paired import wilson
 
@@ -95,6 +96,29 @@ def test_images_of_one_class_alone_can_be_scored_from_a_manifest(job, data, tmp_
     result = evaluate(job, tmp_path / "m.csv")
     assert result.n == 10
     assert result.accuracy == next(row.recall for row in result.rows if row.name == "night")
+
+
+def test_labels_are_read_from_where_the_layout_says_and_how_they_were_read_is_told(run, job, data, tmp_path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for name in ("night", "<script>"):
+        for path in sorted((data / "test" / name).iterdir()):
+            shutil.copy(path, flat / f"{name}.{path.name}")
+    result = evaluate(job, flat, layout=Layout(label_pattern="{label}.*", exclude_classes=("<script>",)))
+    in_folders = evaluate(job, data / "test")
+    assert (result.n, result.set_aside) == (10, {})
+    assert result.n_right == next(row.n_right for row in in_folders.rows if row.name == "night")
+    code, out, err = run(
+        "evaluate", job.output, flat, "--label-pattern", "{label}.*", "--exclude-class", "<script>", "--json"
+    )
+    assert code == 0, err
+    assert json.loads(out) == json.loads(json.dumps(result.to_json() | {"report": None}))
+    shutil.copytree(data / "test", tmp_path / "wrapped" / "export")
+    assert evaluate(job, tmp_path / "wrapped").warnings == [
+        "all images lie in 'export', which was stepped into and is no class"
+    ]
+    refused = run("evaluate", job.output, data / "test", "--label-column", "kind")
+    assert (refused[0], "--label-column" in refused[2]) == (2, True)
 
 
 def test_training_images_are_scored_with_a_warning(job, data):

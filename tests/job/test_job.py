@@ -11,7 +11,7 @@ from fakes import QUICK, named_source, write_task
 
 from scalepred.data.task import read_task
 from scalepred.errors import UsageError
-from scalepred.job.choose import Prediction, _guessed, _without_weights, given, other_sizes, predict
+from scalepred.job.choose import Prediction, _as_harvested, _guessed, given, other_sizes, predict
 from scalepred.job.classifier import load
 from scalepred.job.finetune import finetune_once
 from scalepred.job.keep import keep_wanted
@@ -311,13 +311,31 @@ def test_a_recipe_that_was_harvested_without_class_weights_alone_takes_the_fixed
     choice = predict(task, source, predictor, recipe=balanced, device=CPU, dtype=torch.float32).choice
     assert (choice.scale, choice.by) == (2.0, "fallback")
     asked = dataclasses.replace(CHOICE, fixed_scale=4.0, curve=((1.0, 0.1),), neighbours={"a": 1.0})
-    guessed = _guessed(asked)
+    guessed = _guessed(asked, "class weights")
     assert (guessed.scale, guessed.by, guessed.curve, guessed.neighbours) == (4.0, "fallback", (), {})
     assert guessed.reason == (
-        "this source with this recipe was harvested without class weights alone; 4, the best fixed scale there, is a "
-        "guess"
+        "this source was harvested with all of this recipe but its class weights; 4, the best fixed scale there, is "
+        "a guess"
     )
-    assert _without_weights(met(source.source_id, quick=9), source, QUICK) == QUICK
+
+
+def test_of_a_recipe_that_was_not_harvested_as_little_as_can_be_is_left_away(source):
+    padded, balanced = dataclasses.replace(QUICK, resize="pad"), dataclasses.replace(QUICK, class_weights="balanced")
+    both = dataclasses.replace(padded, class_weights="balanced")
+    known = knows(source.source_id)
+    of_padded = dataclasses.replace(known.groups[0], recipe_id=padded.recipe_id)
+    with_padded = dataclasses.replace(known, groups=(*known.groups, of_padded))
+    found = {
+        (name, recipe): _as_harvested(predictor, source, recipe)
+        for name, predictor in (("quick", known), ("padded too", with_padded), ("none", met("another", quick=9)))
+        for recipe in (QUICK, padded, balanced, both)
+    }
+    assert found["quick", QUICK] == found["padded too", QUICK] == found["none", QUICK] == (QUICK, "")
+    assert found["quick", padded] == (QUICK, "resize")
+    assert found["padded too", padded] == (padded, "")
+    assert found["quick", balanced] == (QUICK, "class weights")
+    assert found["quick", both] == found["none", both] == (QUICK, "resize and class weights")
+    assert found["padded too", both] == (padded, "class weights")
 
 
 def test_without_a_recipe_it_is_the_default_unless_the_predictor_knows_the_source_with_others_alone(source):
