@@ -117,9 +117,8 @@ def _ask_predictor(setup: Setup, rule: RuleAnswer | None) -> Prediction:
         tools.asked.predictor,
         recipe=tools.recipe,
         device=tools.device,
-        dtype=setup.dtype,
         rule=rule,
-        embedded=setup.bundle.source_start().features if setup.dtype == torch.float32 else None,
+        embedded=setup.bundle.source_start().features,
     )
     return dataclasses.replace(prediction, predictor=tools.asked.folder)
 
@@ -127,7 +126,7 @@ def _ask_predictor(setup: Setup, rule: RuleAnswer | None) -> Prediction:
 def _start_of(setup: Setup, *, measures_start: bool) -> MeasuredStart | None:
     """Measure the start of a job, where a rule ships that can be asked of it, or it is wanted anyway."""
     wanted = measures_start or setup.tools.rule is not None
-    return measure_start(setup.bundle, setup.tools.recipe) if wanted else None
+    return measure_start(setup.bundle.in_float32(), setup.tools.recipe) if wanted else None
 
 
 def ask_rule(setup: Setup, start: MeasuredStart | None) -> RuleAnswer | None:
@@ -165,18 +164,17 @@ def predict(
     *,
     recipe: Recipe,
     device: torch.device,
-    dtype: torch.dtype,
     rule: RuleAnswer | None = None,
     embedded: np.ndarray | None = None,
 ) -> Prediction:
     """Choose a task's scale from its features and, where nothing was harvested, by the rule; without training.
 
+    All of it is float32, so that the same task has the same choice whatever dtype a job then takes.
+
     ``embedded`` is (n, d) float32, the source's penultimate features of the training images, if they are there already.
     """
     started = time.perf_counter()
-    computed = compute_features(
-        source, task.train, n_classes=len(task.classes), device=device, dtype=dtype, embedded=embedded
-    )
+    computed = compute_features(source, task.train, n_classes=len(task.classes), device=device, embedded=embedded)
     features = {name: feature.value for name, feature in sorted(computed.items())}
     features |= context_features(source.record.facts, recipe)
     plain, without = _as_harvested(predictor, source, recipe)

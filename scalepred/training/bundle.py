@@ -3,7 +3,7 @@
 import datetime
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from typing import TypeVar
@@ -132,6 +132,12 @@ class Bundle:
             most=min(planned.recipe.batch_size, len(self.task.train.labels)),
             fewest=fewest_at_once(self.source, planned.recipe),
         )
+
+    def in_float32(self) -> "Bundle":
+        """Return this bundle if it is float32, else one that is; the linear probe of ``source_start`` is shared."""
+        if self.dtype == torch.float32:
+            return self
+        return replace(self, dtype=torch.float32, _prepared={})
 
     def start_of(self, recipe: Recipe, micro_batch: int | None = None, *, dtype: torch.dtype | None = None) -> Start:
         """Return the linear probe in the mode of a recipe; computed once for all recipes with the same mode.

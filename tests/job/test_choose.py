@@ -123,11 +123,19 @@ def test_probe_facts_and_fitted_head_share_one_pass_through_the_network(setup, m
     assert sum(images) == len(frozen.task.train.labels)
 
 
-@pytest.mark.parametrize("dtype", [F32, torch.bfloat16])
-def test_features_are_those_of_a_pass_of_their_own(setup, dtype):
-    asked = setup.tools.asked.predictor
-    own = predict(setup.task, setup.tools.source, asked, recipe=RECIPE, device=CPU, dtype=dtype)
-    assert choose_scale(dataclasses.replace(setup, dtype=dtype)).features == own.features
+def test_features_are_those_of_a_pass_of_their_own(setup):
+    own = predict(setup.task, setup.tools.source, setup.tools.asked.predictor, recipe=RECIPE, device=CPU)
+    assert choose_scale(setup).features == own.features
+
+
+@pytest.mark.parametrize("head_start", ["noise", "fitted"])
+def test_the_choice_is_the_same_whatever_dtype_the_job_takes(setup, head_start):
+    asked = with_tools(setup, recipe=dataclasses.replace(RECIPE, head_start=head_start))
+    whole, half = (
+        choose_scale(dataclasses.replace(asked, dtype=dtype), measures_start=True) for dtype in (F32, torch.bfloat16)
+    )
+    assert (whole.choice, whole.lines, whole.features) == (half.choice, half.lines, half.features)
+    assert set(whole.lines) == {"noise", "half"}
 
 
 @pytest.mark.parametrize("scale", ["auto", 1.0])

@@ -125,7 +125,7 @@ def job(task, source, tmp_path, monkeypatch):
 
 
 def test_a_prediction_is_a_choice_with_the_features_it_was_made_from(task, source):
-    prediction = predict(task, source, knows(source.source_id), recipe=QUICK, device=CPU, dtype=torch.float32)
+    prediction = predict(task, source, knows(source.source_id), recipe=QUICK, device=CPU)
     assert (prediction.choice.by, prediction.scale) == ("fallback", 2.0)
     assert {"knn_accuracy", "emd_similarity", "log2_n_train", "source_log10_parameters"} <= set(prediction.features)
     assert prediction.seconds > 0
@@ -308,7 +308,7 @@ def test_a_recipe_that_was_harvested_at_other_sizes_alone_takes_the_scale_of_the
 def test_a_recipe_that_was_harvested_without_class_weights_alone_takes_the_fixed_scale_of_that(task, source):
     balanced = dataclasses.replace(QUICK, class_weights="balanced")
     predictor = knows(source.source_id)
-    choice = predict(task, source, predictor, recipe=balanced, device=CPU, dtype=torch.float32).choice
+    choice = predict(task, source, predictor, recipe=balanced, device=CPU).choice
     assert (choice.scale, choice.by) == (2.0, "fallback")
     asked = dataclasses.replace(CHOICE, fixed_scale=4.0, curve=((1.0, 0.1),), neighbours={"a": 1.0})
     guessed = _guessed(asked, "class weights")
