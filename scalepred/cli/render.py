@@ -10,6 +10,7 @@ from scalepred.cli.output import note, safe, say, table
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from scalepred.data.scan import Skipped
     from scalepred.data.task import Inspection
     from scalepred.harvest.request import Plan
     from scalepred.job.choose import Prediction
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 SHOWN = 8
 """Skipped paths and planned tasks that are shown at most; other commands list them all."""
 
+FEW = 3
+"""So many paths that are skipped for the same reason are shown one by one."""
+
 
 def show_inspection(console: "Console", inspection: "Inspection", *, whole: bool = False) -> None:
     """Show the layout, classes and splits, warnings and what was skipped; all of it if ``whole``."""
@@ -37,13 +41,25 @@ def show_inspection(console: "Console", inspection: "Inspection", *, whole: bool
         console.print(table(("class", "images"), classes.items()))
     for warning in inspection.warnings:
         say(console, f"note: {safe(warning)}")
-    shown = skipped if whole else skipped[:SHOWN]
-    if shown:
+    if skipped:
         console.print(f"skipped: {len(skipped)}")
-    for each in shown:
-        say(console, f"  {safe(each.path)}: {safe(each.reason)}")
-    if len(shown) < len(skipped):
-        console.print(f"  … and {len(skipped) - len(shown)} more; `scalepred inspect` lists them")
+    lines = [f"{each.path}: {each.reason}" for each in skipped] if whole else _by_reason(skipped)
+    for line in lines if whole else lines[:SHOWN]:
+        say(console, f"  {safe(line)}")
+    if len(skipped) > SHOWN and not whole:
+        console.print("  `scalepred inspect` lists them all")
+
+
+def _by_reason(skipped: "Sequence[Skipped]") -> list[str]:
+    """Return a line for each path that is skipped, and one for all of many that have the same reason."""
+    paths: dict[str, list[str]] = {}
+    for each in skipped:
+        paths.setdefault(each.reason, []).append(each.path)
+    lines = []
+    for reason, same in paths.items():
+        shown = same if len(same) <= FEW else [f"{len(same)} paths, such as {same[0]}"]
+        lines += [f"{path}: {reason}" for path in shown]
+    return lines
 
 
 def show_choice(console: "Console", choice: "Choice") -> None:
