@@ -43,6 +43,10 @@ def points_with_known_constants(n=24):
                 accuracies=curve,
                 diverged=curve < 0.2,
                 chance=0.1,
+                n_train=50,
+                n_images=200,
+                n_seeds=np.ones(len(scales), int),
+                honest_best=0.9,
                 job_seconds=10.0,
                 facts_seconds=1.0,
             )

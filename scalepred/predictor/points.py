@@ -9,6 +9,7 @@ import numpy as np
 
 from scalepred.predictor.context import start_set
 from scalepred.predictor.harvested import right_images
+from scalepred.predictor.honest import honest_best_from_images
 from scalepred.recipe import Recipe
 from scalepred.records import DIVERGED, POINT, FeatureRecord, RecipeRecord, RunRecord, SourceRecord, TaskRecord
 
@@ -33,6 +34,10 @@ class Point:
             there are none; chance where a run diverged.
         diverged: (s,) bool, where one of the runs diverged.
         chance: 1 / n_classes.
+        n_train: training images.
+        n_images: images behind each accuracy.
+        n_seeds: (s,) int64, runs behind each accuracy.
+        honest_best: the accuracy at the scale that is best on one half of those images, on the other half.
         job_seconds: median wall time of its runs.
         facts_seconds: what the facts of its start took.
     """
@@ -49,17 +54,24 @@ class Point:
     accuracies: np.ndarray
     diverged: np.ndarray
     chance: float
+    n_train: int
+    n_images: int
+    n_seeds: np.ndarray
+    honest_best: float
     job_seconds: float
     facts_seconds: float
 
     def accuracy_at(self, log2_scale: float) -> float:
-        """Return the accuracy at a scale, interpolated between those that were run, in log2.
+        """Return the accuracy at a scale; see :meth:`accuracies_at`."""
+        return float(self.accuracies_at(np.array([log2_scale]))[0])
+
+    def accuracies_at(self, log2_scales: np.ndarray) -> np.ndarray:
+        """Return the accuracies at scales of any shape, interpolated between those that were run, in log2.
 
         Below the lowest it is the lowest's. Above the highest it is chance if a run diverged there, else the highest's.
         """
-        if log2_scale > self.log2_scales[-1] and self.diverged[-1]:
-            return self.chance
-        return float(np.interp(log2_scale, self.log2_scales, self.accuracies))
+        inside = np.interp(log2_scales, self.log2_scales, self.accuracies)
+        return np.where((log2_scales > self.log2_scales[-1]) & self.diverged[-1], self.chance, inside)
 
     def diverges_at(self, log2_scale: float) -> bool:
         """Say whether the nearest scale that was run diverged; above the highest, whether that did."""
@@ -117,7 +129,9 @@ def _point(
     curve: Mapping[float, Sequence[RunRecord]],
 ) -> Point:
     scales, split = sorted(curve), "test" if task.n_test else "val"
-    accuracies = [[right_images(run, split, task).mean() for run in curve[scale]] for scale in scales]
+    right = [np.array([right_images(run, split, task) for run in curve[scale]]) for scale in scales]
+    accuracies = [[of_seed.mean() for of_seed in of_scale] for of_scale in right]
+    of_images = np.array([of_scale.mean(axis=0) for of_scale in right])
     return Point(
         task=task.name,
         origin=task.origin,
@@ -131,6 +145,10 @@ def _point(
         accuracies=np.array([np.mean(of_seeds) for of_seeds in accuracies]),
         diverged=np.array([any(run.status == DIVERGED for run in curve[scale]) for scale in scales]),
         chance=1 / task.n_classes,
+        n_train=task.n_train,
+        n_images=of_images.shape[1],
+        n_seeds=np.array([len(curve[scale]) for scale in scales]),
+        honest_best=honest_best_from_images(of_images, seed=0),
         job_seconds=float(np.median([run.seconds for some in curve.values() for run in some])),
         facts_seconds=math.fsum(fact.seconds for fact in start.values()),
     )

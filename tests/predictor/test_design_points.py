@@ -86,3 +86,22 @@ def test_ties_are_settled_in_the_middle():
     (point,) = gather([run(o, 8) for o in range(-2, 3)])
     assert point.best_log2_scale == 0
     assert not math.isnan(point.accuracy_at(0.3))
+
+
+def test_a_point_says_how_many_images_and_runs_are_behind_its_accuracies():
+    (point,) = gather([*CURVE, run(0, 4, seed=1)])
+    assert (point.n_train, point.n_images) == (TASK.n_train, 8)
+    assert point.n_seeds.tolist() == [1, 1, 2, 1, 1]
+
+
+def test_the_honest_best_of_a_curve_is_chosen_on_other_images_than_it_is_scored_on():
+    (sure,) = gather([run(octave, 8 if octave == 0 else 2) for octave in range(-2, 3)])
+    assert sure.honest_best == 1.0
+    (mixed,) = gather([run(o, 4) for o in range(5)])
+    assert mixed.honest_best == pytest.approx(0.5)
+
+
+def test_accuracies_at_several_scales_are_those_at_each():
+    (point,) = gather(CURVE)
+    places = np.array([[-9.0, -0.5, 0.0], [1.2, 1.8, 9.0]])
+    assert point.accuracies_at(places).tolist() == [[point.accuracy_at(x) for x in row] for row in places]

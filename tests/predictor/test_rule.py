@@ -32,6 +32,10 @@ def make_point(index, recipe, *, best, facts):
         accuracies=np.clip(0.9 - 0.05 * (scales - best) ** 2, 0.1, 1),
         diverged=np.zeros(len(scales), bool),
         chance=0.1,
+        n_train=50,
+        n_images=200,
+        n_seeds=np.ones(len(scales), int),
+        honest_best=0.9,
         job_seconds=10.0,
         facts_seconds=1.0,
     )
