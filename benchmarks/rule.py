@@ -25,9 +25,10 @@ from typing import Any
 
 import numpy as np
 
+from scalepred.predictor.coordinates import COORDINATES, coordinate
 from scalepred.predictor.honest import bootstrap_interval
 from scalepred.predictor.points import Point, gather_points
-from scalepred.predictor.rule import COORDINATES, DECLARED, Rule, coordinate, fit_rule, kind_of, save_rule
+from scalepred.predictor.rule import DECLARED, Rule, fit_rule, kind_of, save_rule
 from scalepred.store.warehouse import open_warehouse
 
 OWN = "rate, same network"

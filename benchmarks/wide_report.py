@@ -19,9 +19,10 @@ import numpy as np
 
 from benchmarks.rule import BASE, held_out, same_network
 from scalepred.networks.names import family_of
+from scalepred.predictor.coordinates import coordinate
 from scalepred.predictor.honest import bootstrap_interval
 from scalepred.predictor.points import GOOD, Point, gather_points
-from scalepred.predictor.rule import DECLARED, coordinate, kind_of
+from scalepred.predictor.rule import DECLARED, kind_of
 from scalepred.recipe import Recipe
 from scalepred.records import DONE, JOB, RunRecord, TaskRecord
 from scalepred.store.warehouse import open_warehouse

@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 
 from scalepred.predictor.context import HEADS, start_set
-from scalepred.predictor.rule import DECLARED, coordinate
+from scalepred.predictor.coordinates import coordinate
+from scalepred.predictor.rule import DECLARED
 from scalepred.recipe import Recipe, content_id
 from scalepred.records import FeatureRecord
 from scalepred.store.journal import Journal, key_of

@@ -5,6 +5,7 @@ __all__ = [
     "card",
     "choice",
     "context",
+    "coordinates",
     "evaluate",
     "facts",
     "harvested",

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from scalepred.errors import VersionError
 from scalepred.files import write_text
+from scalepred.predictor.coordinates import coordinate
 from scalepred.predictor.points import Point
 from scalepred.recipe import Recipe, canonical_json, content_id
 
@@ -28,34 +29,6 @@ SAFE_SHARE = 0.8
 """Of harvested points with a scale about as good as their best within the factor that a user is told."""
 
 
-def _mean(*values: float | None) -> float | None:
-    numbers = [value for value in values if value is not None]
-    return sum(numbers) / len(numbers) if numbers else None
-
-
-def _log2_damping(recipe: Recipe) -> float:
-    """Return log2(1 - momentum): heavy-ball steps add up to 1 / (1 - momentum) of their rate. AdamW's don't."""
-    return math.log2(1 - recipe.momentum) if recipe.optimizer == "sgd" else 0.0
-
-
-COORDINATES: dict[str, Callable[[Mapping[str, float], Recipe], float | None]] = {
-    "rate": lambda facts, recipe: 0.0,
-    "damped rate": lambda facts, recipe: _log2_damping(recipe),
-    "noise": lambda facts, recipe: facts.get("noise_log2_critical"),
-    "half": lambda facts, recipe: facts.get("half_log2_critical"),
-    "both": lambda facts, recipe: _mean(facts.get("noise_log2_critical"), facts.get("half_log2_critical")),
-    "noise minimum": lambda facts, recipe: facts.get("noise_log2_minimum"),
-    "half minimum": lambda facts, recipe: facts.get("half_log2_minimum"),
-}
-"""Name -> log2 of the base rate that a start gives, to be multiplied by a constant; None where it can't be told.
-
-"noise" is the critical rate at a new head, "half" that at the fitted head shrunk half way, "both" their geometric mean.
-All but the first are also tried with (1 - momentum), under the name with ", damped".
-
-Source: Kalra et al. 2026 (arXiv 2601.16979) for the critical rate; Polyak 1964 for (1 - momentum).
-"""
-
-
 DECLARED = {"sgd": "both, damped", "adamw": "noise"}
 """Optimizer -> the coordinate that a pilot of 96 points on six networks found; a rule is fitted to it."""
 
@@ -65,19 +38,12 @@ def kind_of(recipe: Recipe) -> str:
     return f"{recipe.optimizer}, {recipe.head_start} head"
 
 
-def coordinate(name: str, facts: Mapping[str, float], recipe: Recipe) -> float | None:
-    """Return log2 of a start's base rate by one of ``COORDINATES``, perhaps ", damped"; None where it can't be told."""
-    plain = name.removesuffix(", damped")
-    value = COORDINATES[plain](facts, recipe)
-    return value if value is None or plain == name else value + _log2_damping(recipe)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Constant:
     """What a coordinate is multiplied by for one kind of recipe.
 
     Attributes:
-        coordinate: a name that ``coordinate`` takes.
+        coordinate: a name that ``coordinates.coordinate`` takes.
         log2: of the constant.
         octaves: within so many octaves of the rule's scale, either way, lay a scale about as good as the best for
             ``SAFE_SHARE`` of points.
@@ -170,12 +136,8 @@ def _name(coordinates: Mapping[str, str], recipe: Recipe) -> str | None:
 
 
 def _constant(name: str, placed: Sequence[tuple[Point, float]]) -> Constant:
-    """Return the constant of the best smoothed mean accuracy over points beside their places in log2 scale."""
-    grid = np.arange(-REACH, REACH + STEP, STEP)
-    means = np.array([np.mean([point.accuracy_at(place + c) for point, place in placed]) for c in grid])
-    width = np.exp(-0.5 * (np.arange(-4, 5) * STEP / 0.5) ** 2)  # half an octave: near ties are decided by luck
-    smooth = np.convolve(np.pad(means, 4, mode="edge"), width / width.sum(), mode="valid")
-    best = float(grid[int(smooth.argmax())])
+    """Return the constant of points beside their places in log2 scale."""
+    best = best_octaves([point for point, _ in placed], np.array([place for _, place in placed]))
     off = [point.octaves_off(place + best) for point, place in placed]
     return Constant(
         coordinate=name,
@@ -185,6 +147,24 @@ def _constant(name: str, placed: Sequence[tuple[Point, float]]) -> Constant:
         n_origins=len({point.origin for point, _ in placed}),
         n_sources=len({point.source_id for point, _ in placed}),
     )
+
+
+def best_octaves(points: Sequence[Point], places: np.ndarray) -> float:
+    """Return the octaves beside their places at which points reach the highest smoothed mean accuracy.
+
+    So the choice is that of the best expected accuracy under what places get wrong: curves are lopsided, and it leans
+    to the side that costs little.
+
+    Args:
+        points: with their curves.
+        places: (n,) float64, log2 scales.
+    """
+    grid = np.arange(-REACH, REACH + STEP, STEP)
+    curves = np.array([point.accuracies_at(place + grid) for point, place in zip(points, places, strict=True)])
+    means = np.ascontiguousarray(curves.T).mean(axis=1)
+    width = np.exp(-0.5 * (np.arange(-4, 5) * STEP / 0.5) ** 2)  # half an octave: near ties are decided by luck
+    smooth = np.convolve(np.pad(means, 4, mode="edge"), width / width.sum(), mode="valid")
+    return float(grid[int(smooth.argmax())])
 
 
 def save_rule(rule: Rule, folder: Path) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from scalepred.errors import VersionError
+from scalepred.predictor.coordinates import coordinate
 from scalepred.predictor.points import Point
-from scalepred.predictor.rule import FILE, Constant, Rule, answer, coordinate, fit_rule, kind_of, load_rule, save_rule
+from scalepred.predictor.rule import FILE, Constant, Rule, answer, fit_rule, kind_of, load_rule, save_rule
 from scalepred.recipe import Recipe, content_id
 
 SGD = Recipe(momentum=0.9, base_lr=0.01)
