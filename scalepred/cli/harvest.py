@@ -9,6 +9,7 @@ import typer
 
 from scalepred.cli import harvest_draw, options
 from scalepred.errors import DataError, UsageError, join_problems
+from scalepred.recipe import GRID, check_scale
 
 if TYPE_CHECKING:
     from scalepred.harvest.calls import WorkerSettings
@@ -46,6 +47,14 @@ Workers = Annotated[
     ),
 ]
 Memory = Annotated[float, typer.Option(help="Gigabytes that each worker keeps images and activations in.", min=0.01)]
+Scales = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--scale",
+        help="This scale instead of the eleven; may be given several times. The baseline is run beside it.",
+        show_default=False,
+    ),
+]
 Extend = Annotated[bool, typer.Option(help="Go on beyond an end of the eleven scales where that end is the best.")]
 EngineName = Annotated[
     str, typer.Option(help="local: processes of this machine; ray: actors of a Ray cluster.", metavar="local|ray")
@@ -87,6 +96,7 @@ def harvest(
     recipe: Recipes = None,
     image_px: options.ImagePx = None,
     seeds: Seeds = None,
+    scale: Scales = None,
     draw: harvest_draw.Draw = None,
     draw_seed: harvest_draw.DrawSeed = None,
     space: harvest_draw.SpaceFile = None,
@@ -112,7 +122,8 @@ def harvest(
     """
     chosen = EngineOptions(name=engine, n_workers=workers, address=address, gpus_per_worker=gpus_per_worker)
     drawing = harvest_draw.DrawOptions(n=draw, seed=draw_seed, space=space)
-    drawing.check_alone(recipe=recipe, image_px=image_px, seeds=seeds, extend=extend)
+    drawing.check_alone(recipe=recipe, image_px=image_px, seeds=seeds, scale=scale, extend=extend)
+    scales = tuple(dict.fromkeys(map(check_scale, scale or GRID)))
     path = options.warehouse_path(warehouse)
     from scalepred.data.layouts import find_tasks
     from scalepred.harvest.request import Wanted
@@ -127,6 +138,7 @@ def harvest(
         data=data,
         recipes=recipes,
         n_seeds=seeds or 1,
+        scales=scales,
         sources=names,
         warehouse=path,
         max_workers=carrier.n_workers,

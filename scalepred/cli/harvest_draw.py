@@ -52,10 +52,22 @@ class DrawOptions:
             raise UsageError("--draw-seed and --space belong to --draw N: say how many points.")
 
     def check_alone(
-        self, *, recipe: Sequence[str] | None, image_px: int | None, seeds: int | None, extend: bool
+        self,
+        *,
+        recipe: Sequence[str] | None,
+        image_px: int | None,
+        seeds: int | None,
+        scale: Sequence[float] | None,
+        extend: bool,
     ) -> None:
         """Raise UsageError if options of the grid are given beside a draw."""
-        given = {"--recipe": recipe, "--image-px": image_px, "--seeds": seeds, "--no-extend": None if extend else True}
+        given = {
+            "--recipe": recipe,
+            "--image-px": image_px,
+            "--seeds": seeds,
+            "--scale": scale,
+            "--no-extend": None if extend else True,
+        }
         named = [option for option, value in given.items() if value is not None]
         if self.n is not None and named:
             do = "does" if len(named) == 1 else "do"

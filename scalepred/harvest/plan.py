@@ -30,13 +30,15 @@ def in_turns(items: Iterable[T], *, name: Callable[[T], str], group: Callable[[T
     return [item for _, item in sorted(zip(turns, hashed, strict=True), key=lambda pair: pair[0])]
 
 
-def wanted_runs(task_id: str, source_id: str, recipes: Sequence[Recipe], *, n_seeds: int) -> list[PlannedRun]:
-    """Return the whole grid of one task and source: for every seed and recipe the eleven scales and the baseline."""
+def wanted_runs(
+    task_id: str, source_id: str, recipes: Sequence[Recipe], *, n_seeds: int, scales: Sequence[float] = GRID
+) -> list[PlannedRun]:
+    """Return the whole grid of one task and source: for every seed and recipe the scales and the baseline."""
     runs = [
         planned_run(task_id, source_id, recipe=member, scale=scale, seed=seed)
         for seed in range(n_seeds)
         for recipe in recipes
-        for member, scale in [(baseline_of(recipe), None), *((recipe, scale) for scale in GRID)]
+        for member, scale in [(baseline_of(recipe), None), *((recipe, scale) for scale in scales)]
     ]
     return list({run.run_id: run for run in runs}.values())  # recipes that differ in multipliers share a baseline
 
@@ -48,6 +50,7 @@ def missing_runs(
     *,
     n_seeds: int,
     outcomes: Mapping[str, Outcome],
+    scales: Sequence[float] = GRID,
     given_up: Collection[str] = (),
     extends: bool = True,
 ) -> list[PlannedRun]:
@@ -59,12 +62,13 @@ def missing_runs(
         recipes: graduated recipes; the baseline belongs to each.
         n_seeds: seeds 0..n_seeds-1.
         outcomes: run_id -> what came out, of all runs that are done.
+        scales: of the grid; any but the eleven are not extended.
         given_up: ids of runs that failed, which are not tried again, nor is their grid extended.
         extends: go beyond the edges of the grid.
     """
-    wanted = wanted_runs(task_id, source_id, recipes, n_seeds=n_seeds)
+    wanted = wanted_runs(task_id, source_id, recipes, n_seeds=n_seeds, scales=scales)
     lacking = [run for run in wanted if run.run_id not in outcomes]
-    if lacking or not extends:
+    if lacking or not extends or tuple(scales) != GRID:
         return [run for run in lacking if run.run_id not in given_up]
     beyond = [
         run for recipe in recipes for run in _extension(task_id, source_id, recipe, n_seeds=n_seeds, outcomes=outcomes)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from scalepred.data.task import Survey
 from scalepred.harvest.draw import DesignPoint
-from scalepred.recipe import RESIZES, Recipe, baseline_of
+from scalepred.recipe import GRID, RESIZES, Recipe, baseline_of
 from scalepred.records import RecipeRecord, RunRecord
 
 
@@ -18,6 +18,7 @@ class Wanted:
         data: tasks, as ``task.read_task`` takes them.
         recipes: name -> graduated recipe; the baseline belongs to each. Empty where there are points.
         n_seeds: seeds 0..n_seeds-1 of the grid.
+        scales: of the grid; where they are not the eleven, it is not extended.
         points: what is run instead of the grid, in this order; each places its scales itself.
         sources: names of the sources as points have them, in the order in which workers hold them.
         surveys: of tasks that were looked at already; the others are when the harvest is planned.
@@ -33,6 +34,7 @@ class Wanted:
     max_workers: int
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
     n_seeds: int = 1
+    scales: Sequence[float] = GRID
     points: Sequence[DesignPoint] = ()
     sources: Sequence[str] = ()
     surveys: Mapping[str, Survey] = field(default_factory=dict)

@@ -127,6 +127,20 @@ def test_recipes_that_become_the_same_at_a_size_are_one(harvest, task, tmp_path)
     assert (code, json.loads(out)["planned"]) == (0, 12)
 
 
+def test_given_scales_are_run_in_place_of_the_eleven(harvest, task, tmp_path):
+    code, out, _ = harvest(task, "--scale", "1", "--scale", "40", "--scale", "1", "--json")
+    *runs, last = map(json.loads, out.splitlines())
+    assert (code, [run["scale"] for run in runs], last["done"]) == (0, [None, 1.0, 40.0], 3)
+    code, out, _ = harvest(task, "--scale", "40", "--json")
+    assert (code, json.loads(out)["done"]) == (0, 0)
+
+
+def test_a_scale_that_is_none_is_refused_before_any_worker_starts(harvest, task, monkeypatch):
+    monkeypatch.setattr("scalepred.harvest.local_engine.LocalEngine", None)  # it would fail if it was called
+    words = "scalepred: A scale is a finite number above 0, not -1.0; the grid runs from 0.25 to 10.0."
+    assert harvest(task, "--scale", "1", "--scale", "-1") == (2, "", [words])
+
+
 # --- draws ------------------------------------------------------------------------------------------------------------
 
 SPACE = {
@@ -154,6 +168,7 @@ def draw(harvest, tmp_path):
         (("--recipe", "cosine"), "--recipe does"),
         (("--seeds", "1"), "--seeds does"),
         (("--image-px", "64", "--no-extend"), "--image-px and --no-extend do"),
+        (("--scale", "1"), "--scale does"),
     ],
 )
 def test_options_of_the_grid_do_not_go_with_a_draw(harvest, task, arguments, named):

@@ -78,6 +78,14 @@ def test_a_harvest_that_does_not_extend_wants_the_grid_alone():
     assert missing(done, extends=False) == []
 
 
+def test_given_scales_are_run_beside_the_baseline_and_never_extended():
+    runs = missing({}, scales=(1.0, 3.5))
+    assert [(run.scale, run.recipe) for run in runs] == [(None, baseline_of(QUICK)), (1.0, QUICK), (3.5, QUICK)]
+    done = {run.run_id: rising(run) for run in runs}
+    assert missing(done, scales=(1.0, 3.5)) == []
+    assert [run.scale for run in missing(done)] == [scale for scale in GRID if scale != 1.0]
+
+
 def test_a_grid_whose_best_scale_lies_within_is_not_extended():
     assert grow(lambda run: Outcome(DONE, 0.9 if run.scale == 2 else 0.5, 0.5)) == []
 
