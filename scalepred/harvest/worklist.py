@@ -153,9 +153,7 @@ class Worklist:
     def grid(self, bundle: BundleState, *, task_id: str) -> list[PlannedRun]:
         """Return all runs that are wanted of a bundle, done or not, but for those beyond the grid's edges."""
         recipes = self.wanted.recipes_at(bundle.image_px, bundle.resize)
-        return wanted_runs(
-            task_id, bundle.source_id, recipes, n_seeds=self.wanted.n_seeds, scales=self.wanted.scales
-        )
+        return wanted_runs(task_id, bundle.source_id, recipes, n_seeds=self.wanted.n_seeds, scales=self.wanted.scales)
 
     def _done_and_missing(self, bundle: BundleState) -> tuple[int, list[PlannedRun]]:
         """Return how many of a bundle's runs are done, but for those beyond a grid's edges, and which come next."""
