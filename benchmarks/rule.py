@@ -37,12 +37,15 @@ OWN = "rate, same network"
 MIN_STEPS = 64
 """A user's hundred images and twenty epochs in batches of 32 are about so many steps; most points are shorter."""
 
-FEWEST = 12
+FEWEST = 16
 """A kind of recipe with fewer points of so many steps has its declared coordinate, and a constant of all its points."""
 
 NAMES = ["rate", "damped rate", *(f"{n}{d}" for n in list(COORDINATES)[2:] for d in ("", ", damped"))]
 SELECTED = "selected"
 """The coordinate that does best on the points that set its constant, selected anew for each point that is held out."""
+
+SHIPPED = "as it ships"
+"""What the rule would be without the point's origin and network: selected where there are enough long points to."""
 
 BASE = "rate"
 """A constant alone: the best fixed rate of the other points of the same kind."""
@@ -75,14 +78,18 @@ def main() -> None:
     points = read_points(arguments.warehouse)
     kinds = sorted({kind_of(point.recipe) for point in points})
     longer = [p for p in points if is_long(p, arguments.min_steps)]
-    rows = [row for kind in kinds for row in judge([p for p in points if kind_of(p.recipe) == kind], kind)]
+    places = {p.key: without(p, points, arguments.min_steps) for p in _whole(points)}
+    rows = [
+        row for kind in kinds for row in judge([p for p in points if kind_of(p.recipe) == kind], kind, shipped=places)
+    ]
     for optimizer in ("sgd", "adamw"):
-        rows += judge([p for p in points if p.recipe.optimizer == optimizer], f"{optimizer}, all")
+        rows += judge([p for p in points if p.recipe.optimizer == optimizer], f"{optimizer}, all", shipped=places)
     steps = f"{arguments.min_steps} steps or more"
     for kind in kinds:
-        rows += judge([p for p in longer if kind_of(p.recipe) == kind], f"{kind}, {steps}")
+        rows += judge([p for p in longer if kind_of(p.recipe) == kind], f"{kind}, {steps}", shipped=places)
     for optimizer in ("sgd", "adamw"):
-        rows += judge([p for p in longer if p.recipe.optimizer == optimizer], f"{optimizer}, {steps}")
+        members = [p for p in longer if p.recipe.optimizer == optimizer]
+        rows += judge(members, f"{optimizer}, {steps}", shipped=places)
     if arguments.range_tests:
         tests = {line["point"]: line for file in arguments.range_tests for line in read_lines(file)}
         tested = [point for point in points if point.key in tests]
@@ -128,6 +135,7 @@ def judge(
     kind: str,
     *,
     fitted_on: Sequence[Point] = (),
+    shipped: Mapping[str, float] = MappingProxyType({}),
     tests: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> list[Judged]:
     """Judge every way of choosing on points whose coordinates can all be told.
@@ -136,6 +144,7 @@ def judge(
         points: to judge on.
         kind: what to call them.
         fitted_on: whose constants are used, of other origins and networks; by default the same points.
+        shipped: point's key -> what ``without`` gives it; no such row where it is left away.
         tests: point's key -> what range tests found.
     """
     members, others = _whole(points), _whole(fitted_on or points)
@@ -145,6 +154,8 @@ def judge(
     fits = {name: [fit_without(point, others, name) for point in members] for name in NAMES}
     chosen |= {name: [place for place, _ in of_name] for name, of_name in fits.items()}
     chosen[SELECTED] = [max(of_point, key=lambda fit: fit[1])[0] for of_point in zip(*fits.values(), strict=True)]
+    if shipped:
+        chosen[SHIPPED] = [shipped[point.key] for point in members]
     chosen[OWN] = [same_network(point, others) for point in members]
     for way in ("valley", "steepest") if tests else ():
         chosen[f"range test, {way}"] = [_log2_or_1(tests[point.key][way]) for point in members]
@@ -231,6 +242,14 @@ def fit_without(point: Point, members: Sequence[Point], name: str) -> tuple[floa
     if place is None:
         return math.nan, -math.inf
     return place, reached(rule, others)
+
+
+def without(point: Point, points: Sequence[Point], min_steps: int) -> float:
+    """Return log2 of the scale that the rule gives a point whose origin and network had no part in it."""
+    others = [p for p in points if p.origin != point.origin and p.source_id != point.source_id]
+    rule = fit_rule(for_constants(others, min_steps), select(others, min_steps))
+    place = rule.log2_scale(point.facts, point.recipe)
+    return 0.0 if place is None else place
 
 
 def reached(rule: Rule, points: Sequence[Point]) -> float:
