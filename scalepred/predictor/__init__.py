@@ -8,9 +8,11 @@ __all__ = [
     "coordinates",
     "evaluate",
     "facts",
+    "formulations",
     "harvested",
     "honest",
     "model",
+    "nested",
     "points",
     "rule",
     "scores",
@@ -18,4 +20,5 @@ __all__ = [
     "table",
     "targets",
     "train",
+    "wide_table",
 ]

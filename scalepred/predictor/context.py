@@ -26,6 +26,13 @@ def context_features(source_facts: Mapping[str, object], recipe: Recipe) -> dict
     assert isinstance(stages, Mapping)  # noqa: S101 - sources.source_of writes it so
     return {
         "source_log10_parameters": math.log10(sum(stages.values())),
+        **recipe_features(recipe),
+    }
+
+
+def recipe_features(recipe: Recipe) -> dict[str, float]:
+    """Return a recipe as features."""
+    return {
         "recipe_image_px": float(recipe.image_px),
         "recipe_log2_rate": math.log2(recipe.base_lr * max(recipe.multipliers)),
         "recipe_frozen_batchnorm": float(recipe.batchnorm == "frozen"),

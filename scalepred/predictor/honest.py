@@ -193,3 +193,41 @@ def bootstrap_interval(
         return math.nan, math.nan
     low, high = np.nanquantile(statistics, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def crossed_interval(
+    values: Floats,
+    origins: Sequence[str],
+    networks: Sequence[str],
+    *,
+    n_resamples: int = 2000,
+    level: float = 0.95,
+    seed: int,
+) -> tuple[float, float]:
+    """Return the percentile interval of a mean when origins and networks are both drawn with replacement.
+
+    A point counts as often as its origin times as often as its network. It is mildly conservative.
+
+    Source: Owen 2007 (The pigeonhole bootstrap), section 3.
+
+    Args:
+        values: (n_points,) float64.
+        origins: the origin of each point.
+        networks: the network of each point.
+        n_resamples: draws.
+        level: of the interval.
+        seed: of the draws.
+
+    Returns:
+        Low and high; both NaN if there are fewer than two origins or two networks.
+    """
+    rng = np.random.default_rng(seed)
+    counts = np.ones((n_resamples, len(values)))
+    for groups in (origins, networks):
+        names, codes = np.unique(np.asarray(groups), return_inverse=True)
+        if len(names) < 2:
+            return math.nan, math.nan
+        counts *= rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_resamples)[:, codes]
+    means = ratio(counts @ values, counts.sum(axis=1))
+    low, high = np.nanquantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -183,14 +183,34 @@ def smooth_optimum(
         weights: (n_tasks, n_scales), as of :func:`noise_weights`; all 1 if left out.
         temperature: a fraction of accuracy; one point is about the noise between two scales on 1,000 images.
     """
+    soft, logs = _soft(relative_accuracies, scales, temperature)
+    soft = soft if weights is None else soft * weights
+    return ratio(soft @ logs, soft.sum(axis=1))
+
+
+def smooth_optimum_error(relative_accuracies: Floats, scales: Sequence[float], *, temperature: float = 0.01) -> Floats:
+    """Return the standard deviation in octaves of what :func:`smooth_optimum` averages, shape (n_tasks,).
+
+    Args:
+        relative_accuracies: (n_tasks, n_scales), NaN where a run is missing; a task without a run gives NaN.
+        scales: the scale of each column, ascending.
+        temperature: a fraction of accuracy.
+    """
+    soft, logs = _soft(relative_accuracies, scales, temperature)
+    means = ratio(soft @ logs, soft.sum(axis=1))
+    squares = (logs[None, :] - means[:, None]) ** 2
+    return np.sqrt(ratio((soft * squares).sum(axis=1), soft.sum(axis=1)))
+
+
+def _soft(relative_accuracies: Floats, scales: Sequence[float], temperature: float) -> tuple[Floats, Floats]:
+    """Return what each scale weighs in the best place, (n_tasks, n_scales), and the scales' logs."""
     there = ~np.isnan(relative_accuracies)
     excess = relative_accuracies - naive_best(relative_accuracies)[:, None]
     logs: Floats = np.log2(np.asarray(scales, dtype=np.float64))
     soft = np.exp(np.where(there, excess / temperature, -np.inf))
     for row, present in zip(soft, there, strict=True):
         row[present] *= _stretches(logs[present])
-    soft = soft if weights is None else soft * weights
-    return ratio(soft @ logs, soft.sum(axis=1))
+    return soft, logs
 
 
 def _stretches(logs: Floats) -> Floats:

@@ -180,3 +180,31 @@ def test_there_is_no_interval_from_one_origin_or_from_a_statistic_that_is_often_
 def test_every_task_needs_its_origin():
     with pytest.raises(ValueError, match=r"^There are 2 tasks and 1 origins\.$"):
         honest.bootstrap_interval(np.ones(2), ["a"], np.mean, seed=0)
+
+
+def test_the_crossed_interval_holds_the_mean_nine_times_in_ten_where_origins_and_networks_both_matter():
+    rng = np.random.default_rng(0)
+    origin, network = np.divmod(np.arange(240), 12)  # 20 origins, each on all of 12 networks
+    names = [str(each) for each in origin], [str(each) for each in network]
+    hits = 0
+    for trial in range(100):
+        values = rng.normal(size=20)[origin] + rng.normal(size=12)[network] + rng.normal(size=240)
+        low, high = honest.crossed_interval(values, *names, n_resamples=300, level=0.9, seed=trial)
+        hits += low <= 0 <= high
+    assert 80 <= hits <= 99
+
+
+def test_the_crossed_interval_is_wider_than_that_of_origins_where_networks_differ():
+    rng = np.random.default_rng(0)
+    origin, network = np.divmod(np.arange(120), 6)
+    values = rng.normal(size=6)[network] + 0.1 * rng.normal(size=120)
+    names = [str(each) for each in origin], [str(each) for each in network]
+    of_origins = honest.bootstrap_interval(values, names[0], np.mean, seed=0)
+    crossed = honest.crossed_interval(values, *names, seed=0)
+    assert crossed[1] - crossed[0] > 5 * (of_origins[1] - of_origins[0])
+
+
+def test_there_is_no_crossed_interval_from_one_origin_or_one_network():
+    values = np.array([1.0, -1.0, 1.0])
+    assert all(map(math.isnan, honest.crossed_interval(values, ["a"] * 3, list("xyz"), seed=0)))
+    assert all(map(math.isnan, honest.crossed_interval(values, list("abc"), ["x"] * 3, seed=0)))

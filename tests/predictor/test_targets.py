@@ -158,6 +158,14 @@ def test_the_smooth_optimum_is_what_a_plain_loop_gives():
     assert optima[0] == pytest.approx(expected)
 
 
+def test_the_smooth_optimums_error_is_that_of_an_even_spread_where_all_is_level_and_none_at_a_peak():
+    scales = [float(scale) for scale in 2 ** np.linspace(-3, 3, 241)]
+    error = targets.smooth_optimum_error(np.zeros((1, 241)), scales)[0]
+    assert error == pytest.approx(6 / math.sqrt(12), rel=0.01)
+    peak = np.where(np.array(GRID) == 2.0, 1.0, 0.0)[None, :]
+    assert targets.smooth_optimum_error(peak, GRID)[0] == pytest.approx(0, abs=1e-6)
+
+
 def test_the_smooth_optimum_of_a_task_without_runs_is_missing():
     curves = np.array([[NAN] * 3, [NAN, 0.1, NAN]])
     np.testing.assert_array_equal(targets.smooth_optimum(curves, SCALES), [NAN, 0.0])
