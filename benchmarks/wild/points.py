@@ -12,6 +12,7 @@ but its cheaper part.
 import argparse
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -68,7 +69,10 @@ def main() -> None:
         sources=SOURCES,
         surveys=surveys,
     )
-    carry_out(wanted, engine, balance=None, dry_run=arguments.dry_run, json=False)
+    try:
+        carry_out(wanted, engine, balance=None, dry_run=arguments.dry_run, json=False)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def sizes_of(manifest: Mapping[str, list[dict[str, list[dict[str, object]]]]]) -> dict[str, int]:
