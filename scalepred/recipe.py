@@ -297,7 +297,8 @@ def changed(name: str, recipe: Recipe, **fields: str | None) -> tuple[str, Recip
         UsageError: if a field can't have that value.
     """
     new = {field: value for field, value in fields.items() if value not in (None, getattr(recipe, field))}
-    return "-".join([name, *map(str, new.values())]), dataclasses.replace(recipe, **new)  # type: ignore[arg-type]
+    changed_recipe = dataclasses.replace(recipe, **new)  # type: ignore[arg-type]  # the recipe checks its own fields
+    return "-".join([name, *map(str, new.values())]), changed_recipe
 
 
 def baseline_of(recipe: Recipe) -> Recipe:

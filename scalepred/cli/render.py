@@ -46,7 +46,7 @@ def show_inspection(console: "Console", inspection: "Inspection", *, whole: bool
     lines = [f"{each.path}: {each.reason}" for each in skipped] if whole else _by_reason(skipped)
     for line in lines if whole else lines[:SHOWN]:
         say(console, f"  {safe(line)}")
-    if len(skipped) > SHOWN and not whole:
+    if min(len(lines), SHOWN) < len(skipped) and not whole:
         console.print("  `scalepred inspect` lists them all")
 
 
