@@ -75,3 +75,11 @@ def test_every_coordinate_rises_by_an_octave_with_the_scale():
     told = [name for name in low if not math.isnan(low[name])]
     assert len(told) > 14
     assert [high[name] - low[name] for name in told] == pytest.approx([4.5] * len(told))
+
+
+def test_a_critical_rate_far_above_its_lines_minimum_counts_as_five_octaves_above_it():
+    facts = FACTS | {"noise_log2_minimum": -17.0}  # the first step leaves next to no loss
+    at = coordinates_at(facts, SGD, 1.0)
+    assert (at["z_noise"], at["z_both"]) == (11.0, 7.5)
+    untold = coordinates_at({"noise_log2_critical": -3.0}, SGD, 1.0)
+    assert untold["z_noise"] == 2.0
