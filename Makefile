@@ -16,7 +16,7 @@ demo: $(READY)  ## the whole way on 600 handwritten digits
 	$(BIN)/scalepred demo demo
 
 test: $(READY)  ## all tests, the slow ones too
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "" -n 2 --dist loadfile  # one thread for each of the two
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "" -n 2 --dist loadfile --no-loadscope-reorder  # one thread for each of the two
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -17,6 +17,12 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 """Ray's workers give way to all else that runs, so on a busy machine they would hardly come to run at all."""
 
 
+def pytest_collection_modifyitems(items):
+    """Take files with slow tests first: with several workers, those that are quick fill up what is left at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_user(monkeypatch, tmp_path_factory):
     """Keep all tests, and the processes that they start, away from the user's own defaults for options."""

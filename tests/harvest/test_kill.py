@@ -138,8 +138,11 @@ def test_a_signal_that_comes_amid_a_step_is_heeded_after_it_so_the_counts_add_up
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("is_sent_to_all", [False, True], ids=["parent", "group"])
+@pytest.mark.parametrize(
+    ("sent", "is_sent_to_all"),
+    [(signal.SIGTERM, False), (signal.SIGINT, True)],
+    ids=["by kill", "by Ctrl-C, which all processes of a terminal get"],
+)
 def test_a_signal_ends_a_harvest_with_130_its_runs_stored_and_none_of_its_workers_left(
     wanted, uninterrupted, tmp_path, sent, is_sent_to_all
 ):
@@ -147,7 +150,7 @@ def test_a_signal_ends_a_harvest_with_130_its_runs_stored_and_none_of_its_worker
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     with subprocess.Popen(command(wanted, warehouse), **pipes) as process:
         wait_for_runs(process, warehouse, 3)
-        (os.killpg if is_sent_to_all else os.kill)(process.pid, sent)  # the group, as of a service that is stopped
+        (os.killpg if is_sent_to_all else os.kill)(process.pid, sent)
         said = process.communicate(timeout=CAP_SECONDS)[1]
     assert process.returncode == 130
     assert "died" not in said
