@@ -28,6 +28,7 @@ from scalepred.data.scan import walk
 from scalepred.job.api import finetune
 from scalepred.job.classifier import Classifier, load
 from scalepred.networks.source import normalise, on_device
+from scalepred.training.devices import keep_freed_memory
 
 BATCH = 64
 
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="a few images once, to see that it runs")
     arguments = parser.parse_args()
     n, repeats = (20, 1) if arguments.smoke else (arguments.n, arguments.repeats)
+    keep_freed_memory()  # as the command does; both ways have it
     with tempfile.TemporaryDirectory() as name:
         paths = walk(arguments.images or draw(Path(name) / "drawn", 10))[0]
         classifier = fitted(Path(name), image_px=arguments.image_px)

@@ -47,9 +47,11 @@ def classify(
     Results come as they are ready, but for --json, whose one document comes at the end.
     """
     from scalepred.job.classifier import load
+    from scalepred.training.devices import keep_freed_memory
 
     if csv + json + json_lines > 1:
         raise UsageError("Give one of --csv, --json and --json-lines.")
+    keep_freed_memory()
     classifier = load(model, device=device, max_megapixels=max_megapixels)
     skipped: list[Skipped] = []
     results = _Counted(classifier.stream(_files(images, skipped), threshold=threshold, false_alarms=false_alarms))

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ from scalepred.training.devices import pick_device
 from scalepred.training.embed import logits_and_features
 
 AT_ONCE = 128
-"""Images that go through the network together; twice as many are held, so that any number can be classified."""
+"""Images that are decoded together, and go through the network together; twice as many are held at most, so that any
+number can be classified."""
 
 CLASS, UNSURE, NONE, NOT_READ = "class", "unsure", "none of these", "not read"
 """What can be said of an image: that it is of a class; that no class is probable enough; that it is unlike all training
@@ -174,7 +176,8 @@ class Classifier:
 
     def _parts(self, images: Iterable[ImageT]) -> Iterator[list[tuple[ImageT, _Seen | str]]]:
         """Yield ``AT_ONCE`` images at a time, each with what the network gives for it, or why it can't be used."""
-        for part in _squares(images, self.model, max_megapixels=self.max_megapixels):
+        n_ahead = 0 if self.device.type == "cpu" else 1
+        for part in _squares(images, self.model, max_megapixels=self.max_megapixels, n_ahead=n_ahead):
             good = [each for _, each in part if not isinstance(each, str)]
             rows = iter(self._seen(np.stack(good)) if good else ())
             yield [(image, each if isinstance(each, str) else next(rows)) for image, each in part]
@@ -240,26 +243,29 @@ def _as_list(images: AnyImage | Iterable[AnyImage]) -> list[AnyImage]:
 
 
 def _squares(
-    images: Iterable[ImageT], model: Model, *, max_megapixels: float
+    images: Iterable[ImageT], model: Model, *, max_megapixels: float, n_ahead: int
 ) -> Iterator[list[tuple[ImageT, np.ndarray | str]]]:
     """Yield ``AT_ONCE`` images at a time with their (3, px, px) uint8 squares, or why they can't be used.
 
-    They are decoded in a few threads, one part ahead of the one that is yielded.
+    They are decoded in a few threads, so many parts ahead of the one that is yielded. Where the network runs on the CPU
+    that should be none: its threads wait for each other after every layer, and burn the time of those that decode.
     """
     square = partial(_square, model=model, max_megapixels=max_megapixels)
     pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
     numbered = enumerate(images)
-    ahead: list[tuple[ImageT, Future[np.ndarray | str]]] = []
+    waiting: deque[list[tuple[ImageT, Future[np.ndarray | str]]]] = deque()
     try:
-        while True:
-            part = [(image, pool.submit(square, image, at)) for at, image in islice(numbered, AT_ONCE)]
-            if ahead:
-                yield [(image, future.result()) for image, future in ahead]
-            if not part:
-                return
-            ahead = part
+        while part := [(image, pool.submit(square, image, at)) for at, image in islice(numbered, AT_ONCE)]:
+            waiting.append(part)
+            if len(waiting) > n_ahead:
+                yield _finished(waiting.popleft())
+        yield from map(_finished, waiting)
     finally:
         pool.shutdown(cancel_futures=True)  # an interrupt needn't wait for the rest
+
+
+def _finished(part: list[tuple[ImageT, Future[np.ndarray | str]]]) -> list[tuple[ImageT, np.ndarray | str]]:
+    return [(image, future.result()) for image, future in part]
 
 
 def _square(image: AnyImage, position: int, *, model: Model, max_megapixels: float) -> np.ndarray | str:
