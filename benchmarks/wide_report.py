@@ -1,49 +1,34 @@
-"""What the wide harvest holds: where best scales lie, shapes of curves, what octaves miss, noise, what is to win.
+"""What the wide harvest holds: where best scales lie, shapes, what octaves miss, noise, what is to win.
 
     python -m benchmarks.wide_report WAREHOUSE
 
 Prints a table for each question, from design points and, where they alone have repeats or scales between octaves, from
-grids. Ends in one line of JSON.
+grids. What is to win is read naively, on the other half of the test images (``wide_halves``), and on other seeds.
+Intervals of gains draw origins and networks at once. Ends in one line of JSON.
 """
 
 import argparse
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.rule import BASE, held_out, same_network
-from scalepred.networks.names import family_of
+from benchmarks.wide_curves import Curve, Grid, family, grid_curves, point_curves, read
+from benchmarks.wide_halves import HALVES, REPEATS, halves_rows, repeat_rows
+from benchmarks.wide_octaves import octave_words, octaves_miss, octaves_on_halves
 from scalepred.predictor.coordinates import coordinate
-from scalepred.predictor.honest import bootstrap_interval
-from scalepred.predictor.points import GOOD, Point, gather_points
+from scalepred.predictor.honest import bootstrap_interval, crossed_interval
+from scalepred.predictor.points import GOOD, Point
 from scalepred.predictor.rule import DECLARED, kind_of
-from scalepred.recipe import Recipe
-from scalepred.records import DONE, JOB, RunRecord, TaskRecord
-from scalepred.store.warehouse import open_warehouse
-
-OCTAVES = (0.25, 0.5, 1.0, 2.0, 4.0)
-BETWEEN = (1.5, 2.5, 3.0)
-"""The grid's scales that lie between octaves, in the same range."""
+from scalepred.recipe import GRADUATED, GRID, Recipe
 
 CLIFF = 0.5
 """A curve has a cliff where an octave above a good scale costs this share of what is above chance, or diverges."""
-
-MISS = 0.01
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grid:
-    """One task, source and recipe at several scales, with all its seeds."""
-
-    task: TaskRecord
-    recipe: Recipe
-    runs: Mapping[float, Sequence[RunRecord]]
 
 
 def main() -> None:
@@ -51,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("warehouse", type=Path)
     points, grids = read(parser.parse_args().warehouse)
+    curves, repeated = point_curves(points, grids), grid_curves(grids, GRID, n_seeds=2)
     found: dict[str, Any] = {"benchmark": "wide_report", "n_points": len(points), "n_grids": len(grids)}
     print(
         f"{len(points)} points of {len({p.task for p in points})} tasks and {len({p.origin for p in points})} origins "
@@ -64,13 +50,15 @@ def main() -> None:
         "| recipes | points | " + " | ".join(SHAPES) + " |\n|---|---:|" + "---:|" * len(SHAPES),
         shape_rows(points),
     )
-    found["octaves"] = octaves_miss(grids)
-    print(octave_words(found["octaves"]))
-    show(
-        "noise between seeds by octaves from the best",
-        "| octaves from the best | runs | sd, points |\n|---|---:|---:|",
-        noise_rows(grids),
-    )
+    found["octaves"], found["octaves_on_halves"] = octaves_miss(grids), octaves_on_halves(grids)
+    print(octave_words(found["octaves"], found["octaves_on_halves"]))
+    show("noise between seeds by octaves from the best", NOISE, noise_rows(grids))
+    show_gaps(points, curves, repeated)
+    print(json.dumps(found))
+
+
+def show_gaps(points: Sequence[Point], curves: Sequence[Curve], repeated: Sequence[Curve]) -> None:
+    """Print what there is to win: by held-out constants, on halves of images, and on other seeds."""
     for optimizer in DECLARED:
         members = [p for p in points if p.recipe.optimizer == optimizer and is_whole(p)]
         show(
@@ -78,7 +66,12 @@ def main() -> None:
             "| scale | points | test accuracy | over scale 1 |\n|---|---:|---:|---:|",
             gap_rows(members),
         )
-    print(json.dumps(found))
+    for optimizer in DECLARED:
+        chosen = [c for c, p in zip(curves, points, strict=True) if p.recipe.optimizer == optimizer]
+        show(f"what is to win, honestly, {optimizer}", HALVES, halves_rows(chosen))
+    seeded = [curve for curve in curves if curve.right.shape[1] >= 2]
+    rows = [*repeat_rows("points with a second seed", seeded), *repeat_rows("grids of several seeds", repeated)]
+    show("what the best of each curve is over its group's fixed rate", REPEATS, iter(rows))
 
 
 def show(title: str, header: str, rows: Iterator[str]) -> None:
@@ -87,26 +80,6 @@ def show(title: str, header: str, rows: Iterator[str]) -> None:
 
 
 # --- what there is ----------------------------------------------------------------------------------------------------
-
-
-def read(warehouse: Path) -> tuple[list[Point], list[Grid]]:
-    """Return the design points of a warehouse, and all its groups of runs."""
-    with open_warehouse(warehouse, read_only=True) as store:
-        tasks, sources, recipes, runs = store.tasks(), store.sources(), store.recipes(), store.runs()
-        points = gather_points(tasks=tasks, sources=sources, recipes=recipes, features=store.features(), runs=runs)
-    task_of = {task.task_id: task for task in tasks}
-    recipe_of = {recipe.recipe_id: Recipe.from_json(recipe.json) for recipe in recipes}
-    groups: dict[tuple[str, str, str], dict[float, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
-    for run in runs:
-        if run.role != JOB and run.scale is not None:
-            groups[run.task_id, run.source_id, run.recipe_id][run.scale].append(run)
-    grids = [Grid(task=task_of[key[0]], recipe=recipe_of[key[2]], runs=runs) for key, runs in groups.items()]
-    return points, grids
-
-
-def family(point: Point) -> str:
-    """Return the family of a point's network."""
-    return family_of(point.architecture)
 
 
 def count_rows(points: Sequence[Point]) -> Iterator[str]:
@@ -129,8 +102,27 @@ GROUPS: dict[str, Callable[[Point], str]] = {
     "schedule": lambda p: p.recipe.schedule,
     "momentum": lambda p: f"{p.recipe.momentum:g}",
     "augmentation": lambda p: p.recipe.augmentation,
+    "multipliers": lambda p: multipliers_of(p.recipe),
+    "weight decay": lambda p: f"{p.recipe.weight_decay:g}",
+    "batch": lambda p: f"{p.recipe.batch_size:02d}",
+    "epochs": lambda p: "under 10" if p.recipe.epochs < 10 else "10 or more",
+    "warm-up": lambda p: "none" if not p.recipe.warmup_epochs else "1 or 2 epochs",
+    "label smoothing": lambda p: f"{p.recipe.label_smoothing:g}",
+    "class weights": lambda p: p.recipe.class_weights,
+    "image size": lambda p: f"{p.recipe.image_px:03d} px",
+    "training images": lambda p: "under 40" if p.n_train < 40 else "40 or more",
     "steps": lambda p: "under 64" if p.facts["log2_steps"] < 6 else "64 or more",
 }
+
+
+def multipliers_of(recipe: Recipe) -> str:
+    """Return what a person calls a recipe's multipliers."""
+    *inner, last, head = recipe.multipliers
+    if recipe.multipliers == GRADUATED:
+        return "graduated"
+    if len({*inner, last}) == 1:
+        return "flat" if last == head else "flat, fast head"
+    return "last stages" if inner.count(0.0) > 1 else f"decay {last / head:.2g}"
 
 
 def place_rows(points: Sequence[Point]) -> Iterator[str]:
@@ -139,7 +131,7 @@ def place_rows(points: Sequence[Point]) -> Iterator[str]:
         for optimizer in DECLARED:
             members = [p for p in points if p.recipe.optimizer == optimizer]
             names = sorted({name_of(p) for p in members})
-            for name in names if len(names) > 1 else ():
+            for name in names if len(names) > 1 or not field else ():
                 best = [p.best_log2_scale for p in members if name_of(p) == name]
                 rates = [p.best_log2_scale + math.log2(p.recipe.base_lr) for p in members if name_of(p) == name]
                 low, middle, high = np.quantile(best, [0.1, 0.5, 0.9])
@@ -177,59 +169,15 @@ def shape_rows(points: Sequence[Point]) -> Iterator[str]:
         yield f"| {kind} | {n} | " + " | ".join(f"{shapes[shape] / n:.0%}" for shape in SHAPES) + " |"
 
 
-# --- octaves, noise ---------------------------------------------------------------------------------------------------
+# --- noise -----------------------------------------------------------------------------------------------------------
 
 
-def octaves_miss(grids: Sequence[Grid]) -> dict[str, Any]:
-    """Return what is lost where only octaves are run: chosen on validation, scored on test, by means of seeds."""
-    lost, naive, origins = [], [], []
-    for grid in grids:
-        if not all(scale in grid.runs for scale in OCTAVES + BETWEEN) or not (grid.task.n_val and grid.task.n_test):
-            continue
-        val = {scale: _mean(grid.runs[scale], "val_accuracy", grid) for scale in OCTAVES + BETWEEN}
-        test = {scale: _mean(grid.runs[scale], "test_accuracy", grid) for scale in OCTAVES + BETWEEN}
-        lost.append(_chosen(val, test, OCTAVES + BETWEEN) - _chosen(val, test, OCTAVES))
-        naive.append(max(test.values()) - max(test[scale] for scale in OCTAVES))
-        origins.append(grid.task.origin)
-    if not lost:
-        return {"n": 0}
-    interval = bootstrap_interval(np.array(lost), origins, lambda drawn: float(drawn.mean()), seed=0)
-    return {
-        "n": len(lost),
-        "lost": float(np.mean(lost)),
-        "interval": list(interval),
-        "naive_misses": float(np.mean(np.array(naive) > MISS)),
-    }
-
-
-def octave_words(octaves: Mapping[str, Any]) -> str:
-    """Return what octaves miss, in words."""
-    if not octaves["n"]:
-        return "No grid has scales between octaves.\n"
-    lost, low, high = (100 * value for value in (octaves["lost"], *octaves["interval"]))
-    return (
-        f"Octaves alone against the scales between them too, {OCTAVES[0]:g} to {OCTAVES[-1]:g}, chosen on validation "
-        f"and scored on test: {lost:.2f} points are lost ({low:+.2f} to {high:+.2f}, n = {octaves['n']} grids). On "
-        f"{octaves['naive_misses']:.0%} of grids the best test accuracy lies between octaves by more than a point: "
-        "what chance alone gives a maximum of eight over one of five is in it.\n"
-    )
-
-
-def _chosen(val: Mapping[float, float], test: Mapping[float, float], scales: Sequence[float]) -> float:
-    """Return the mean test accuracy of the scales that tie for the best on validation."""
-    best = max(val[scale] for scale in scales)
-    return float(np.mean([test[scale] for scale in scales if val[scale] == best]))
-
-
-def _mean(runs: Sequence[RunRecord], field: str, grid: Grid) -> float:
-    """Return the mean accuracy of seeds; one that diverged counts as chance."""
-    values = [getattr(run, field) if run.status == DONE else 1 / grid.task.n_classes for run in runs]
-    return float(np.mean(values))
+NOISE = "| octaves from the best | curves | runs | sd, points |\n|---|---:|---:|---:|"
 
 
 def noise_rows(grids: Sequence[Grid]) -> Iterator[str]:
     """Yield the standard deviation between seeds by how many octaves a scale lies from its curve's best."""
-    variances: dict[int, list[tuple[float, int]]] = defaultdict(list)
+    spreads: dict[int, list[tuple[str, float, int]]] = defaultdict(list)
     for grid in grids:
         seeded = {s: [r.test_accuracy for r in runs if r.test_accuracy is not None] for s, runs in grid.runs.items()}
         seeded = {scale: values for scale, values in seeded.items() if len(values) >= 2}
@@ -238,10 +186,17 @@ def noise_rows(grids: Sequence[Grid]) -> Iterator[str]:
         best = max(seeded, key=lambda scale: float(np.mean(seeded[scale])))
         for scale, values in seeded.items():
             distance = max(-4, min(4, round(math.log2(scale / best))))
-            variances[distance].append((float(np.var(values, ddof=1)), len(values)))
-    for distance, some in sorted(variances.items()):
-        pooled = sum(v * (n - 1) for v, n in some) / sum(n - 1 for _, n in some)
-        yield f"| {distance:+d} | {sum(n for _, n in some)} | {100 * math.sqrt(pooled):.1f} |"
+            spreads[distance].append((grid.task.origin, float(np.var(values, ddof=1)), len(values)))
+    for distance, some in sorted(spreads.items()):
+        squares = np.array([[variance * (n - 1), n - 1] for _, variance, n in some])
+        low, high = bootstrap_interval(squares, [origin for origin, _, _ in some], _pooled_sd, seed=0)
+        sd = f"{100 * _pooled_sd(squares):.1f} ({100 * low:.1f} to {100 * high:.1f})"
+        yield f"| {distance:+d} | {len(some)} | {sum(n for _, _, n in some)} | {sd} |"
+
+
+def _pooled_sd(squares: np.ndarray) -> float:
+    """Return the standard deviation of (n, 2) sums of squares and degrees of freedom."""
+    return float(np.sqrt(squares[:, 0].sum() / squares[:, 1].sum()))
 
 
 # --- what is to win ---------------------------------------------------------------------------------------------------
@@ -264,11 +219,12 @@ def gap_rows(points: Sequence[Point]) -> Iterator[str]:
         "best fixed rate of the same network": lambda p: p.accuracy_at(same_network(p, points)),
         "best of each curve (biased)": lambda p: float(p.accuracies.max()),
     }
-    origins, base = [p.origin for p in points], np.array([p.accuracy_at(0.0) for p in points])
+    origins, networks = [p.origin for p in points], [p.source_id for p in points]
+    base = np.array([p.accuracy_at(0.0) for p in points])
     for name, accuracy_of in ways.items():
         accuracies = np.array([accuracy_of(p) for p in points])
         gains = accuracies - base
-        low, high = bootstrap_interval(gains, origins, lambda drawn: float(drawn.mean()), seed=0)
+        low, high = crossed_interval(gains, origins, networks, seed=0)
         gain = f"{100 * gains.mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
         yield f"| {name} | {len(points)} | {100 * accuracies.mean():.1f} | {gain} |"
 
