@@ -1,10 +1,11 @@
-"""What the wide harvest holds: where best scales lie, shapes, what octaves miss, noise, what is to win.
+"""What the wide harvest holds: where best scales lie, shapes, what octaves miss, noise, what is to win, what it cost.
 
     python -m benchmarks.wide_report WAREHOUSE
 
 Prints a table for each question, from design points and, where they alone have repeats or scales between octaves, from
-grids. What is to win is read naively, on the other half of the test images (``wide_halves``), and on other seeds.
-Intervals of gains draw origins and networks at once. Ends in one line of JSON.
+grids. What is to win is read naively, on the other half of the test images (``wide_halves``), and on other seeds; what
+points cost, against grids of eleven that know as much (``wide_cost``). Intervals of gains and costs draw origins and
+networks at once. Ends in one line of JSON.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rule import BASE, held_out, same_network
+from benchmarks.wide_cost import AROUND, COSTS, cost_row, cost_words, costs, lost_outside, mean_and_interval, summary
 from benchmarks.wide_curves import Curve, Grid, family, grid_curves, point_curves, read
 from benchmarks.wide_halves import HALVES, REPEATS, halves_rows, repeat_rows
 from benchmarks.wide_octaves import octave_words, octaves_miss, octaves_on_halves
@@ -54,6 +56,7 @@ def main() -> None:
     print(octave_words(found["octaves"], found["octaves_on_halves"]))
     show("noise between seeds by octaves from the best", NOISE, noise_rows(grids))
     show_gaps(points, curves, repeated)
+    found["cost"] = show_costs(points, grids, curves)
     print(json.dumps(found))
 
 
@@ -72,6 +75,19 @@ def show_gaps(points: Sequence[Point], curves: Sequence[Curve], repeated: Sequen
     seeded = [curve for curve in curves if curve.right.shape[1] >= 2]
     rows = [*repeat_rows("points with a second seed", seeded), *repeat_rows("grids of several seeds", repeated)]
     show("what the best of each curve is over its group's fixed rate", REPEATS, iter(rows))
+
+
+def show_costs(points: Sequence[Point], grids: Sequence[Grid], curves: Sequence[Curve]) -> dict[str, Any]:
+    """Print what points cost beside grids of eleven that know as much; returns it."""
+    found: dict[str, Any] = {}
+    for name, is_moved in AROUND.items() if points else ():
+        some = costs(points, grids, is_moved=is_moved)
+        lost = mean_and_interval(lost_outside(points, curves, is_moved=is_moved), some)
+        found[name] = summary(some) | {"lost_outside": lost}
+    for figures in list(found.values())[:1]:
+        print(cost_words(figures))
+    show("what eleven scales know, and cost", COSTS, (cost_row(name, figures) for name, figures in found.items()))
+    return found
 
 
 def show(title: str, header: str, rows: Iterator[str]) -> None:

@@ -123,3 +123,8 @@ def test_the_report_of_a_warehouse_tells_what_was_put_in(tmp_path, monkeypatch, 
     assert len(repeats) == 4
     assert found["octaves_on_halves"]["n"] == 8
     assert found["octaves_on_halves"]["lost"][0] == pytest.approx(0.02, abs=0.02)  # 2 is a third of an octave off 2.5
+    cost = found["cost"]["scale 1, as the paper's"]
+    assert cost["n_runs"] == 7
+    assert cost["eleven_close"][0] == 0
+    assert cost["share_of_eleven"][0] == pytest.approx((7 + 1.5) / 11)
+    assert cost["n_equal"] > 11

@@ -49,8 +49,18 @@ def next_octaves(seen: Mapping[int, Seen], *, guess: int, n_images: int) -> list
     if not best_octaves(seen):  # all have diverged
         wanted = [min(seen) - 1]
     else:
-        wanted = [_outwards(seen, side) for side in (-1, 1) if not _is_known(seen, side, n_images)]
+        wanted = [_outwards(seen, side) for side in open_sides(seen, n_images=n_images)]
     return wanted[: max(0, MOST - len(seen))]
+
+
+def open_sides(seen: Mapping[int, Seen], *, n_images: int) -> list[int]:
+    """Return the sides of its best, -1 below and 1 above, on which a curve has not come to its end.
+
+    Args:
+        seen: octave, or any number that says in which order scales lie -> what came out; not all have diverged.
+        n_images: held-out images behind each accuracy.
+    """
+    return [side for side in (-1, 1) if not _is_known(seen, side, n_images)]
 
 
 def best_octaves(seen: Mapping[int, Seen]) -> list[int]:

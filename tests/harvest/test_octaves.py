@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scalepred.harvest.octaves import MOST, Seen, best_octaves, next_octaves
+from scalepred.harvest.octaves import MOST, Seen, best_octaves, next_octaves, open_sides
 
 
 def follow(curve, *, guess=0, n_images=100):
@@ -85,3 +85,13 @@ def test_noise_seldom_cuts_a_curve_off_where_it_still_rises(n_images):
         seen = follow(noisy, n_images=n_images)
         lost.append(true(best) - max(true(octave) for octave in seen))
     assert np.mean(np.array(lost) > 0.02) <= 0.05
+
+
+def test_the_sides_that_are_open_are_those_on_which_a_curve_has_not_ended():
+    def sides(*accuracies):
+        return open_sides({at: Seen(accuracy=each) for at, each in enumerate(accuracies)}, n_images=1000)
+
+    assert sides(0.5, 0.6, 0.9, 0.6, 0.5) == []
+    assert sides(0.5, 0.6, 0.9) == [1]
+    assert sides(0.9, 0.8, None) == [-1]
+    assert sides(0.6, 0.9, 0.6) == [-1, 1]
