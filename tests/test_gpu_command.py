@@ -159,7 +159,7 @@ def test_the_whole_command_is_killed_goes_on_and_leaves_new_runs_that_can_be_add
     wait_for(lambda: not (journal_of(warehouse).folder / "holder").exists())  # the harvest ends with its parent
     before = run_ids(tmp_path)
 
-    again = [*command(tmp_path, "--no-tests"), "--minutes", "0.7"]
+    again = [*command(tmp_path, "--no-tests"), "--minutes", "0.3"]
     done = subprocess.run(again, capture_output=True, text=True, check=False, cwd=ROOT, timeout=CAP_SECONDS)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
