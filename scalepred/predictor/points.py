@@ -21,6 +21,24 @@ GOOD = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobsSeen:
+    """What one job at each scale of a point showed, of the lowest seed there.
+
+    Attributes:
+        val_accuracies: (s,) float64 on the validation images; NaN where it diverged or there are none.
+        losses: (s,) float64, mean training loss of the last epoch, in nats; NaN where it diverged.
+        right: (s, n_images) float64, which of the images behind the point's accuracies it got right; chance where it
+            diverged.
+        n_val: validation images.
+    """
+
+    val_accuracies: np.ndarray
+    losses: np.ndarray
+    right: np.ndarray
+    n_val: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Point:
     """A task, a source and a recipe, run at several scales.
 
@@ -40,6 +58,7 @@ class Point:
         honest_best: the accuracy at the scale that is best on one half of those images, on the other half.
         job_seconds: median wall time of its runs.
         facts_seconds: what the facts of its start took.
+        jobs: what a user would have seen of a job at each scale; None where only the curve is known.
     """
 
     task: str
@@ -60,6 +79,7 @@ class Point:
     honest_best: float
     job_seconds: float
     facts_seconds: float
+    jobs: JobsSeen | None = None
 
     def accuracy_at(self, log2_scale: float) -> float:
         """Return the accuracy at a scale; see :meth:`accuracies_at`."""
@@ -151,4 +171,17 @@ def _point(
         honest_best=honest_best_from_images(of_images, seed=0),
         job_seconds=float(np.median([run.seconds for some in curve.values() for run in some])),
         facts_seconds=math.fsum(fact.seconds for fact in start.values()),
+        jobs=_jobs_seen([min(curve[scale], key=lambda run: run.seed) for scale in scales], task, split),
+    )
+
+
+def _jobs_seen(runs: Sequence[RunRecord], task: TaskRecord, split: str) -> JobsSeen:
+    ran = [run.status != DIVERGED for run in runs]
+    accuracies = [run.val_accuracy if run.val_accuracy is not None else math.nan for run in runs]
+    losses = [run.epoch_losses[-1] if run.epoch_losses else math.nan for run in runs]
+    return JobsSeen(
+        val_accuracies=np.where(ran, accuracies, math.nan),
+        losses=np.where(ran, losses, math.nan),
+        right=np.array([right_images(run, split, task) for run in runs]),
+        n_val=task.n_val,
     )

@@ -1,0 +1,182 @@
+"""Harvested curves: test accuracy by octaves from where the rule puts a point, for what a new job may expect."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scalepred.errors import VersionError
+from scalepred.files import write_text
+from scalepred.predictor.points import Point
+from scalepred.predictor.rule import Rule, kind_of
+from scalepred.predictor.wide_table import smoothed
+from scalepred.recipe import HEAD_STARTS, OPTIMIZERS, Recipe, canonical_json, content_id
+
+SCHEMA = 1
+KINDS = frozenset(f"{optimizer}, {start} head" for optimizer in OPTIMIZERS for start in HEAD_STARTS)
+FILE = "curves.json"
+MAX_BYTES = 300_000
+
+OCTAVES = np.arange(-8.0, 8.5, 0.5)
+"""Octaves from the rule's scale at which curves are kept; 19 of 20 harvested scales lie within them."""
+
+DIGITS = 3
+"""Of a kept accuracy: a tenth of a point, where a curve's own noise is one or two points."""
+
+OTHER_HEAD = 0.25
+OTHER_OPTIMIZER = 0.1
+"""What a curve weighs whose recipe has another start of the head, or another optimizer (log of 2026-11-30)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A harvested point's curve, and what it is told by.
+
+    Attributes:
+        source: name of the network.
+        kind: of its recipe, as ``rule.kind_of`` has it.
+        log2_steps: of its jobs.
+        critical_scales: head -> log2 of the critical scale there; without heads whose critical rate can't be told.
+        best_scale: the middle of its best scales.
+        rule_scale: where the rule puts it.
+        relative: accuracies minus the best, at ``OCTAVES``; where runs diverged that of the nearest that did not.
+        diverges: from which of ``OCTAVES`` on runs diverged; ``len(OCTAVES)`` where none did.
+    """
+
+    source: str
+    kind: str
+    log2_steps: float
+    critical_scales: dict[str, float]
+    best_scale: float
+    rule_scale: float
+    relative: tuple[float, ...]
+    diverges: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """The curves of a harvest.
+
+    Attributes:
+        curves: n of them.
+        rule_id: content id of the constants of the rule that octaves are counted from.
+    """
+
+    curves: tuple[Curve, ...]
+    rule_id: str
+
+    def relative_at(self, octaves: np.ndarray) -> np.ndarray:
+        """Return (n, m) accuracies minus each curve's best, interpolated at (m,) octaves; held beyond ``OCTAVES``."""
+        return np.array([np.interp(octaves, OCTAVES, curve.relative) for curve in self.curves])
+
+    def diverged_at(self, octaves: np.ndarray) -> np.ndarray:
+        """Return (n, m) float64: 1 where a curve diverged at (m,) octaves, 0 where not, between them half way."""
+        steps = np.arange(len(OCTAVES))
+        return np.array([np.interp(octaves, OCTAVES, steps >= curve.diverges) for curve in self.curves])
+
+    def weights(self, kind: str) -> np.ndarray:
+        """Return what each curve weighs for a kind of recipe before any job, (n,) float64 of sum 1."""
+        weights = np.array([_alike(curve.kind, kind) for curve in self.curves])
+        share: np.ndarray = weights / weights.sum()
+        return share
+
+
+def _alike(kind: str, other: str) -> float:
+    if kind == other:
+        return 1.0
+    return OTHER_HEAD if kind.partition(",")[0] == other.partition(",")[0] else OTHER_OPTIMIZER
+
+
+def curves_of(points: Sequence[Point], rule: Rule) -> Curves:
+    """Return the curves of design points that a rule can place, in their order."""
+    placed = [(point, rule.log2_scale(point.facts, point.recipe)) for point in points]
+    return Curves(
+        curves=tuple(_curve(point, place) for point, place in placed if place is not None), rule_id=rule_id_of(rule)
+    )
+
+
+def rule_id_of(rule: Rule) -> str:
+    """Return the content id of a rule's constants."""
+    return content_id("constants", {kind: asdict(constant) for kind, constant in sorted(rule.constants.items())})
+
+
+def _curve(point: Point, place: float) -> Curve:
+    ran = ~point.diverged
+    relative, diverges = np.zeros(len(OCTAVES)), 0
+    if ran.any():
+        curve = smoothed(point)
+        at = point.log2_scales[ran] - place
+        relative = np.interp(OCTAVES, at, curve[ran] - curve[ran].max())
+        diverges = int(sum(not point.diverges_at(place + octave) for octave in OCTAVES))
+    return Curve(
+        source=point.source,
+        kind=kind_of(point.recipe),
+        log2_steps=round(float(point.facts["log2_steps"]), 2),
+        critical_scales=critical_scales(point.facts, point.recipe),
+        best_scale=float(f"{2**point.best_log2_scale:.3g}"),
+        rule_scale=float(f"{2**place:.3g}"),
+        relative=tuple(float(each) for each in (relative + 0.0).round(DIGITS)),
+        diverges=diverges,
+    )
+
+
+def critical_scales(facts: Mapping[str, float], recipe: Recipe) -> dict[str, float]:
+    """Return head -> log2 of the critical rate there over the base rate, to two digits; without those not known."""
+    known = {head: facts.get(f"{head}_log2_critical") for head in ("noise", "half")}
+    return {head: round(value - math.log2(recipe.base_lr), 2) for head, value in known.items() if value is not None}
+
+
+def save_curves(curves: Curves, folder: Path) -> None:
+    """Write curves as ``curves.json``, sealed by the hash of what it holds."""
+    values: dict[str, Any] = {
+        "schema": SCHEMA,
+        "rule_id": curves.rule_id,
+        "octaves": OCTAVES.tolist(),
+        "curves": [asdict(curve) for curve in curves.curves],
+    }
+    values["curves_id"] = content_id("curves", values)
+    write_text(folder / FILE, canonical_json(values) + "\n")
+
+
+def load_curves(folder: Path, rule: Rule) -> Curves:
+    """Read the curves that belong to a rule.
+
+    Raises:
+        VersionError: if they are missing, damaged, changed by hand, of another schema, or of another rule.
+    """
+    file = folder / FILE
+    try:
+        with file.open("rb") as content:
+            raw = content.read(MAX_BYTES + 1)
+        values = json.loads(raw[: MAX_BYTES + 1].decode())
+        if values["schema"] != SCHEMA:
+            raise ValueError(f"its schema is {values['schema']!r:.40}, and this scalepred reads {SCHEMA}")
+        bare = {name: value for name, value in values.items() if name != "curves_id"}
+        if len(raw) > MAX_BYTES or values["curves_id"] != content_id("curves", bare):
+            raise ValueError("it was changed after it was written")
+        if values["rule_id"] != rule_id_of(rule):
+            raise ValueError("it belongs to another rule than the one beside it")
+        if values["octaves"] != OCTAVES.tolist() or not values["curves"]:
+            raise ValueError("it has no curves at the octaves that they are to have")
+        return Curves(curves=tuple(_checked(each) for each in values["curves"]), rule_id=str(values["rule_id"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise VersionError(
+            f"The harvested curves {file} can't be used: {reason}. Copy its folder again, whole."
+        ) from error
+
+
+def _checked(values: dict[str, Any]) -> Curve:
+    curve = Curve(**values | {"relative": tuple(values["relative"])})
+    numbers = [*curve.relative, *curve.critical_scales.values(), curve.log2_steps, curve.best_scale, curve.rule_scale]
+    if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
+        raise ValueError("a curve holds what is no finite number")
+    if len(curve.relative) != len(OCTAVES) or curve.diverges not in range(len(OCTAVES) + 1):
+        raise ValueError("a curve has not the octaves that it is to have")
+    if not (curve.kind in KINDS and isinstance(curve.source, str) and min(curve.best_scale, curve.rule_scale) > 0):
+        raise ValueError("a curve is of no kind of recipe, no network or no scale")
+    return curve
