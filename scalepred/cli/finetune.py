@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 Auto = Annotated[bool, typer.Option("--auto", help="Predict the scale from the task.")]
 Scale = Annotated[float | None, typer.Option("--scale", help="Use this scale.", show_default=False)]
 Probe = Annotated[bool, typer.Option("--probe", help="Finetune nothing: save the linear probe, in seconds.")]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        help="With --auto: up to so many jobs, the first at the predicted scale, others where they may pay most. "
+        "Validation images choose, and are not trained on.",
+        min=1,
+        max=11,
+    ),
+]
 Refit = Annotated[
     bool,
     typer.Option("--refit", help="After it is measured, train again on all images, test too, and save that."),
@@ -69,6 +78,7 @@ def finetune(
     output: Output = None,
     overwrite: Overwrite = False,
     seed: options.Seed = 0,
+    jobs: Jobs = 1,
     refit: Refit = False,
     warehouse: Warehouse = None,
     lock_timeout: options.LockTimeout = 60.0,
@@ -76,7 +86,7 @@ def finetune(
     log_to: LogTo = None,
     json: options.Json = False,
 ) -> None:
-    """Finetune a classifier on DATA in one job.
+    """Finetune a classifier on DATA in one job, or the best of --jobs K.
 
     Give --auto to have the scale predicted, --scale X to choose it, or --probe for the linear probe alone.
     """
@@ -88,6 +98,7 @@ def finetune(
     wanted = JobOptions(
         scale=asked,
         seed=seed,
+        jobs=jobs,
         refit=refit,
         output=output,
         overwrite=overwrite,
@@ -124,7 +135,7 @@ def _finetune(
     from scalepred.cli.progress import Pace, progress
     from scalepred.job.finetune import n_epochs_of, probe_once
     from scalepred.job.keep import keep_wanted
-    from scalepred.job.options import check_together
+    from scalepred.job.options import check_together, chosen_between
     from scalepred.job.output import output_folder
     from scalepred.job.setup import set_up
     from scalepred.job.tools import pick_tools
@@ -134,6 +145,7 @@ def _finetune(
 
     check_together(network, wanted)
     check_can_log(wanted.log_to)
+    images = chosen_between(images, wanted.jobs)
     folder = output_folder(wanted.output, data, overwrite=wanted.overwrite)
     keep_freed_memory()
     tools, pace = pick_tools(network, predicts=wanted.scale in ("auto", "probe")), Pace()
@@ -147,7 +159,7 @@ def _finetune(
         setup, prediction = go_on_or_choose(setup, wanted, output=folder, tell=out.note)
         try:
             render.show_start(out.notes(), tools, prediction)
-            n_epochs = n_epochs_of(setup, refit=wanted.refit)
+            n_epochs = n_epochs_of(setup, refit=wanted.refit, jobs=wanted.jobs)
             with progress("finetuning", total=n_epochs, pace=pace) as bar:
                 job = finetune_logged(
                     setup,
@@ -156,6 +168,7 @@ def _finetune(
                     output=folder,
                     began=began,
                     on_epoch=lambda epoch, loss: bar.update(epoch, n_epochs, f"loss {loss:.3f}"),
+                    on_job=out.note,
                     tell=out.note,
                 )
         except KeyboardInterrupt:

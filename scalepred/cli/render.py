@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scalepred.job.choose import Prediction
     from scalepred.job.classifier import Classified
     from scalepred.job.export import Exported
-    from scalepred.job.result import Job
+    from scalepred.job.result import Job, Search
     from scalepred.job.setup import Setup
     from scalepred.job.tools import Tools
     from scalepred.predictor.choice import Choice
@@ -160,6 +160,8 @@ def show_job(console: "Console", job: "Job") -> None:
     from scalepred.job.result import calibration_in_words
 
     record, probe, compared = job.task.record, job.probe, job.probe.compared
+    if job.search is not None:
+        show_search(console, job.search)
     if job.val_accuracy is not None:
         console.print(f"validation accuracy: {100 * job.val_accuracy:.1f} % of {record.n_val} images")
     console.print(f"test accuracy:       {_test(job.test_accuracy, record.n_test, trained_on=job.trained_on)}")
@@ -175,6 +177,16 @@ def show_job(console: "Console", job: "Job") -> None:
     say(console, f"saved: {safe(str(job.output))}")
     # a command is to be copied, so it stays in one piece
     console.print(f"classify an image: scalepred classify {_shell(job.output)} IMAGE", soft_wrap=True)
+
+
+def show_search(console: "Console", search: "Search") -> None:
+    """Show what each of several jobs came to, and which is kept."""
+    rows = []
+    for number, each in enumerate(search.to_json()["jobs"], start=1):
+        seen = each["status"] if each["val_accuracy"] is None else f"{100 * each['val_accuracy']:.1f} %"
+        expected = f"{100 * each['expected_accuracy']:.1f} %"
+        rows.append((str(number), f"{each['scale']:g}", seen, expected, "kept" if each["chosen"] else ""))
+    console.print(table(("job", "scale", "validation accuracy", "expected accuracy", ""), rows))
 
 
 def _test(accuracy: float | None, n_test: int, *, trained_on: str) -> str:

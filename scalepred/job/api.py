@@ -16,6 +16,7 @@ from scalepred.job.options import (
     NetworkOptions,
     Scale,
     check_together,
+    chosen_between,
 )
 from scalepred.job.output import output_folder
 from scalepred.job.result import Job
@@ -37,6 +38,7 @@ def finetune(
     resize: str | None = None,
     class_weights: str | None = None,
     scale: Scale = "auto",
+    jobs: int = 1,
     seed: int = 0,
     split_seed: int = 0,
     train_on: str | None = None,
@@ -72,6 +74,8 @@ def finetune(
         class_weights: "none", or "balanced", by which small classes weigh more. None takes what the recipe says.
         scale: the factor on all learning rates, above 0; "auto" has it predicted. "probe" finetunes nothing and fits
             the linear probe on the source's frozen features, which has no scale.
+        jobs: up to so many jobs, 1 to 11, the first at the predicted scale, others where they may pay most. Validation
+            images choose between them, and are not trained on.
         seed: of the new head and the order of images.
         split_seed: of the split into train, val and test, where the data has none.
         train_on: "train", "train+val", or "all", the test images too, which leaves nothing to measure. None takes
@@ -129,6 +133,7 @@ def finetune(
     options = JobOptions(
         scale=scale,
         seed=seed,
+        jobs=jobs,
         refit=refit,
         output=output,
         overwrite=overwrite,
@@ -139,6 +144,7 @@ def finetune(
     )
     check_together(network_options, options)
     check_can_log(options.log_to)
+    data_options = chosen_between(data_options, jobs)
     folder = output_folder(output, data, overwrite=overwrite)
     tools = pick_tools(network_options, predicts=scale in ("auto", "probe"))
     setup = set_up(data, tools, data_options, trains=scale != "probe", on_progress=on_progress)

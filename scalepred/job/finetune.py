@@ -15,15 +15,15 @@ from scalepred.job.output import check_free
 from scalepred.job.probe import ProbeReport, fit, report, summarise
 from scalepred.job.report import REPORT, job_report
 from scalepred.job.report_html import write_page
-from scalepred.job.result import Job, Refit, calibration_of
+from scalepred.job.result import Job, Refit, Search, calibration_of
 from scalepred.job.setup import Setup, check_can_refit, with_all_images
-from scalepred.job.unfinished import Tell, checkpoint_of, file_of, finish, refit_file_of, warn
+from scalepred.job.several import Running, check_can_choose, kept_choice, run_at, run_several
+from scalepred.job.unfinished import Tell, file_of, finish, refit_file_of, warn
 from scalepred.networks.architecture import check_takes
 from scalepred.networks.source import Source
 from scalepred.recipe import Recipe
-from scalepred.records import DIVERGED, JOB, RunRecord
+from scalepred.records import DIVERGED, RunRecord
 from scalepred.training.loop import Finetuned
-from scalepred.training.planned import planned_run
 from scalepred.training.rates import length_of
 
 
@@ -35,12 +35,16 @@ def finetune_once(
     output: Path,
     began: float | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
+    on_job: Callable[[str], None] | None = None,
     tell: Tell = warn,
 ) -> Job:
     """Finetune at the chosen scale, set the model beside the linear probe, and save it with its report.
 
     With ``options.refit`` a second job with the same scale and seed then trains on all images, and its model is what is
     saved; all accuracies stay those of the first.
+
+    With ``options.jobs`` above 1, further jobs run at other scales, as ``several.run_several`` does it, and the one of
+    the best expected accuracy is what is measured and saved.
 
     The state of the training is kept beside the output, as ``unfinished.file_of`` says, until the model is saved. A job
     that was stopped at any moment goes on from it, with the same numbers in float32 on a CPU.
@@ -51,31 +55,37 @@ def finetune_once(
         options: its seed, and whether a model that is there may be replaced; no other files ever are.
         output: folder to save to.
         began: when all of it began, by ``time.perf_counter``, so that the total counts loading too.
-        on_epoch: called with epochs done and the epoch's mean loss; those of a refit come after the first job's.
+        on_epoch: called with epochs done and the epoch's mean loss; those of a refit come after all others.
+        on_job: given a line for each of several jobs, and one on why no more were run.
         tell: given notes on the state that is kept.
 
     Raises:
-        UsageError: if something is in the way in the folder, nothing is held out before a refit, or a run diverged
-            (then nothing is saved).
+        UsageError: if something is in the way in the folder, nothing is held out before a refit, several jobs can't be
+            told apart, or the run diverged, of several all (then nothing is saved).
     """
     recipe, source = setup.tools.recipe, setup.tools.source
     check_free(output, overwrite=options.overwrite)
     check_takes(source.architecture, image_px=recipe.image_px)
     if options.refit:
         check_can_refit(setup)
+    if options.jobs > 1:
+        check_can_choose(setup)
     file = file_of(setup, options, output=output)
-    run, outcome = _run(setup, prediction, options, file=file, on_epoch=on_epoch, tell=tell)
+    prediction, run, outcome, search = _run_all(
+        setup, prediction, options, file=file, on_epoch=on_epoch, on_job=on_job, tell=tell
+    )
     started = time.perf_counter()
     probe = report(setup.bundle, prediction.probe or summarise(setup.bundle), outcome.scores)
     unlike = None if options.refit else measure(outcome.network, setup)
+    others = () if search is None else (other for other in search.runs if other is not run)
     seconds = {
         "scan": setup.scan_seconds,
         "features": prediction.seconds,
-        "train": outcome.train_seconds,
+        "train": outcome.train_seconds + sum(other.seconds for other in others),
         "evaluate": outcome.evaluate_seconds + time.perf_counter() - started,
     }
     network, refit = outcome.network, None
-    n_epochs = n_epochs_of(setup, refit=False)
+    n_epochs = n_epochs_of(setup, refit=False, jobs=options.jobs)
     if options.refit:
         started = time.perf_counter()
         whole = with_all_images(setup)
@@ -99,6 +109,7 @@ def finetune_once(
         trained_on=setup.trained_on,
         refit=refit,
         calibration=calibration_of(setup.task, outcome.scores),
+        search=search,
     )
     _save(job, network, source=source, recipe=recipe, unlike=unlike)
     page = job_report(job, setup, outcome.scores, lines=prediction.lines, command=options.command)
@@ -107,10 +118,10 @@ def finetune_once(
     return job
 
 
-def n_epochs_of(setup: Setup, *, refit: bool) -> int:
-    """Return how many epochs a job begins, those of a refit on all images too."""
+def n_epochs_of(setup: Setup, *, refit: bool, jobs: int = 1) -> int:
+    """Return how many epochs so many jobs begin, those of a refit on all images too."""
     record = setup.task.record
-    sizes = [record.n_train] + ([record.n_train + record.n_val + record.n_test] if refit else [])
+    sizes = [record.n_train] * jobs + ([record.n_train + record.n_val + record.n_test] if refit else [])
     return sum(length_of(setup.tools.recipe, n_train=n).n_epochs for n in sizes)
 
 
@@ -167,6 +178,32 @@ def probe_once(setup: Setup, options: JobOptions, *, output: Path, began: float 
     return job
 
 
+def _run_all(
+    setup: Setup,
+    prediction: Prediction,
+    options: JobOptions,
+    *,
+    file: Path,
+    on_epoch: Callable[[int, float], None] | None,
+    on_job: Callable[[str], None] | None,
+    tell: Tell,
+) -> tuple[Prediction, RunRecord, Finetuned, Search | None]:
+    """Run the one job, or several; return the prediction at the scale of the one that is kept, and what it came to."""
+    if options.jobs == 1:
+        return prediction, *_run(setup, prediction, options, file=file, on_epoch=on_epoch, tell=tell), None
+    running = Running(
+        setup=setup,
+        prediction=prediction,
+        options=options,
+        file=file,
+        on_epoch=on_epoch,
+        tell=tell,
+        n_epochs=n_epochs_of(setup, refit=False),
+    )
+    search, outcome = run_several(running, on_job=on_job)
+    return kept_choice(prediction, search), search.runs[search.chosen], outcome, search
+
+
 def _run(
     setup: Setup,
     prediction: Prediction,
@@ -182,18 +219,7 @@ def _run(
         UsageError: if the run diverged.
     """
     scale = prediction.choice.scale
-    planned = planned_run(
-        setup.task.record.task_id,
-        setup.tools.source.source_id,
-        recipe=setup.tools.recipe,
-        scale=scale,
-        seed=options.seed,
-        role=JOB,
-    )
-    checkpoint = checkpoint_of(
-        setup, prediction, planned, file=file, every_seconds=options.checkpoint_seconds, tell=tell
-    )
-    run, outcome = setup.bundle.run(planned, checkpoint=checkpoint, on_epoch=on_epoch)
+    run, outcome = run_at(setup, prediction, options, scale=scale, file=file, on_epoch=on_epoch, tell=tell)
     if outcome.status == DIVERGED:
         finish(file)  # it would only diverge again
         raise UsageError(

@@ -51,6 +51,7 @@ def keep_job(
     used = RecipeRecord(recipe_id=recipe.recipe_id, name=recipe_name, json=recipe.to_json())
     kept = [(job.task, job.run)] + ([] if job.refit is None else [(job.refit.task, job.refit.run)])
     runs = [run for _, run in kept if isinstance(run, RunRecord)]
+    runs += [] if job.search is None else [run for run in job.search.runs if run is not job.run]
     keeper.add([*(task.record for task, _ in kept), source.record, used, *runs, _as_prediction_record(job)])
     try:
         keeper.store()

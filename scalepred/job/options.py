@@ -1,6 +1,6 @@
 """What a user may ask of a job, in three groups: the data, the network, and the job itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -16,6 +16,8 @@ TRAIN_ON = {"train": (), "train+val": ("val",), "all": ("val", "test")}
 """What a job may train on -> the splits that are merged into the training images for it."""
 MAX_MEGAPIXELS = 64.0
 CHECKPOINT_SECONDS = 30.0
+MOST_JOBS = 11
+"""As many as the paper's search takes."""
 Scale: TypeAlias = float | Literal["auto", "probe"]
 """The factor on all learning rates; "auto" has it predicted, "probe" stands for the linear probe, which has none."""
 
@@ -91,6 +93,7 @@ class JobOptions:
         scale: the factor on all learning rates, above 0; "auto" has it predicted, and "probe" has the linear probe
             saved instead of a finetune.
         seed: of the new head and the order of images.
+        jobs: so many jobs at most, 1 to ``MOST_JOBS``; of several, the best expected accuracy is kept.
         refit: after the job is measured, train on all images, and save that.
         output: folder for the model; None for one that is named after the data.
         overwrite: replace a model that is there.
@@ -107,6 +110,7 @@ class JobOptions:
 
     scale: Scale = "auto"
     seed: int = 0
+    jobs: int = 1
     refit: bool = False
     output: str | Path | None = None
     overwrite: bool = False
@@ -120,6 +124,7 @@ class JobOptions:
         if self.scale not in ("auto", "probe"):
             check_scale(self.scale)  # type: ignore[arg-type]  # what is no number is refused there
         check_seed("seed", self.seed)
+        _check_jobs(self.jobs, self.scale)
         if not self.checkpoint_seconds >= 0:
             raise UsageError(f"checkpoint_seconds must be 0 or more, not {self.checkpoint_seconds!r}.")
         if self.warehouse is not None:
@@ -131,8 +136,34 @@ class JobOptions:
                 )
 
 
+def _check_jobs(jobs: int, scale: Scale) -> None:
+    if isinstance(jobs, bool) or not isinstance(jobs, int) or not 1 <= jobs <= MOST_JOBS:
+        raise UsageError(f"jobs must be a whole number from 1 to {MOST_JOBS}, not {jobs!r}.")
+    if jobs > 1 and scale != "auto":
+        what = "a linear probe has no scale" if scale == "probe" else f"scale {scale:g} was given"
+        raise UsageError(f"Several jobs search around a predicted scale, and {what}: use --auto, or leave out --jobs.")
+
+
+def chosen_between(images: DataOptions, jobs: int) -> DataOptions:
+    """Return the options of the data for so many jobs: of several, validation images choose, and are not trained on.
+
+    Raises:
+        UsageError: if they are to be trained on.
+    """
+    if jobs == 1:
+        return images
+    if images.train_on not in (None, "train"):
+        raise UsageError(
+            f"Of several jobs validation images choose, so none may train on them, and train_on is "
+            f"{images.train_on!r}: leave out --train-on. --refit trains on all images once a job is chosen."
+        )
+    return replace(images, train_on="train")
+
+
 def check_together(network: NetworkOptions, job: JobOptions) -> None:
     """Raise UsageError if what is asked of the network makes no sense for the job."""
+    if job.jobs > 1 and job.log_to:
+        raise UsageError("A log is of one job: leave out --log-to, or --jobs.")
     if job.scale == "probe" and job.log_to:
         raise UsageError(
             "A linear probe has no epochs to log: leave out --log-to, or finetune with --auto or --scale X."

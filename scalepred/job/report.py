@@ -57,7 +57,7 @@ def job_report(
         "subtitle": f"{len(job.classes)} classes, from {setup.tools.source.name}",
         "tiles": _tiles(job, scored),
         "verdicts": _verdicts(job),
-        "choice": report_choice.choice_part(job.choice, lines or {}),
+        "choice": report_choice.choice_part(job.choice, lines or {}, job.search),
         "training": _training(job),
         "calibration": _calibration(job),
         "data": _data(job),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scalepred.job.report_chart import Chart, Series, chart, linear, logarithmic
+from scalepred.job.result import Search
 from scalepred.predictor.choice import Choice
 from scalepred.training.critical import CriticalRate
 
@@ -13,6 +14,7 @@ BY = {
     "rule": "chosen by the rule",
     "given": "given by the user",
     "fallback": "a fixed scale",
+    "jobs": "kept of several jobs",
 }
 """Who chose a scale -> how a sentence says so."""
 
@@ -22,8 +24,10 @@ SHOWN_LOSS = 2.0
 """Losses are shown up to so many times the highest at the start."""
 
 
-def choice_part(choice: Choice | None, lines: Mapping[str, CriticalRate]) -> dict[str, Any] | None:
-    """Return what a report shows of a choice; None where there is no scale."""
+def choice_part(
+    choice: Choice | None, lines: Mapping[str, CriticalRate], search: Search | None = None
+) -> dict[str, Any] | None:
+    """Return what a report shows of a choice, and of the jobs behind it; None where there is no scale."""
     if choice is None:
         return None
     charts = [each for each in (_predicted(choice), _line(choice, lines)) if each is not None]
@@ -34,6 +38,7 @@ def choice_part(choice: Choice | None, lines: Mapping[str, CriticalRate]) -> dic
         "reason": reason,
         "notes": _notes(choice),
         "charts": charts,
+        "search": None if search is None else {"words": search.in_words(), **search.to_json()},
     }
 
 

@@ -26,6 +26,51 @@ class Refit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Search:
+    """Several jobs on one task, one of which was kept.
+
+    Attributes:
+        runs: in the order in which they ran; one or more.
+        chosen: which was kept, from 0.
+        expected: the accuracy that is expected of each in the end; chance for one that diverged.
+        wanted: so many were allowed.
+        next_gain: what one more was expected to gain, a fraction.
+    """
+
+    runs: tuple[RunRecord, ...]
+    chosen: int
+    expected: tuple[float, ...]
+    wanted: int
+    next_gain: float
+
+    def in_words(self) -> str:
+        """Say how many jobs ran, why no more, and which was kept."""
+        n = len(self.runs)
+        why = "" if n == self.wanted else ": nothing more is expected to pay"
+        kept = self.runs[self.chosen].scale
+        return f"{n} of {self.wanted} jobs run{why}; kept is that at scale {kept:g}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        runs = zip(self.runs, self.expected, strict=True)
+        return {
+            "wanted": self.wanted,
+            "run": len(self.runs),
+            "next_gain": self.next_gain,
+            "jobs": [
+                {
+                    "scale": run.scale,
+                    "status": run.status,
+                    "val_accuracy": run.val_accuracy,
+                    "expected_accuracy": expected,
+                    "chosen": k == self.chosen,
+                }
+                for k, (run, expected) in enumerate(runs)
+            ],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One finished job on a user's task, saved where ``output`` says.
 
@@ -41,6 +86,7 @@ class Job:
         refit: the second job, whose model is the one that is saved; None without one. All accuracies are those of the
             first.
         calibration: the temperature of the model's probabilities, and what it changes; of a refit, that of the first.
+        search: the jobs that this is one of; None where there was no other.
     """
 
     choice: Choice | None
@@ -52,6 +98,7 @@ class Job:
     trained_on: str
     refit: Refit | None = None
     calibration: Calibration = NOT_CALIBRATED
+    search: Search | None = None
 
     @property
     def scale(self) -> float | None:
@@ -99,6 +146,7 @@ class Job:
             "trained_on": self.trained_on,
             "refit": None if self.refit is None else {"trained_on": "all", "n_train": self.refit.task.record.n_train},
             "calibration": self.calibration.to_json(),
+            "search": None if self.search is None else self.search.to_json(),
         }
 
 

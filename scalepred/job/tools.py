@@ -12,6 +12,8 @@ from scalepred.networks.architecture import check_takes
 from scalepred.networks.names import default_recipe
 from scalepred.networks.source import Source, load_source
 from scalepred.predictor.artifact import load
+from scalepred.predictor.curves import FILE as CURVES_FILE
+from scalepred.predictor.curves import Curves, load_curves
 from scalepred.predictor.rule import FILE as RULE_FILE
 from scalepred.predictor.rule import Rule, load_rule
 from scalepred.predictor.train import Predictor
@@ -30,7 +32,10 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """What a job works with; ``asked`` is None where nothing is to be predicted, ``rule`` where none ships."""
+    """What a job works with.
+
+    ``asked`` is None where nothing is to be predicted, ``rule`` and ``curves`` where none ship.
+    """
 
     source: Source
     recipe: Recipe
@@ -38,6 +43,7 @@ class Tools:
     device: torch.device
     asked: Asked | None
     rule: Rule | None = None
+    curves: Curves | None = None
 
 
 def pick_tools(options: NetworkOptions, *, predicts: bool) -> Tools:
@@ -62,7 +68,16 @@ def pick_tools(options: NetworkOptions, *, predicts: bool) -> Tools:
         if options.recipe is None:
             name, recipe = _changed(*usual_recipe(asked.predictor, source, str(options.source)), options)
     check_takes(source.architecture, image_px=recipe.image_px)
-    return Tools(source=source, recipe=recipe, recipe_name=name, device=device, asked=asked, rule=shipped_rule())
+    rule = shipped_rule()
+    return Tools(
+        source=source,
+        recipe=recipe,
+        recipe_name=name,
+        device=device,
+        asked=asked,
+        rule=rule,
+        curves=None if rule is None else shipped_curves(rule),
+    )
 
 
 def shipped_rule() -> Rule | None:
@@ -73,6 +88,16 @@ def shipped_rule() -> Rule | None:
     """
     folder = shipped_predictor()
     return load_rule(folder) if (folder / RULE_FILE).is_file() else None
+
+
+def shipped_curves(rule: Rule) -> Curves | None:
+    """Return the harvested curves that ship with a rule, or None where none do.
+
+    Raises:
+        VersionError: if they are damaged, or belong to another rule.
+    """
+    folder = shipped_predictor()
+    return load_curves(folder, rule) if (folder / CURVES_FILE).is_file() else None
 
 
 def pick_recipe(options: NetworkOptions) -> tuple[str, Recipe]:

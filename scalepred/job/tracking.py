@@ -70,6 +70,7 @@ def finetune_logged(
     output: Path,
     began: float | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
+    on_job: Callable[[str], None] | None = None,
     tell: Tell = warn,
 ) -> Job:
     """Do what ``finetune_once`` does, and log it where the options say.
@@ -87,7 +88,9 @@ def finetune_logged(
             if on_epoch:
                 on_epoch(epoch, loss)
 
-        job = finetune_once(setup, prediction, options, output=output, began=began, on_epoch=each_epoch, tell=tell)
+        job = finetune_once(
+            setup, prediction, options, output=output, began=began, on_epoch=each_epoch, on_job=on_job, tell=tell
+        )
         for log in logs:
             log.try_to(lambda to: to.end(_metrics(job), _places(job)))
     return job

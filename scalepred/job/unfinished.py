@@ -29,6 +29,8 @@ SUFFIX = ".safetensors"
 
 _REFIT = "-refit"
 
+_JOB = "-job"
+
 Tell = Callable[[str], None]
 """Takes a note for the user."""
 
@@ -59,6 +61,18 @@ def file_of(setup: Setup, options: JobOptions, *, output: Path) -> Path:
 def refit_file_of(file: Path) -> Path:
     """Return where the state of the same job's refit is kept."""
     return file.with_name(f"{file.stem}{_REFIT}{SUFFIX}")
+
+
+def job_file_of(file: Path, number: int) -> Path:
+    """Return where the state of one of several jobs is kept, the first of them where that of a single one is."""
+    return file if number == 1 else file.with_name(f"{file.stem}{_JOB}{number}{SUFFIX}")
+
+
+def _kept_files(file: Path) -> list[Path]:
+    """Return all files with the state of a job: its own, those of further jobs, the last first, and its refit's."""
+    others = file.parent.glob(f"{file.stem}{_JOB}*{SUFFIX}")
+    further = sorted(others, key=lambda each: (len(each.name), each.name), reverse=True)
+    return [refit_file_of(file), *further, file]
 
 
 def go_on_or_choose(setup: Setup, options: JobOptions, *, output: Path, tell: Tell = warn) -> tuple[Setup, Prediction]:
@@ -110,10 +124,10 @@ def checkpoint_of(
 
 
 def finish(file: Path) -> None:
-    """Remove the state of a job that is done, refit or not, and the folder where nothing else is in it."""
+    """Remove all states of a job that is done, and the folder where nothing else is in it."""
     first = file.with_name(file.name.replace(_REFIT, ""))
     with contextlib.suppress(OSError):  # it is not there, or keeps the state of other jobs
-        for each in (first, refit_file_of(first)):
+        for each in _kept_files(first):
             forget(each)
         file.parent.rmdir()
 
@@ -121,10 +135,12 @@ def finish(file: Path) -> None:
 def how_to_go_on(setup: Setup, options: JobOptions, *, output: Path) -> str:
     """Say what of a job that is being stopped is kept, and how it goes on."""
     file = file_of(setup, options, output=output)
-    for part, words in ((refit_file_of(file), " of the refit"), (file, "")):
+    for part in _kept_files(file):
+        number = part.stem.removeprefix(file.stem)
+        words = " of the refit" if number == _REFIT else number.replace(_JOB, " of job ")
         with contextlib.suppress(CheckpointError):
             if part.exists():
-                how_far = _how_far(header(part), setup, refit=bool(words))
+                how_far = _how_far(header(part), setup, refit=number == _REFIT)
                 return f"stopped; the same command goes on {how_far}{words}; its state is in {part}"
     return f"stopped before anything was kept (every {options.checkpoint_seconds:g} s); the same command begins anew"
 
@@ -162,7 +178,7 @@ def _set_aside(file: Path, error: Exception, tell: Tell) -> None:
 
 def _tell_of_others(file: Path, tell: Tell) -> None:
     """Say that other jobs for the same output were stopped; what they have learnt is theirs."""
-    own = (file, refit_file_of(file))
+    own = _kept_files(file)
     others = [each for each in sorted(file.parent.glob(f"*{SUFFIX}")) if each not in own]
     if others:
         jobs = "another job" if len(others) == 1 else f"{len(others)} other jobs"
