@@ -75,6 +75,8 @@ def show_choice(console: "Console", choice: "Choice") -> None:
             f"  a constant times the critical rate ({choice.rule.critical_scale:g}) would give {choice.rule.scale:g}, "
             f"within a factor of {choice.rule.safe_factor:g} of one within two points of the best, for 8 of 10 points"
         )
+    for line in choice.outlook.in_words() if choice.outlook else []:
+        say(console, f"  {safe(line)}")
     if choice.neighbours:
         near = ", ".join(f"{safe(name)} (best at {scale:g})" for name, scale in choice.neighbours.items())
         console.print(f"  nearest harvested tasks: {near}")

@@ -18,6 +18,7 @@ from scalepred.networks.source import Source
 from scalepred.predictor.choice import Choice, choose
 from scalepred.predictor.context import context_features
 from scalepred.predictor.facts import compute_features
+from scalepred.predictor.outlook import outlook
 from scalepred.predictor.rule import RuleAnswer, answer
 from scalepred.predictor.start_facts import MeasuredStart, measure_start
 from scalepred.predictor.train import Predictor
@@ -66,6 +67,7 @@ class Prediction:
             "contributions": choice.contributions,
             "neighbours": [{"task": name, "best_scale": scale} for name, scale in choice.neighbours.items()],
             "rule": None if choice.rule is None else dataclasses.asdict(choice.rule),
+            "outlook": None if choice.outlook is None else dataclasses.asdict(choice.outlook),
             "lines": {
                 head: {"critical_scale": _finite(line.factor), "minimum_scale": _finite(line.minimum)}
                 | {"curve": [{"scale": scale, "loss": _finite(loss)} for scale, loss in line.curve]}
@@ -101,7 +103,7 @@ def choose_scale(setup: Setup, scale: float | Literal["auto"] = "auto", *, measu
     start = _start_of(setup, measures_start=measures_start)
     rule = ask_rule(setup, start)
     if chosen is None:
-        prediction = _ask_predictor(setup, rule)
+        prediction = _with_outlook(_ask_predictor(setup, rule), setup, start)
     else:
         prediction = Prediction(choice=dataclasses.replace(chosen, rule=rule), features={}, seconds=0.0)
     seconds = time.perf_counter() - started  # what probe and rule took is part of it
@@ -121,6 +123,16 @@ def _ask_predictor(setup: Setup, rule: RuleAnswer | None) -> Prediction:
         embedded=setup.bundle.source_start().features,
     )
     return dataclasses.replace(prediction, predictor=tools.asked.folder)
+
+
+def _with_outlook(prediction: Prediction, setup: Setup, start: MeasuredStart | None) -> Prediction:
+    """Add what is expected around the scale, where the rule decided and harvested curves ship."""
+    curves, choice = setup.tools.curves, prediction.choice
+    if choice.by != "rule" or curves is None or start is None:
+        return prediction
+    chance = 1 / len(setup.task.classes)
+    expected = outlook(curves, start.values, setup.tools.recipe, scale=choice.scale, chance=chance)
+    return dataclasses.replace(prediction, choice=dataclasses.replace(choice, outlook=expected))
 
 
 def _start_of(setup: Setup, *, measures_start: bool) -> MeasuredStart | None:

@@ -55,6 +55,8 @@ def _notes(choice: Choice) -> list[str]:
             f"The critical rate of this start is at scale {choice.rule.critical_scale:g}; a constant times it gives "
             f"{choice.rule.scale:g}."
         )
+    if choice.outlook is not None:
+        notes += [f"{line[0].upper()}{line[1:]}." for line in choice.outlook.in_words()]
     if choice.neighbours:
         near = ", ".join(f"{name} (best at {scale:g})" for name, scale in choice.neighbours.items())
         notes.append(f"Nearest harvested tasks: {near}.")

@@ -180,4 +180,5 @@ def _choice(choice: Choice) -> dict[str, Any]:
         "predicted_gain": choice.predicted_gain,
         "gain_interval": choice.gain_interval,
         "rule": None if choice.rule is None else asdict(choice.rule),
+        "outlook": None if choice.outlook is None else asdict(choice.outlook),
     }

@@ -189,6 +189,5 @@ def kept_choice(prediction: Prediction, search: Search) -> Prediction:
         f"{choice.reason}"
     )
     assert run.scale is not None  # noqa: S101 - jobs have scales
-    return dataclasses.replace(
-        prediction, choice=dataclasses.replace(choice, scale=run.scale, by="jobs", reason=reason)
-    )
+    kept = dataclasses.replace(choice, scale=run.scale, by="jobs", reason=reason, outlook=None)
+    return dataclasses.replace(prediction, choice=kept)

@@ -17,6 +17,7 @@ from scalepred.job.options import JobOptions
 from scalepred.job.probe import summarise
 from scalepred.job.setup import Setup
 from scalepred.predictor.choice import Choice
+from scalepred.predictor.outlook import Near, Outlook
 from scalepred.predictor.rule import RuleAnswer
 from scalepred.recipe import content_id
 from scalepred.training.bundle import versions
@@ -231,14 +232,19 @@ def _prediction_from(fields: Mapping[str, Any]) -> Prediction:
 
 
 def _choice_from(fields: Mapping[str, Any]) -> Choice:
-    interval, rule = fields["gain_interval"], fields["rule"]
+    interval, rule, outlook = fields["gain_interval"], fields["rule"], fields.get("outlook")
     tuples = {
         "curve": _pairs(fields["curve"]),
         "gain_interval": None if interval is None else tuple(interval),
         "same_scales": tuple(fields["same_scales"]),
         "rule": None if rule is None else RuleAnswer(**rule),
+        "outlook": None if outlook is None else _outlook_from(outlook),
     }
     return Choice(**{**fields, **tuples})
+
+
+def _outlook_from(fields: Mapping[str, Any]) -> Outlook:
+    return Outlook(**{**fields, "nearest": tuple(Near(**each) for each in fields["nearest"])})
 
 
 def _pairs(values: list[list[float]]) -> tuple[tuple[float, float], ...]:

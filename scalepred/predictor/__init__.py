@@ -14,6 +14,7 @@ __all__ = [
     "honest",
     "model",
     "nested",
+    "outlook",
     "points",
     "rule",
     "scores",

@@ -10,6 +10,7 @@ import numpy as np
 
 from scalepred.predictor.model import joint_inputs, model_columns, predict_curves
 from scalepred.predictor.nearness import distances_between, standardise
+from scalepred.predictor.outlook import Outlook
 from scalepred.predictor.rule import RuleAnswer
 from scalepred.predictor.threshold import SAME_POINTS, choose_columns
 from scalepred.predictor.train import MIN_ORIGINS, Group, Predictor
@@ -33,6 +34,7 @@ class Choice:
         neighbours: names and best scales of the nearest harvested tasks of the same source and recipe.
         rule: what a constant times the critical rate of the start gives; it decides where nothing was harvested with
             the source and recipe, and is told beside the choice elsewhere. None where it was not measured.
+        outlook: what is expected around the scale where the rule decides; None elsewhere, and without harvested curves.
     """
 
     scale: float
@@ -46,6 +48,7 @@ class Choice:
     contributions: dict[str, float] = field(default_factory=dict)
     neighbours: dict[str, float] = field(default_factory=dict)
     rule: RuleAnswer | None = None
+    outlook: Outlook | None = None
 
 
 def choose(

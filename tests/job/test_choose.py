@@ -7,12 +7,14 @@ import pytest
 import torch
 from fakes import curve_table, write_task
 from small_networks import tiny_source
+from wide_points import wide_points
 
 from scalepred.data.task import read_task
 from scalepred.job.choose import choose_scale, predict, warnings_of
 from scalepred.job.setup import Setup
 from scalepred.job.tools import Asked, Tools
-from scalepred.predictor.rule import Constant, Rule
+from scalepred.predictor.curves import curves_of
+from scalepred.predictor.rule import Constant, Rule, fit_rule
 from scalepred.predictor.train import train
 from scalepred.recipe import Recipe
 
@@ -57,6 +59,19 @@ def test_a_network_and_recipe_that_were_never_harvested_get_a_constant_times_the
         f"({choice.rule.critical_scale:g}), as suited 120 harvested points of 5 networks best; "
         "within a factor of 2 of that lay a scale within two points of the best for 8 in 10"
     )
+
+
+def test_with_harvested_curves_it_is_told_what_is_expected_around_the_rules_scale(setup):
+    points = wide_points(24, per_octave_of_steps=0.5)
+    curves = curves_of(points, fit_rule(points, {"sgd": "both, damped", "adamw": "noise"}))
+    chosen = choose_scale(with_tools(setup, curves=curves))
+    told = chosen.choice.outlook
+    assert told.lowest <= chosen.scale <= told.highest * 4
+    assert len(told.nearest) == 3
+    assert chosen.to_json()["outlook"]["nearest"][0]["kind"] == "adamw, noise head"
+    assert choose_scale(setup).choice.outlook is None
+    assert choose_scale(met(with_tools(setup, curves=curves))).choice.outlook is None
+    assert choose_scale(with_tools(setup, curves=curves), 2.0).choice.outlook is None
 
 
 def test_the_scale_is_the_same_whatever_the_base_rate_is_called(setup):

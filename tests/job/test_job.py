@@ -152,6 +152,7 @@ def test_the_json_of_a_prediction_has_these_fields():
         "gain_interval": [0.0, 0.02],
         "same_scales": [2.0],
         "rule": None,
+        "outlook": None,
         "lines": {},
         "probe": None,
         "contributions": {"knn_accuracy": 0.01},

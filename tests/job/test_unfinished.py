@@ -24,6 +24,7 @@ from scalepred.job.unfinished import (
     refit_file_of,
 )
 from scalepred.predictor.choice import Choice
+from scalepred.predictor.outlook import Near, Outlook
 from scalepred.predictor.rule import RuleAnswer
 from scalepred.recipe import Recipe
 from scalepred.training.checkpoint import header
@@ -108,9 +109,11 @@ def test_the_scale_that_was_chosen_is_not_chosen_again(data, tmp_path, monkeypat
 
 def test_a_prediction_is_kept_whole_but_for_its_probe():
     rule = RuleAnswer(scale=2.0, critical_scale=8.0, safe_factor=4.0, n_points=3, n_origins=2, n_sources=1)
+    near = Near(source="s", kind="sgd, noise head", n_steps=64, best_scale=2.0, rule_scale=1.0)
     choice = Choice(
         scale=2.0, by="predicted", reason="<b>ü</b>", fixed_scale=1.0, curve=((1.0, 0.1), (2.0, np.float64(1 / 3))),
         gain_interval=(-0.1, 0.2), same_scales=(2.0,), contributions={"a": 0.1}, neighbours={"b": 2.0}, rule=rule,
+        outlook=Outlook(lowest=1.0, highest=4.0, lost_half=0.1, lost_double=-0.1, nearest=(near, near), n_curves=9),
     )  # fmt: skip
     curve = ((0.0, 0.7), (1.0, float("inf")))
     line = CriticalRate(factor=float("inf"), minimum=1.0, depth=0.1, loss=0.7, spread=0.0, curve=curve, lines=())

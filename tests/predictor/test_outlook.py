@@ -1,0 +1,94 @@
+"""What is told of the width of a choice: known curves give known ranges and losses, and near points are named."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from scalepred.predictor.curves import OCTAVES, Curve, Curves
+from scalepred.predictor.outlook import nearest, outlook
+from scalepred.recipe import Recipe
+
+SGD = Recipe()
+NEVER = len(OCTAVES)
+FACTS = {"log2_steps": 8.0, "noise_log2_critical": -5.0, "half_log2_critical": -6.0}
+
+
+def curve(relative, *, source="tiny", kind="sgd, noise head", log2_steps=8.0, diverges=NEVER, **critical_scales):
+    return Curve(
+        source=source,
+        kind=kind,
+        log2_steps=log2_steps,
+        critical_scales=critical_scales,
+        best_scale=4.0,
+        rule_scale=2.0,
+        relative=tuple(relative.tolist()),
+        diverges=diverges,
+    )
+
+
+def outlook_of(*curves, **changes):
+    return outlook(Curves(curves=curves, rule_id="r"), FACTS, SGD, **{"scale": 2.0, "chance": 0.2} | changes)
+
+
+def test_the_range_and_the_losses_are_those_of_a_known_curve():
+    lopsided = -np.where(OCTAVES < 0, 0.004 * -OCTAVES, 0.06 * OCTAVES)
+    told = outlook_of(curve(lopsided))
+    assert (told.lowest, told.highest) == (pytest.approx(2 * 2**-1.25, rel=0.01), 2.0)
+    assert (told.lost_half, told.lost_double) == (pytest.approx(0.004), pytest.approx(0.06))
+    assert told.in_words()[:2] == [
+        "scales from 0.841 to 2 are expected within half a point of the best",
+        "half the scale is expected to lose 0.4 points, twice the scale to lose 6.0 points",
+    ]
+
+
+def test_a_better_scale_beside_the_chosen_one_is_told_as_a_gain():
+    told = outlook_of(curve(-0.05 * np.abs(OCTAVES - 1)))
+    assert "half the scale is expected to lose 5.0 points, twice the scale to gain 5.0 points" in told.in_words()
+    assert told.lowest == told.highest == 4.0
+
+
+def test_where_the_scale_hardly_matters_it_says_so():
+    flat, narrow = outlook_of(curve(np.zeros(len(OCTAVES)))), outlook_of(curve(-0.05 * np.abs(OCTAVES)))
+    assert flat.octaves == pytest.approx(12, abs=0.01)
+    assert "the scale hardly matters here" in flat.in_words()
+    assert "the scale hardly matters here" not in narrow.in_words()
+
+
+def test_a_cliff_costs_down_to_chance():
+    edge = int(np.flatnonzero(OCTAVES == 1)[0])
+    told = outlook_of(curve(np.zeros(len(OCTAVES)), diverges=edge))
+    assert told.lost_double == pytest.approx(0.63 - 0.2)
+    assert told.highest < 4
+
+
+def test_curves_of_the_same_kind_of_recipe_say_most():
+    falling, rising = -0.05 * (OCTAVES + 8), 0.05 * (OCTAVES - 8)
+    told = outlook_of(curve(falling), curve(rising, kind="adamw, noise head"))
+    assert told.lost_double == pytest.approx(0.05 * (1 - 0.1) / 1.1)
+
+
+def test_the_nearest_points_are_those_of_like_steps_critical_scales_and_recipes():
+    flat, at = np.zeros(len(OCTAVES)), {"noise": -5.0 - np.log2(0.001), "half": -6.0 - np.log2(0.001)}
+    curves = Curves(
+        curves=(
+            curve(flat, source="other optimizer", kind="adamw, noise head", **at),
+            curve(flat, source="three octaves longer", log2_steps=11.0, **at),
+            curve(flat, source="the same", **at),
+            curve(flat, source="an octave more critical", **at | {"half": at["half"] + 1}),
+            curve(flat, source="both differ", kind="adamw, fitted head", **at),
+        ),
+        rule_id="r",
+    )
+    near = nearest(curves, FACTS, SGD)
+    assert [each.source for each in near] == ["the same", "an octave more critical", "other optimizer"]
+    told = outlook(curves, FACTS, SGD, scale=2.0, chance=0.2).in_words()[-1]
+    assert told.startswith("nearest harvested points: the same (sgd, noise head, 256 steps), best at 4 where the rule")
+    fitted = dataclasses.replace(SGD, optimizer="adamw", head_start="fitted")
+    assert nearest(curves, FACTS, fitted)[0].source == "both differ"
+
+
+def test_a_critical_scale_that_is_not_known_is_passed_over():
+    flat = np.zeros(len(OCTAVES))
+    near = nearest(Curves(curves=(curve(flat), curve(flat, noise=99.0)), rule_id="r"), {"log2_steps": 8.0}, SGD)
+    assert len(near) == 2
