@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -58,6 +58,9 @@ class Point:
         honest_best: the accuracy at the scale that is best on one half of those images, on the other half.
         job_seconds: median wall time of its runs.
         facts_seconds: what the facts of its start took.
+        fact_seconds: name -> seconds, of the facts that any were booked on.
+        epoch_losses: (s, e) float64, training loss of each epoch, mean over seeds; NaN from where a run diverged.
+        val_accuracies: (s,) float64, as ``accuracies`` on the validation images; none where there are none.
         jobs: what a user would have seen of a job at each scale; None where only the curve is known.
     """
 
@@ -79,6 +82,9 @@ class Point:
     honest_best: float
     job_seconds: float
     facts_seconds: float
+    fact_seconds: Mapping[str, float] = field(default_factory=dict)
+    epoch_losses: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    val_accuracies: np.ndarray = field(default_factory=lambda: np.empty(0))
     jobs: JobsSeen | None = None
 
     def accuracy_at(self, log2_scale: float) -> float:
@@ -172,6 +178,9 @@ def _point(
         job_seconds=float(np.median([run.seconds for some in curve.values() for run in some])),
         facts_seconds=math.fsum(fact.seconds for fact in start.values()),
         jobs=_jobs_seen([min(curve[scale], key=lambda run: run.seed) for scale in scales], task, split),
+        fact_seconds={name: fact.seconds for name, fact in start.items() if fact.seconds > 0},
+        epoch_losses=_epoch_losses([curve[scale] for scale in scales]),
+        val_accuracies=_val_accuracies([curve[scale] for scale in scales], task),
     )
 
 
@@ -185,3 +194,19 @@ def _jobs_seen(runs: Sequence[RunRecord], task: TaskRecord, split: str) -> JobsS
         right=np.array([right_images(run, split, task) for run in runs]),
         n_val=task.n_val,
     )
+
+
+def _epoch_losses(runs: Sequence[Sequence[RunRecord]]) -> np.ndarray:
+    """Return (s, e) mean losses over seeds; NaN after the last epoch of any."""
+    n_epochs = max(len(run.epoch_losses) for of_scale in runs for run in of_scale)
+    losses = np.full((len(runs), n_epochs), np.nan)
+    for row, of_scale in zip(losses, runs, strict=True):
+        n = min(len(run.epoch_losses) for run in of_scale)
+        row[:n] = np.mean([run.epoch_losses[:n] for run in of_scale], axis=0)
+    return losses
+
+
+def _val_accuracies(runs: Sequence[Sequence[RunRecord]], task: TaskRecord) -> np.ndarray:
+    if not task.n_val:
+        return np.empty(0)
+    return np.array([np.mean([right_images(run, "val", task).mean() for run in of_scale]) for of_scale in runs])

@@ -105,3 +105,16 @@ def test_accuracies_at_several_scales_are_those_at_each():
     (point,) = gather(CURVE)
     places = np.array([[-9.0, -0.5, 0.0], [1.2, 1.8, 9.0]])
     assert point.accuracies_at(places).tolist() == [[point.accuracy_at(x) for x in row] for row in places]
+
+
+def test_a_point_keeps_losses_of_epochs_until_a_run_diverged_seconds_of_facts_and_validation():
+    def with_losses(record, losses):
+        return type(record)(**vars(record) | {"epoch_losses": losses})
+
+    runs = [with_losses(each, [2.0, 1.0]) for each in CURVE[:4]] + [with_losses(CURVE[4], [9.0])]
+    (point,) = gather([*runs, with_losses(run(0, 4, seed=1), [4.0, 2.0])])
+    assert point.epoch_losses[:4].tolist() == [[2, 1], [2, 1], [3, 1.5], [2, 1]]
+    assert point.epoch_losses[4, 0] == 9.0
+    assert math.isnan(point.epoch_losses[4, 1])
+    assert point.fact_seconds == {"noise_log2_critical": 0.5, "log2_steps": 0.5}
+    assert point.val_accuracies.tolist() == [0.5, 0.5, 0.5, 0.5, point.chance]
