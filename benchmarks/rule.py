@@ -25,30 +25,29 @@ from typing import Any
 
 import numpy as np
 
-from scalepred.predictor.coordinates import COORDINATES, coordinate
 from scalepred.predictor.honest import bootstrap_interval
 from scalepred.predictor.points import Point, gather_points
 from scalepred.predictor.rule import DECLARED, Rule, fit_rule, kind_of, save_rule
+from scalepred.predictor.rule_choice import (
+    BASE,
+    MIN_STEPS,
+    NAMES,
+    for_constants,
+    is_long,
+    reached,
+    select,
+    whole,
+)
 from scalepred.store.warehouse import open_warehouse
 
 OWN = "rate, same network"
 """The best fixed rate of other origins' points of the same network: what a harvest of it would choose without facts."""
 
-MIN_STEPS = 64
-"""A user's hundred images and twenty epochs in batches of 32 are about so many steps; most points are shorter."""
-
-FEWEST = 16
-"""A kind of recipe with fewer points of so many steps has its declared coordinate, and a constant of all its points."""
-
-NAMES = ["rate", "damped rate", *(f"{n}{d}" for n in list(COORDINATES)[2:] for d in ("", ", damped"))]
 SELECTED = "selected"
 """The coordinate that does best on the points that set its constant, selected anew for each point that is held out."""
 
 SHIPPED = "as it ships"
 """What the rule would be without the point's origin and network: selected where there are enough long points to."""
-
-BASE = "rate"
-"""A constant alone: the best fixed rate of the other points of the same kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +77,7 @@ def main() -> None:
     points = read_points(arguments.warehouse)
     kinds = sorted({kind_of(point.recipe) for point in points})
     longer = [p for p in points if is_long(p, arguments.min_steps)]
-    places = {p.key: without(p, points, arguments.min_steps) for p in _whole(points)}
+    places = {p.key: without(p, points, arguments.min_steps) for p in whole(points)}
     rows = [
         row for kind in kinds for row in judge([p for p in points if kind_of(p.recipe) == kind], kind, shipped=places)
     ]
@@ -147,7 +146,7 @@ def judge(
         shipped: point's key -> what ``without`` gives it; no such row where it is left away.
         tests: point's key -> what range tests found.
     """
-    members, others = _whole(points), _whole(fitted_on or points)
+    members, others = whole(points), whole(fitted_on or points)
     if len({point.origin for point in members}) < 2 or len({point.source_id for point in members}) < 2:
         return []
     chosen: dict[str, list[float]] = {"scale 1": [0.0] * len(members)}
@@ -191,26 +190,6 @@ def judge(
     return rows
 
 
-def is_long(point: Point, min_steps: int) -> bool:
-    """Say whether a point's jobs take at least so many steps."""
-    return point.facts["log2_steps"] >= math.log2(min_steps)
-
-
-def for_constants(points: Sequence[Point], min_steps: int) -> list[Point]:
-    """Return the points that constants are estimated from: those of so many steps, or all of a kind with few such."""
-    chosen = []
-    for kind in sorted({kind_of(point.recipe) for point in points}):
-        members = [p for p in points if kind_of(p.recipe) == kind]
-        longer = [p for p in _whole(members) if is_long(p, min_steps)]
-        chosen += longer if len(longer) >= FEWEST else members
-    return chosen
-
-
-def _whole(points: Sequence[Point]) -> list[Point]:
-    """Return the points whose coordinates can all be told."""
-    return [p for p in points if all(coordinate(name, p.facts, p.recipe) is not None for name in NAMES)]
-
-
 def _log2_or_1(scale: float | None) -> float:
     """Return log2 of what a range test found; of scale 1 where its curve was too short to read."""
     return math.log2(scale) if scale else 0.0
@@ -252,25 +231,6 @@ def without(point: Point, points: Sequence[Point], min_steps: int) -> float:
     return 0.0 if place is None else place
 
 
-def reached(rule: Rule, points: Sequence[Point]) -> float:
-    """Return the mean accuracy of points where a rule places them."""
-    return float(np.mean([p.accuracy_at(rule.log2_scale(p.facts, p.recipe) or 0.0) for p in points]))
-
-
-def select(points: Sequence[Point], min_steps: int) -> dict[str, str]:
-    """Return the coordinate by which points of so many steps reach most, by kind of recipe; else the declared ones.
-
-    Few points select by luck, so a kind with few of so many steps keeps what was declared for its optimizer.
-    """
-    chosen = dict(DECLARED)
-    for kind in sorted({kind_of(point.recipe) for point in points}):
-        longer = [p for p in _whole(points) if kind_of(p.recipe) == kind and is_long(p, min_steps)]
-        if len(longer) >= FEWEST:
-            accuracies = {name: reached(fit_rule(longer, {kind: name}), longer) for name in NAMES}
-            chosen[kind] = max(accuracies, key=accuracies.__getitem__)
-    return chosen
-
-
 def show(points: Sequence[Point], rows: Sequence[Judged]) -> None:
     """Print the table."""
     print(
@@ -296,7 +256,7 @@ def show_lengths(points: Sequence[Point]) -> None:
     print("\n| recipes | half | points | steps, median | constant | accuracy there | at the lowest scale |")
     print("|---|---|---:|---:|---:|---:|---:|")
     for kind in sorted({kind_of(point.recipe) for point in points}):
-        members = [p for p in _whole(points) if kind_of(p.recipe) == kind]
+        members = [p for p in whole(points) if kind_of(p.recipe) == kind]
         steps = np.array([point.facts["log2_steps"] for point in members])
         median = float(np.median(steps))
         for half, chosen in (("all", steps > 0), ("shorter", steps <= median), ("longer", steps > median)):

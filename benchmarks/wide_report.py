@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.rule import BASE, held_out, same_network
+from benchmarks.rule import held_out, same_network
 from benchmarks.wide_cost import AROUND, COSTS, cost_row, cost_words, costs, lost_outside, mean_and_interval, summary
 from benchmarks.wide_curves import Curve, Grid, family, grid_curves, point_curves, read
 from benchmarks.wide_halves import HALVES, REPEATS, halves_rows, repeat_rows
@@ -27,6 +27,7 @@ from scalepred.predictor.coordinates import coordinate
 from scalepred.predictor.honest import bootstrap_interval, crossed_interval
 from scalepred.predictor.points import GOOD, Point
 from scalepred.predictor.rule import DECLARED, kind_of
+from scalepred.predictor.rule_choice import BASE
 from scalepred.recipe import GRADUATED, GRID, Recipe
 
 CLIFF = 0.5

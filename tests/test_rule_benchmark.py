@@ -11,6 +11,7 @@ from benchmarks import range_test
 from benchmarks import rule as bench
 from scalepred.predictor.points import Point
 from scalepred.predictor.rule import DECLARED, load_rule
+from scalepred.predictor.rule_choice import FEWEST
 from scalepred.recipe import Recipe
 
 RECIPES = {"sgd": Recipe(momentum=0.9), "adamw": Recipe(optimizer="adamw")}
@@ -131,7 +132,7 @@ def test_constants_come_from_longer_jobs_where_there_are_enough_of_them():
     shorter = [dataclasses.replace(p, facts=p.facts | {"log2_steps": 3.0}) for p in points_with_known_constants()]
     longer = [dataclasses.replace(p, facts=p.facts | {"log2_steps": 7.0}) for p in shorter]
     adamw = [p for p in longer if p.recipe.optimizer == "adamw"]
-    few = [p for p in longer if p.recipe.optimizer == "sgd"][: bench.FEWEST - 1]
+    few = [p for p in longer if p.recipe.optimizer == "sgd"][: FEWEST - 1]
     chosen = bench.for_constants([*shorter, *adamw, *few], 64)
     assert [p for p in chosen if p.recipe.optimizer == "adamw"] == adamw
     assert len([p for p in chosen if p.recipe.optimizer == "sgd"]) == len(shorter) / 2 + len(few)

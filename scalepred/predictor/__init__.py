@@ -17,6 +17,7 @@ __all__ = [
     "outlook",
     "points",
     "rule",
+    "rule_choice",
     "scores",
     "search",
     "start_facts",
