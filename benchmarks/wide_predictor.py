@@ -24,8 +24,9 @@ import numpy as np
 
 from benchmarks.rule import BASE, MIN_STEPS, for_constants, is_long, read_points, select
 from scalepred.predictor import nested
-from scalepred.predictor.formulations import FORMULATIONS, Fit, by_rule, placed_by
+from scalepred.predictor.formulations import FORMULATIONS
 from scalepred.predictor.honest import crossed_interval
+from scalepred.predictor.placing import Fit, by_rule, placed_by
 from scalepred.predictor.points import GOOD, Point
 from scalepred.predictor.rule import DECLARED, fit_rule, kind_of
 from scalepred.predictor.wide_table import WideTable, wide_table

@@ -15,6 +15,7 @@ __all__ = [
     "model",
     "nested",
     "outlook",
+    "placing",
     "points",
     "rule",
     "rule_choice",

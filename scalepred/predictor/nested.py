@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scalepred.errors import DataError
-from scalepred.predictor.formulations import Fit
+from scalepred.predictor.placing import Fit
 from scalepred.predictor.points import Point
 from scalepred.predictor.rule import best_octaves
 from scalepred.predictor.wide_table import WideTable

@@ -8,7 +8,7 @@ import pytest
 from wide_points import SGD, wide_point, wide_points
 
 from scalepred.errors import DataError
-from scalepred.predictor.formulations import FORMULATIONS, by_rule
+from scalepred.predictor.formulations import FORMULATIONS
 from scalepred.predictor.nested import (
     Cells,
     Chosen,
@@ -21,6 +21,7 @@ from scalepred.predictor.nested import (
     place_outside,
     select,
 )
+from scalepred.predictor.placing import by_rule
 from scalepred.predictor.rule import DECLARED
 from scalepred.predictor.wide_table import wide_table
 
