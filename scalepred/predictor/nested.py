@@ -1,50 +1,75 @@
-"""Nested evaluation: points are placed by models that saw neither their origin nor their network."""
+"""Nested evaluation: points are placed by models that saw neither their origin nor, say, their network."""
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from scalepred.errors import DataError
-from scalepred.predictor.placing import Fit
+from scalepred.predictor.placing import Fit, Places
 from scalepred.predictor.points import Point
 from scalepred.predictor.rule import best_octaves
 from scalepred.predictor.wide_table import WideTable
 
 N_FOLDS = 4
-"""Folds of origins; with a network each, they make the cells that are held out."""
+"""Folds of origins; with a group each, they make the cells that are held out."""
 
 FEWEST_TO_MOVE = 12
 """Of fewer points than these the best octave would be luck, so all lengths count."""
 
+KEPT = -1
+"""The group of points of which none is held out: their origin alone is."""
+
+Cell = tuple[int, int]
+"""A group, and a fold of origins."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cells:
-    """Which cell each point is in: a network, and a fold of origins.
+    """Which cell each point is in: a group, such as its network, and a fold of origins.
 
     Attributes:
-        networks: (n,) int64, 0 to ``n_networks - 1``.
-        folds: (n,) int64, 0 to ``n_folds - 1``; an origin is in one fold.
+        outer: (n,) int64, the group that is held out outside, with the point's fold; ``KEPT`` where none is.
+        inner: (n,) int64, the group that is held out once more inside, likewise.
+        folds: (n,) int64; an origin is in one fold.
     """
 
-    networks: np.ndarray
+    outer: np.ndarray
+    inner: np.ndarray
     folds: np.ndarray
 
     @property
-    def ids(self) -> list[tuple[int, int]]:
-        """The cells that hold points, in order."""
-        return sorted({(int(network), int(fold)) for network, fold in zip(self.networks, self.folds, strict=True)})
+    def ids(self) -> list[Cell]:
+        """The outer cells that hold points, in order."""
+        return _ids(self.outer, self.folds)
 
-    def held(self, networks: Sequence[int], folds: Sequence[int]) -> np.ndarray:
-        """Return which points are in one of the networks and in one of the folds, (n,) bool."""
-        held: np.ndarray = np.isin(self.networks, networks) & np.isin(self.folds, folds)
-        return held
+    def held(self, cell: Cell) -> np.ndarray:
+        """Return which points are in an outer cell, (n,) bool."""
+        return _held(self.outer, self.folds, cell)
 
-    def seen(self, networks: Sequence[int], folds: Sequence[int]) -> np.ndarray:
-        """Return which points are in none of the networks and in none of the folds, (n,) bool."""
-        seen: np.ndarray = ~np.isin(self.networks, networks) & ~np.isin(self.folds, folds)
-        return seen
+    def seen(self, cell: Cell) -> np.ndarray:
+        """Return which points are in neither the group nor the fold of an outer cell, (n,) bool."""
+        return _seen(self.outer, self.folds, cell)
+
+    def inside(self, cell: Cell) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the points that each cell inside holds, and those that are seen without it too, each (n,) bool."""
+        seen = self.seen(cell)
+        for within in _ids(self.inner[seen], self.folds[seen]):
+            yield seen & _held(self.inner, self.folds, within), seen & _seen(self.inner, self.folds, within)
+
+
+def _ids(groups: np.ndarray, folds: np.ndarray) -> list[Cell]:
+    return sorted({(int(group), int(fold)) for group, fold in zip(groups, folds, strict=True)})
+
+
+def _held(groups: np.ndarray, folds: np.ndarray, cell: Cell) -> np.ndarray:
+    held: np.ndarray = (groups == cell[0]) & (folds == cell[1])
+    return held
+
+
+def _seen(groups: np.ndarray, folds: np.ndarray, cell: Cell) -> np.ndarray:
+    seen: np.ndarray = ((groups != cell[0]) | (groups == KEPT)) & (folds != cell[1])
+    return seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +77,13 @@ class HeldOut:
     """Where a formulation places points that it was not fitted to.
 
     Attributes:
-        outer: (n,) log2 scales; each by a model of all other networks and folds.
+        outer: (n,) log2 scales; each by a model of all other groups and folds.
         inner: cell -> (n,) log2 scales of the points that the cell's model is fitted to, each by a model that saw
-            neither the cell's network and fold nor the point's own; NaN elsewhere.
+            neither the cell's group and fold nor the point's own; NaN elsewhere.
     """
 
     outer: np.ndarray
-    inner: dict[tuple[int, int], np.ndarray]
+    inner: dict[Cell, np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,54 +106,67 @@ def cells_of(points: Sequence[Point], *, n_folds: int = N_FOLDS, seed: int = 0) 
         DataError: if there are fewer than three networks or origins, so that nothing is left to learn from inside.
     """
     sources, networks = np.unique([point.source_id for point in points], return_inverse=True)
-    origins, codes = np.unique([point.origin for point in points], return_inverse=True)
-    if min(len(sources), len(origins)) < 3:
+    n_origins = len({point.origin for point in points})
+    if min(len(sources), n_origins) < 3:
         raise DataError(
             f"Nested evaluation takes points of at least 3 networks and 3 origins, and these are of {len(sources)} and "
-            f"{len(origins)}. Harvest design points of more networks: scalepred harvest --draw N --source NAME."
+            f"{n_origins}. Harvest design points of more networks: scalepred harvest --draw N --source NAME."
         )
-    folds = np.random.default_rng(seed).permutation(len(origins)) % min(n_folds, len(origins))
-    return Cells(networks=networks, folds=folds[codes])
+    return Cells(outer=networks, inner=networks, folds=folds_of(points, n_folds=n_folds, seed=seed))
+
+
+def folds_of(points: Sequence[Point], *, n_folds: int = N_FOLDS, seed: int = 0) -> np.ndarray:
+    """Return a random fold for each point's origin, (n,) int64; all points of an origin are in one."""
+    origins, codes = np.unique([point.origin for point in points], return_inverse=True)
+    folds: np.ndarray = (np.random.default_rng(seed).permutation(len(origins)) % min(n_folds, len(origins)))[codes]
+    return folds
 
 
 def place_held_out(fit: Fit, table: WideTable, cells: Cells, *, usable: np.ndarray | None = None) -> HeldOut:
-    """Place every point by models of other networks and origins, once for the outer cells and once inside each.
+    """Place every point by models that saw neither its group nor its origin, outside and once more inside each cell.
 
-    A model without two networks and two folds serves four cells, so there are as many fits as pairs of pairs.
+    A model without two groups and two folds serves up to four pairs of cells, so it is fitted once.
 
     Args:
         fit: the formulation.
         table: n points.
         cells: that are held out.
-        usable: (n,) bool, the points to learn from; by default all. Every point is placed.
+        usable: (n,) bool, the points to learn from; by default all. Every point is placed outside.
     """
     usable = np.ones(len(table.points), bool) if usable is None else usable
-    inner = {cell: np.full(len(table.points), np.nan) for cell in cells.ids}
-    for networks in itertools.combinations(range(int(cells.networks.max()) + 1), 2):
-        for folds in itertools.combinations(range(int(cells.folds.max()) + 1), 2):
-            held = cells.held(networks, folds) & usable
-            places = np.full(len(table.points), np.nan)
-            places[held] = _placed(fit, table, cells.seen(networks, folds) & usable, held)
-            for out, other in itertools.product(*(((a, b), (b, a)) for a, b in (networks, folds))):
-                if (out[0], other[0]) in inner:
-                    inside = cells.held([out[1]], [other[1]]) & usable
-                    inner[out[0], other[0]][inside] = places[inside]
+    fitted: dict[bytes, Places] = {}
+
+    def placed(held: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        model = fitted.get(seen.tobytes())
+        if model is None:
+            model = fitted[seen.tobytes()] = _fitted(fit, table, seen)
+        return model(table.rows(np.flatnonzero(held)))
+
+    inner = {}
+    for cell in cells.ids:
+        places = np.full(len(table.points), np.nan)
+        for held, seen in cells.inside(cell):
+            if (held & usable).any():
+                places[held & usable] = placed(held & usable, seen & usable)
+        inner[cell] = places
     return HeldOut(outer=place_outside(fit, table, cells, usable=usable), inner=inner)
 
 
 def place_outside(fit: Fit, table: WideTable, cells: Cells, *, usable: np.ndarray | None = None) -> np.ndarray:
-    """Return where a formulation places every point, (n,), by models of other networks and origins."""
+    """Return where a formulation places every point, (n,), by models that saw neither its group nor its origin."""
     places = np.full(len(table.points), np.nan)
-    for network, fold in cells.ids:
-        held, seen = cells.held([network], [fold]), cells.seen([network], [fold])
-        places[held] = _placed(fit, table, seen if usable is None else seen & usable, held)
+    for cell in cells.ids:
+        held, seen = cells.held(cell), cells.seen(cell)
+        model = _fitted(fit, table, seen if usable is None else seen & usable)
+        places[held] = model(table.rows(np.flatnonzero(held)))
     return places
 
 
-def _placed(fit: Fit, table: WideTable, seen: np.ndarray, held: np.ndarray) -> np.ndarray:
-    if not held.any():
-        return np.empty(0)
-    return fit(table.rows(np.flatnonzero(seen)))(table.rows(np.flatnonzero(held)))
+def _fitted(fit: Fit, table: WideTable, seen: np.ndarray) -> Places:
+    """Return what is learnt from the points that are seen; of none, that the rates stay as they are."""
+    if not seen.any():
+        return lambda others: np.zeros(len(others.points))
+    return fit(table.rows(np.flatnonzero(seen)))
 
 
 def average(first: HeldOut, second: HeldOut) -> HeldOut:
@@ -163,7 +201,7 @@ def choose(held_out: HeldOut, table: WideTable, cells: Cells, *, counts: np.ndar
                 continue
             points = [table.points[i] for i in inside]
             moved = best_octaves(points, places[inside])
-            held = cells.held([cell[0]], [cell[1]]) & (optimizers == optimizer)
+            held = cells.held(cell) & (optimizers == optimizer)
             scales[held] += moved
             reached[held] = accuracies_at(points, places[inside] + moved).mean()
     return Chosen(log2_scales=scales, inner_accuracies=reached)

@@ -45,16 +45,17 @@ def test_no_model_places_a_point_whose_origin_or_network_it_saw_inside_and_outsi
 
     def spy(train):
         """Place every point at the number of the fit, and keep what it was fitted to."""
+        number = float(len(seen))
         seen.append(({p.origin for p in train.points}, {p.source_id for p in train.points}))
-        return lambda held: np.full(len(held.points), len(seen) - 1.0)
+        return lambda held: np.full(len(held.points), number)
 
     held_out = place_held_out(spy, table, cells)
     for i, point in enumerate(points):
         origins, networks = seen[int(held_out.outer[i])]
         assert point.origin not in origins
         assert point.source_id not in networks
-    for (network, fold), places in held_out.inner.items():
-        out = cells.held([network], [fold])
+    for cell, places in held_out.inner.items():
+        out = cells.held(cell)
         for i in np.flatnonzero(~np.isnan(places)):
             origins, networks = seen[int(places[i])]
             assert points[i].origin not in origins
@@ -68,8 +69,8 @@ def test_inside_a_cell_every_point_that_its_model_sees_is_placed_once():
     table, cells = wide_table(points), cells_of(points)
     held_out = place_held_out(by_rule(DECLARED), table, cells)
     assert set(held_out.inner) == set(cells.ids)
-    for (network, fold), places in held_out.inner.items():
-        assert (~np.isnan(places)).tolist() == cells.seen([network], [fold]).tolist()
+    for cell, places in held_out.inner.items():
+        assert (~np.isnan(places)).tolist() == cells.seen(cell).tolist()
 
 
 def test_an_origin_is_in_one_fold_alone():
@@ -98,7 +99,8 @@ def test_a_planted_leak_gains_nothing_where_networks_and_origins_are_held_out_an
     points = points_that_networks_and_origins_place()
     table = wide_table(points)
     rng = np.random.default_rng(0)
-    leaky = Cells(networks=rng.permutation(np.arange(120) % 5), folds=rng.permutation(np.arange(120) % 4))
+    groups = rng.permutation(np.arange(120) % 5)
+    leaky = Cells(outer=groups, inner=groups, folds=rng.permutation(np.arange(120) % 4))
     blind = reached(RIDGE, points, table=table.columns([n for n in table.fact_names if not n.startswith("is_")]))
     assert reached(RIDGE, points, table=table) < blind + 0.01
     assert reached(RIDGE, points, table=table, cells=leaky) > blind + 0.05
@@ -111,7 +113,8 @@ def test_a_planted_leak_gains_nothing_where_networks_and_origins_are_held_out_an
 def test_every_formulation_finds_a_planted_dependence_on_steps_that_a_constant_misses(name):
     points = wide_points(120)
     table, cells = wide_table(points), cells_of(points)
-    train, held = (table.rows(np.flatnonzero(rows)) for rows in (cells.seen([0], [0]), cells.held([0], [0, 1])))
+    held = cells.held((0, 0)) | cells.held((0, 1))
+    train, held = (table.rows(np.flatnonzero(rows)) for rows in (cells.seen((0, 0)), held))
     learnt, constant = (
         accuracies_at(held.points, fit(train)(held)).mean() for fit in (FORMULATIONS[name], by_rule(DECLARED))
     )
@@ -143,7 +146,7 @@ def test_fewer_points_to_learn_from_gain_less():
 def held_out_with(points, cells, errors):
     """Return places that are wrong by so many octaves, outside and inside."""
     places = np.array([point.best_log2_scale for point in points]) + errors
-    inner = {cell: np.where(cells.seen([cell[0]], [cell[1]]), places, np.nan) for cell in cells.ids}
+    inner = {cell: np.where(cells.seen(cell), places, np.nan) for cell in cells.ids}
     return HeldOut(outer=places, inner=inner)
 
 
@@ -196,8 +199,29 @@ def test_too_few_networks_or_origins_are_told_with_what_to_run(n_networks, n_ori
     )
 
 
-def test_cells_are_pairs_of_a_network_and_a_fold_that_hold_points():
-    cells = Cells(networks=np.array([0, 0, 1]), folds=np.array([1, 1, 0]))
+def test_cells_are_pairs_of_a_group_and_a_fold_that_hold_points():
+    cells = Cells(outer=np.array([0, 0, 1]), inner=np.array([0, 0, 1]), folds=np.array([1, 1, 0]))
     assert cells.ids == [(0, 1), (1, 0)]
-    for network, fold in itertools.product(range(2), range(2)):
-        assert not (cells.held([network], [fold]) & cells.seen([network], [fold])).any()
+    for cell in itertools.product(range(2), range(2)):
+        assert not (cells.held(cell) & cells.seen(cell)).any()
+
+
+def test_a_model_that_serves_several_cells_is_fitted_once():
+    points = wide_points(60)
+    table, cells = wide_table(points), cells_of(points)
+    fits = []
+
+    def spy(train):
+        fits.append(len(train.points))
+        return lambda held: np.zeros(len(held.points))
+
+    place_held_out(spy, table, cells)
+    pairs_of_networks, pairs_of_folds, outside = 10, 6, 20
+    assert len(fits) == pairs_of_networks * pairs_of_folds + outside
+
+
+def test_where_no_point_is_left_to_learn_from_the_rates_stay_as_they_are():
+    points = wide_points(60)
+    table, cells = wide_table(points), cells_of(points)
+    for fit in (RIDGE, FORMULATIONS["joint LightGBM"]):
+        assert place_outside(fit, table, cells, usable=np.zeros(60, bool)).tolist() == [0.0] * 60
