@@ -18,6 +18,7 @@ from fakes import named_source, write_task
 from manifest_files import write_examples
 from PIL import Image
 from safetensors.torch import save_file
+from wide_points import records_of, wide_points
 
 import scalepred
 from scalepred import errors
@@ -355,9 +356,12 @@ def test_the_documents_in_json_have_what_is_listed(place, run):
         "sources": [],
         "warehouse query": ["SELECT 1 AS one", "--warehouse", "my.duckdb"],
         "warehouse report": ["--warehouse", "my.duckdb"],
+        "warehouse evaluate": ["--warehouse", "points.duckdb"],
     }
     with open_warehouse(place / "my.duckdb"):
         pass
+    with open_warehouse(place / "points.duckdb") as store:
+        store.add_all(records_of(wide_points(24, n_networks=3, n_origins=4)))
     names, parts = (column("docs/formats.md", "command", at=at) for at in (0, 1))
     assert names == list(lines)
     for command, listed in zip(names, parts, strict=True):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from scalepred.cli import options
+from scalepred.cli.warehouse_evaluate import evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,6 +173,9 @@ def report(
         out.print_json({"schema": 2, "report": str(page)})
     else:
         out.note(f"report: {page}")
+
+
+app.command("evaluate")(evaluate)
 
 
 def _waited_for(work: "Callable[[], T]") -> "T":

@@ -1,6 +1,7 @@
 """The one job: choose, finetune, save the model, and classify with it."""
 
 __all__ = [
+    "accuracy_plot",
     "api",
     "card",
     "choose",

@@ -21,16 +21,19 @@ SHOWN_LOSS = 2.0
 """Losses are shown up to so many times the highest at the start; what lies above leaves the frame."""
 
 
-def check_plot(path: Path) -> None:
-    """Raise UsageError, before anything is measured, if this is no SVG file, or its folder or matplotlib is missing."""
+def check_plot(path: Path, *, instead: str = "--verbose prints what it would show") -> None:
+    """Raise UsageError, before anything is measured, if this is no SVG file, or its folder or matplotlib is missing.
+
+    Args:
+        path: of the plot.
+        instead: where what it would show is told without it.
+    """
     if path.suffix.lower() != ".svg":
         raise UsageError(f"A plot is an SVG file, not {path}: give a name that ends in .svg.")
     if not path.resolve().parent.is_dir():
         raise UsageError(f"There is no folder {path.resolve().parent} to put the plot in: make it first.")
     if find_spec("matplotlib") is None:
-        raise UsageError(
-            "A plot takes matplotlib: pip install 'scalepred[plot]'. Without it, --verbose prints what it would show."
-        )
+        raise UsageError(f"A plot takes matplotlib: pip install 'scalepred[plot]'. Without it, {instead}.")
 
 
 def save_line_plot(prediction: Prediction, path: Path) -> None:

@@ -1,0 +1,199 @@
+"""The evaluation on design points: all ways of choosing a scale, under every hold-out, and what is learnt from what."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from scalepred.predictor import nested
+from scalepred.predictor.conformal import NOMINAL
+from scalepred.predictor.formulations import FORMULATIONS, LEANING
+from scalepred.predictor.hold_outs import FAMILY, NETWORK, family, hold_outs
+from scalepred.predictor.placing import Fit, Formulation, by_rule
+from scalepred.predictor.points import Point
+from scalepred.predictor.rule import DECLARED
+from scalepred.predictor.rule_choice import MIN_STEPS, is_long
+from scalepred.predictor.wide_frame import Frame
+from scalepred.predictor.wide_rivals import RANGE_TESTS, SHIPPED, Way, rivals_of, with_facts
+from scalepred.predictor.wide_scores import Coverage, Row, as_json, coverage, judge
+from scalepred.predictor.wide_studies import studies
+from scalepred.predictor.wide_table import wide_table
+
+CONSTANT, SELECTED = "a constant on the rule", "selected inside"
+
+OnStep = Callable[[int, int], None]
+"""Called with parts done and parts in all."""
+
+FEWEST_FAMILIES = 3
+"""So many families can be held out outside and inside, so that studies are of families rather than of networks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WideEvaluation:
+    """How ways of choosing do on design points.
+
+    Attributes:
+        n_points, n_origins, n_networks, n_families, n_long: counts.
+        min_steps: of a long job.
+        hold_outs: name -> cells and groups that are held out.
+        studied: the hold-out of ``studies``.
+        rows: of all hold-outs.
+        coverages: of conformal intervals, likewise.
+        studies: as ``wide_studies.studies`` returns them.
+        seconds: that it took.
+    """
+
+    n_points: int
+    n_origins: int
+    n_networks: int
+    n_families: int
+    n_long: int
+    min_steps: int
+    hold_outs: Mapping[str, Mapping[str, int]]
+    studied: str
+    rows: tuple[Row, ...]
+    coverages: tuple[Coverage, ...]
+    studies: Mapping[str, Any]
+    seconds: float
+
+    def summary(self) -> str:
+        """Return in a line how much of what there is."""
+        cells = ", ".join(f"{each['cells']} cells of {name}" for name, each in self.hold_outs.items())
+        return (
+            f"{self.n_points} points of {self.n_origins} origins on {self.n_networks} networks of {self.n_families} "
+            f"families, {self.n_long} of at least {self.min_steps} steps; held out: {cells}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as JSON values."""
+        counts = ("n_points", "n_origins", "n_networks", "n_families", "n_long", "min_steps", "studied")
+        return {
+            **{name: getattr(self, name) for name in counts},
+            "hold_outs": {name: dict(each) for name, each in self.hold_outs.items()},
+            "rows": [as_json(row) for row in self.rows],
+            "coverage": [as_json(row) for row in self.coverages],
+            **self.studies,
+            "seconds": self.seconds,
+        }
+
+
+def evaluate_points(
+    points: Sequence[Point],
+    *,
+    min_steps: int = MIN_STEPS,
+    tests: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    formulations: Mapping[str, Formulation] = MappingProxyType(FORMULATIONS),
+    leaning: Mapping[str, Formulation] = MappingProxyType(LEANING),
+    on_step: OnStep | None = None,
+) -> WideEvaluation:
+    """Judge all ways of choosing on design points, with models that saw neither a point's origin nor its group.
+
+    Args:
+        points: of at least three networks and three origins.
+        min_steps: long jobs are judged once more alone.
+        tests: point's key -> what range tests found; such points are judged once more alone.
+        formulations: name -> what learns; ensembles of two are judged too.
+        leaning: likewise, without ensembles.
+        on_step: hears of progress.
+
+    Raises:
+        DataError: if the points are of fewer networks or origins.
+    """
+    started = time.perf_counter()
+    frames = frames_of(points, min_steps)
+    said = on_step or (lambda done, total: None)
+    judged = {}
+    for done, (name, frame) in enumerate(frames.items()):
+        said(done, len(frames) + 1)
+        judged[name] = judge_frame(frame, tests, formulations=formulations, leaning=leaning)
+    said(len(frames), len(frames) + 1)
+    studied = studied_of(frames)
+    return WideEvaluation(
+        n_points=len(points),
+        n_origins=len({point.origin for point in points}),
+        n_networks=len({point.source_id for point in points}),
+        n_families=len({family(point) for point in points}),
+        n_long=int(frames[studied].is_long.sum()),
+        min_steps=min_steps,
+        hold_outs={
+            name: {"groups": frame.hold_out.n_groups, "cells": len(frame.cells.ids)} for name, frame in frames.items()
+        },
+        studied=studied,
+        rows=tuple(row for each in judged.values() for row in each.rows),
+        coverages=tuple(row for each in judged.values() for row in each.coverages),
+        studies=studies(frames[studied], judged[studied].ships),
+        seconds=round(time.perf_counter() - started, 1),
+    )
+
+
+def frames_of(points: Sequence[Point], min_steps: int) -> dict[str, Frame]:
+    """Return the frame of each hold-out that the points allow.
+
+    Raises:
+        DataError: if the points are of fewer than three networks or origins.
+    """
+    held = hold_outs(points)
+    table = wide_table(points)
+    long = np.array([is_long(point, min_steps) for point in points])
+    return {each.name: Frame(table=table, hold_out=each, is_long=long, min_steps=min_steps) for each in held}
+
+
+def studied_of(frames: Mapping[str, Frame]) -> str:
+    """Return the hold-out that is studied: families where there are enough of them, else networks."""
+    frame = frames.get(FAMILY)
+    return FAMILY if frame is not None and frame.hold_out.n_groups >= FEWEST_FAMILIES else NETWORK
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedFrame:
+    """What came out under one hold-out; ``ships`` are the log2 scales of the rule that ships, (n,)."""
+
+    rows: tuple[Row, ...]
+    coverages: tuple[Coverage, ...]
+    ships: np.ndarray
+
+
+def judge_frame(
+    frame: Frame,
+    tests: Mapping[str, Mapping[str, Any]],
+    *,
+    formulations: Mapping[str, Formulation],
+    leaning: Mapping[str, Formulation],
+) -> JudgedFrame:
+    """Place every point by every way of choosing, and judge them."""
+    rivals = rivals_of(frame, tests)
+
+    def placed(fit: Fit) -> nested.HeldOut:
+        return nested.place_held_out(fit, frame.table, frame.cells)
+
+    alone = {name: placed(fit) for name, fit in formulations.items()}
+    two = {f"{a} + {b}": nested.average(alone[a], alone[b]) for a, b in itertools.combinations(alone, 2)}
+    single = {CONSTANT: placed(by_rule(DECLARED))} | alone | {name: placed(fit) for name, fit in leaning.items()}
+    covered = [row for name, each in single.items() for row in coverage(frame, name, each, level=NOMINAL)]
+    ships = rivals[SHIPPED].log2_scales
+    assert ships is not None  # noqa: S101 - the rule gives scales
+    return JudgedFrame(rows=tuple(_rows(frame, rivals, single | two)), coverages=tuple(covered), ships=ships)
+
+
+def _rows(frame: Frame, rivals: Mapping[str, Way], placed: Mapping[str, nested.HeldOut]) -> Iterator[Row]:
+    """Yield the rows of all domains; what formulations place is moved by what does best inside for that length."""
+    told = with_facts(frame.points)
+    for length, counts in frame.lengths():
+        chosen = {name: nested.choose(each, frame.table, frame.cells, counts=counts) for name, each in placed.items()}
+        ways = dict(rivals) | {name: Way(log2_scales=each.log2_scales, jobs=told) for name, each in chosen.items()}
+        ways[SELECTED] = Way(log2_scales=nested.select(list(chosen.values())), jobs=told)
+        domains = dict(frame.domains(length, counts))
+        if counts.all():
+            domains |= _range_tested(frame, rivals)
+        for words, judged in domains.items():
+            yield from judge(frame, words, judged, ways)
+
+
+def _range_tested(frame: Frame, rivals: Mapping[str, Way]) -> dict[str, np.ndarray]:
+    """Return the domains of the points that range tests were run on."""
+    scales = [way.log2_scales for name, way in rivals.items() if name in RANGE_TESTS.values()]
+    return dict(frame.domains("range tests", ~np.isnan(scales[0]))) if scales and scales[0] is not None else {}
