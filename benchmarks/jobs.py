@@ -123,11 +123,11 @@ def learn(points: Sequence[Point]) -> list[tuple[Rule, Curves]]:
     cells = nested.cells_of(points)
     by_cell = {}
     for cell in cells.ids:
-        is_seen = cells.seen([cell[0]], [cell[1]])
+        is_seen = cells.seen(cell)
         seen = [point for point, counts in zip(points, is_seen, strict=True) if counts]
         rule = fit_rule(for_constants(seen, MIN_STEPS), select(seen, MIN_STEPS))
         by_cell[cell] = (rule, curves_of(seen, rule))
-    return [by_cell[int(a), int(b)] for a, b in zip(cells.networks, cells.folds, strict=True)]
+    return [by_cell[int(a), int(b)] for a, b in zip(cells.outer, cells.folds, strict=True)]
 
 
 def trial(point: Point, rule: Rule, curves: Curves, *, rng: np.random.Generator, half: bool) -> Trial:

@@ -12,6 +12,7 @@ __all__ = [
     "harvested",
     "honest",
     "model",
+    "nested",
     "outlook",
     "points",
     "probes",
