@@ -18,6 +18,8 @@ from scalepred.predictor.wide_rivals import rivals_of
 from scalepred.predictor.wide_studies import ALL, STUDIED, fact_seconds, ranks
 from scalepred.predictor.wide_tables import tables_of
 
+pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
+
 NEAREST = "nearest point"
 N = 120
 TESTED = range(0, N, 6)
