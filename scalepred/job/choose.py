@@ -127,11 +127,17 @@ def _ask_predictor(setup: Setup, rule: RuleAnswer | None) -> Prediction:
 
 def _with_outlook(prediction: Prediction, setup: Setup, start: MeasuredStart | None) -> Prediction:
     """Add what is expected around the scale, where the rule decided and harvested curves ship."""
-    curves, choice = setup.tools.curves, prediction.choice
-    if choice.by != "rule" or curves is None or start is None:
+    rule, curves, choice = setup.tools.rule, setup.tools.curves, prediction.choice
+    if choice.by != "rule" or rule is None or curves is None or start is None:
         return prediction
-    chance = 1 / len(setup.task.classes)
-    expected = outlook(curves, start.values, setup.tools.recipe, scale=choice.scale, chance=chance)
+    expected = outlook(
+        curves,
+        start.values,
+        setup.tools.recipe,
+        scale=choice.scale,
+        chance=1 / len(setup.task.classes),
+        is_damped=rule.is_damped(setup.tools.recipe),
+    )
     return dataclasses.replace(prediction, choice=dataclasses.replace(choice, outlook=expected))
 
 

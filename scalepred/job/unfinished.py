@@ -244,7 +244,8 @@ def _choice_from(fields: Mapping[str, Any]) -> Choice:
 
 
 def _outlook_from(fields: Mapping[str, Any]) -> Outlook:
-    return Outlook(**{**fields, "nearest": tuple(Near(**each) for each in fields["nearest"])})
+    tuples = {"nearest": tuple(Near(**each) for each in fields["nearest"]), "moved": tuple(fields["moved"])}
+    return Outlook(**{**fields, **tuples})
 
 
 def _pairs(values: list[list[float]]) -> tuple[tuple[float, float], ...]:

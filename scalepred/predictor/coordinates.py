@@ -47,9 +47,14 @@ Source: Kalra et al. 2026 (arXiv 2601.16979) for the critical rate; Polyak 1964 
 """
 
 
+def plain_name(name: str) -> str:
+    """Return a coordinate's name without ", damped"."""
+    return name.removesuffix(", damped")
+
+
 def coordinate(name: str, facts: Mapping[str, float], recipe: Recipe) -> float | None:
     """Return log2 of a start's base rate by one of ``COORDINATES``, perhaps ", damped"; None where it can't be told."""
-    plain = name.removesuffix(", damped")
+    plain = plain_name(name)
     value = COORDINATES[plain](facts, recipe)
     return value if value is None or plain == name else value + log2_damping(recipe)
 

@@ -22,6 +22,12 @@ N_NEAREST = 3
 PER_KIND = 2.0
 """Octaves that another optimizer, or another start of the head, counts as in a distance."""
 
+USUAL = 0.95
+"""Share of harvested points that are no farther from the nearest of another network than a start that is not unlike."""
+
+MIDDLE = (0.4, 0.6)
+"""A critical scale with such a share of the harvested ones below it is an ordinary one."""
+
 FINE = np.arange(REACH[0], REACH[-1] + 0.25, 0.25)
 
 
@@ -47,6 +53,8 @@ class Outlook:
             fraction, below 0 where that is better.
         nearest: harvested points, the nearest first.
         n_curves: harvested curves behind it.
+        moved: sentences on what moved the scale.
+        is_unlike: the nearest harvested point is farther than such points of different networks are from each other.
     """
 
     lowest: float
@@ -55,6 +63,8 @@ class Outlook:
     lost_double: float
     nearest: tuple[Near, ...]
     n_curves: int
+    moved: tuple[str, ...] = ()
+    is_unlike: bool = False
 
     @property
     def octaves(self) -> float:
@@ -74,14 +84,28 @@ class Outlook:
             f"{each.rule_scale:g}"
             for each in self.nearest
         )
-        return [*said, f"nearest harvested points: {near}"]
+        said += [*self.moved, f"nearest harvested points: {near}"]
+        if self.is_unlike:
+            said.append(
+                f"this start is unlike all {self.n_curves} that were harvested, so little is known of it: "
+                "`--jobs 3` tries further scales"
+            )
+        return said
 
 
 def _change(lost: float) -> str:
     return f"{'lose' if lost >= 0 else 'gain'} {100 * abs(lost):.1f} points"
 
 
-def outlook(curves: Curves, facts: Mapping[str, float], recipe: Recipe, *, scale: float, chance: float) -> Outlook:
+def outlook(
+    curves: Curves,
+    facts: Mapping[str, float],
+    recipe: Recipe,
+    *,
+    scale: float,
+    chance: float,
+    is_damped: bool = False,
+) -> Outlook:
     """Return what harvested curves let one expect around the rule's scale of a start, before any job.
 
     Args:
@@ -90,6 +114,7 @@ def outlook(curves: Curves, facts: Mapping[str, float], recipe: Recipe, *, scale
         recipe: of the job.
         scale: that the rule chose.
         chance: 1 / n_classes, which is what a job that diverges has.
+        is_damped: the rule's coordinate has (1 - momentum) in it.
     """
     mean = believe(prior_of(curves, kind_of(recipe), octaves=FINE, chance=chance, n_images=1), []).mean
     best = int(mean.argmax())
@@ -107,7 +132,44 @@ def outlook(curves: Curves, facts: Mapping[str, float], recipe: Recipe, *, scale
         lost_double=at[0.0] - at[1.0],
         nearest=nearest(curves, facts, recipe),
         n_curves=len(curves.curves),
+        moved=tuple(moved_by(curves, facts, recipe, is_damped=is_damped)),
+        is_unlike=is_unlike(curves, facts, recipe),
     )
+
+
+def moved_by(curves: Curves, facts: Mapping[str, float], recipe: Recipe, *, is_damped: bool) -> list[str]:
+    """Return sentences on what moved the rule's scale, most first: how sharp the start is, and momentum."""
+    said = []
+    critical = critical_scales(facts, recipe)
+    like = [c.critical_scales for c in curves.curves if c.kind.startswith(f"{recipe.optimizer},")]
+    known = [each for each in like if each.keys() >= critical.keys()]
+    if critical and known:
+        of_all = np.array([np.mean([each[head] for head in critical]) for each in known])
+        mine = float(np.mean(list(critical.values())))
+        below = float(np.mean(of_all < mine))
+        if below < MIDDLE[0]:
+            how = f"sooner than at {1 - below:.0%} of harvested starts: a sharp start, so slower"
+        elif below > MIDDLE[1]:
+            how = f"later than at {below:.0%} of harvested starts: a gentle start, so faster"
+        else:
+            how = "about where it does at harvested starts"
+        said.append(f"along the first step the loss is back where it was at {2**mine:.3g} of the recipe's rates, {how}")
+    if is_damped and recipe.momentum:
+        said.append(
+            f"momentum {recipe.momentum:g} makes steps up to {1 / (1 - recipe.momentum):.3g} times as long, so slower"
+        )
+    return said
+
+
+def is_unlike(curves: Curves, facts: Mapping[str, float], recipe: Recipe) -> bool:
+    """Say whether a start is farther from all points than ``USUAL`` of them are from those of other networks."""
+    apart = [
+        min(_distance(each, other) for other in curves.curves if other.source != each.source)
+        for each in curves.curves
+        if any(other.source != each.source for other in curves.curves)
+    ]
+    mine = min(_distance(_as_curve(facts, recipe), other) for other in curves.curves)
+    return bool(apart) and mine > float(np.quantile(apart, USUAL))
 
 
 def _rounded(value: float) -> float:
@@ -120,15 +182,7 @@ def nearest(curves: Curves, facts: Mapping[str, float], recipe: Recipe) -> tuple
     The distance is that of Euclid, in octaves of steps and of both critical scales; a critical scale that either lacks
     is passed over, and another optimizer or start of the head counts as ``PER_KIND`` octaves each.
     """
-    kind, log2_steps, critical = kind_of(recipe), facts["log2_steps"], critical_scales(facts, recipe)
-
-    def distance(curve: Curve) -> float:
-        parts = [curve.log2_steps - log2_steps]
-        parts += [curve.critical_scales[head] - critical[head] for head in critical if head in curve.critical_scales]
-        differs = [mine != other for mine, other in zip(kind.split(", "), curve.kind.split(", "), strict=True)]
-        parts += [PER_KIND] * sum(differs)
-        return math.hypot(*parts)
-
+    start = _as_curve(facts, recipe)
     return tuple(
         Near(
             source=curve.source,
@@ -137,5 +191,27 @@ def nearest(curves: Curves, facts: Mapping[str, float], recipe: Recipe) -> tuple
             best_scale=curve.best_scale,
             rule_scale=curve.rule_scale,
         )
-        for curve in sorted(curves.curves, key=distance)[:N_NEAREST]
+        for curve in sorted(curves.curves, key=lambda each: _distance(start, each))[:N_NEAREST]
     )
+
+
+def _as_curve(facts: Mapping[str, float], recipe: Recipe) -> Curve:
+    """Return a start as a curve of which nothing is known but what distances take."""
+    return Curve(
+        source="",
+        kind=kind_of(recipe),
+        log2_steps=facts["log2_steps"],
+        critical_scales=critical_scales(facts, recipe),
+        best_scale=math.nan,
+        rule_scale=math.nan,
+        relative=(),
+        diverges=0,
+    )
+
+
+def _distance(one: Curve, other: Curve) -> float:
+    parts = [one.log2_steps - other.log2_steps]
+    heads = one.critical_scales.keys() & other.critical_scales.keys()
+    parts += [one.critical_scales[head] - other.critical_scales[head] for head in heads]
+    differs = [mine != its for mine, its in zip(one.kind.split(", "), other.kind.split(", "), strict=True)]
+    return math.hypot(*parts, PER_KIND * math.sqrt(sum(differs)))

@@ -12,7 +12,7 @@ import numpy as np
 
 from scalepred.errors import VersionError
 from scalepred.files import write_text
-from scalepred.predictor.coordinates import coordinate
+from scalepred.predictor.coordinates import coordinate, plain_name
 from scalepred.predictor.points import Point
 from scalepred.recipe import Recipe, canonical_json, content_id
 
@@ -73,6 +73,11 @@ class Rule:
             return None
         return place + constant.log2 - math.log2(recipe.base_lr)
 
+    def is_damped(self, recipe: Recipe) -> bool:
+        """Say whether a recipe's scale has (1 - momentum) in it."""
+        constant = self.constants.get(kind_of(recipe))
+        return constant is not None and constant.coordinate != plain_name(constant.coordinate)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RuleAnswer:
@@ -100,7 +105,7 @@ def answer(rule: Rule, facts: Mapping[str, float], recipe: Recipe) -> RuleAnswer
     if log2_scale is None:
         return None
     constant = rule.constants[kind_of(recipe)]
-    place = coordinate(constant.coordinate.removesuffix(", damped"), facts, recipe) or 0.0
+    place = coordinate(plain_name(constant.coordinate), facts, recipe) or 0.0
     return RuleAnswer(
         scale=float(f"{2**log2_scale:.3g}"),
         critical_scale=float(f"{2**place / recipe.base_lr:.3g}"),

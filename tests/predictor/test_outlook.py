@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scalepred.predictor.curves import OCTAVES, Curve, Curves
-from scalepred.predictor.outlook import nearest, outlook
+from scalepred.predictor.outlook import is_unlike, moved_by, nearest, outlook
 from scalepred.recipe import Recipe
 
 SGD = Recipe()
@@ -92,3 +92,41 @@ def test_a_critical_scale_that_is_not_known_is_passed_over():
     flat = np.zeros(len(OCTAVES))
     near = nearest(Curves(curves=(curve(flat), curve(flat, noise=99.0)), rule_id="r"), {"log2_steps": 8.0}, SGD)
     assert len(near) == 2
+
+
+def starts(n, *, source="tiny", steps=8.0):
+    """Return n starts, an octave apart in both critical scales; that of FACTS lies at the second."""
+    return tuple(
+        curve(np.zeros(len(OCTAVES)), source=source, log2_steps=steps, noise=shift + 3.97, half=shift + 2.97)
+        for shift in range(n)
+    )
+
+
+def test_a_start_that_is_sharper_than_most_is_told_so_and_momentum_where_the_rule_has_it():
+    curves = Curves(curves=starts(5), rule_id="r")
+    sharp, damped = moved_by(curves, FACTS | {"noise_log2_critical": -6.2}, SGD, is_damped=True)
+    assert sharp == (
+        "along the first step the loss is back where it was at 14.6 of the recipe's rates, sooner than at 80% of "
+        "harvested starts: a sharp start, so slower"
+    )
+    assert damped == "momentum 0.9 makes steps up to 10 times as long, so slower"
+    (gentle,) = moved_by(curves, FACTS | {"half_log2_critical": 1.0}, SGD, is_damped=False)
+    assert "later than at 100% of harvested starts: a gentle start, so faster" in gentle
+    middle = moved_by(curves, {name: value + 1.5 for name, value in FACTS.items()}, SGD, is_damped=False)
+    assert "about where it does at harvested starts" in middle[0]
+
+
+def test_a_start_without_a_critical_scale_is_moved_by_none():
+    assert moved_by(Curves(curves=starts(5), rule_id="r"), {"log2_steps": 8.0}, SGD, is_damped=False) == []
+
+
+def test_a_start_is_unlike_where_it_is_farther_than_points_of_different_networks_are_apart():
+    curves = Curves(curves=(*starts(4), *starts(4, source="other", steps=9.0)), rule_id="r")
+    assert not is_unlike(curves, FACTS | {"log2_steps": 7.5}, SGD)
+    assert is_unlike(curves, FACTS | {"log2_steps": 6.5}, SGD)
+    told = outlook(curves, FACTS | {"log2_steps": 6.5}, SGD, scale=2.0, chance=0.2)
+    assert told.in_words()[-1].startswith("this start is unlike all 8 that were harvested")
+
+
+def test_points_of_one_network_alone_say_nothing_of_how_far_others_are():
+    assert not is_unlike(Curves(curves=starts(4), rule_id="r"), FACTS | {"log2_steps": 99.0}, SGD)
