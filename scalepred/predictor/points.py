@@ -11,7 +11,17 @@ from scalepred.predictor.context import start_set
 from scalepred.predictor.harvested import right_images
 from scalepred.predictor.honest import honest_best_from_images
 from scalepred.recipe import Recipe
-from scalepred.records import DIVERGED, POINT, FeatureRecord, RecipeRecord, RunRecord, SourceRecord, TaskRecord
+from scalepred.records import (
+    DIVERGED,
+    EXTENSION,
+    GRID_RUN,
+    POINT,
+    FeatureRecord,
+    RecipeRecord,
+    RunRecord,
+    SourceRecord,
+    TaskRecord,
+)
 
 FEWEST_SCALES = 5
 """A point of fewer scales is in work still, and its curve is not known."""
@@ -127,20 +137,27 @@ def gather_points(
     recipes: Sequence[RecipeRecord],
     features: Sequence[FeatureRecord],
     runs: Sequence[RunRecord],
+    of_grids: bool = False,
 ) -> list[Point]:
-    """Gather the design points whose facts and at least five scales are there, by origin, task, source and recipe."""
+    """Gather the design points whose facts and at least five scales are there, by origin, task, source and recipe.
+
+    With ``of_grids`` it is the grids, and what ran beyond them, instead of the design points.
+    """
     task_of = {task.task_id: task for task in tasks}
     source_of = {source.source_id: source for source in sources}
     recipe_of = {recipe.recipe_id: Recipe.from_json(recipe.json) for recipe in recipes}
+    wanted = (GRID_RUN, EXTENSION) if of_grids else (POINT,)
     sets: dict[tuple[str, str, str], dict[str, FeatureRecord]] = defaultdict(dict)
     for feature in features:
         sets[feature.task_id, feature.source_id, feature.feature_set][feature.name] = feature
     curves: dict[tuple[str, str, str], dict[float, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        if run.role == POINT and run.scale is not None:
+        if run.role in wanted and run.scale is not None:
             curves[run.task_id, run.source_id, run.recipe_id][run.scale].append(run)
     points = []
     for (task_id, source_id, recipe_id), curve in curves.items():
+        if task_id not in task_of or source_id not in source_of or recipe_id not in recipe_of:
+            continue
         start = sets.get((task_id, source_id, start_set(recipe_of[recipe_id])))
         if start and len(curve) >= FEWEST_SCALES:
             points.append(_point(task_of[task_id], source_of[source_id], recipe_of[recipe_id], start, curve))

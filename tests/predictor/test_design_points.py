@@ -8,7 +8,7 @@ from fakes import QUICK, SOURCE, run_record, source_record, task_record
 
 from scalepred.predictor.context import start_set
 from scalepred.predictor.points import gather_points
-from scalepred.records import POINT, FeatureRecord, RecipeRecord
+from scalepred.records import EXTENSION, GRID_RUN, POINT, FeatureRecord, RecipeRecord
 
 TASK = task_record()
 SOURCE_ROW = source_record()
@@ -34,13 +34,14 @@ def run(octave, n_right, *, seed=0, role=POINT):
     return type(record)(**vars(record) | {"role": role})
 
 
-def gather(runs, facts=(("noise_log2_critical", -3.0), ("log2_steps", 5.0))):
+def gather(runs, facts=(("noise_log2_critical", -3.0), ("log2_steps", 5.0)), **settings):
     return gather_points(
         tasks=[TASK],
         sources=[SOURCE_ROW],
         recipes=[RECIPE_ROW],
         features=[fact(name, value) for name, value in facts],
         runs=runs,
+        **settings,
     )
 
 
@@ -118,3 +119,11 @@ def test_a_point_keeps_losses_of_epochs_until_a_run_diverged_seconds_of_facts_an
     assert math.isnan(point.epoch_losses[4, 1])
     assert point.fact_seconds == {"noise_log2_critical": 0.5, "log2_steps": 0.5}
     assert point.val_accuracies.tolist() == [0.5, 0.5, 0.5, 0.5, point.chance]
+
+
+def test_grids_are_points_where_they_are_asked_for_and_their_start_is_known():
+    grid = [run(octave, 4, role=GRID_RUN) for octave in (-2, -1, 0, 1)] + [run(2, 8, role=EXTENSION)]
+    (point,) = gather([*grid, run(0, 0)], of_grids=True)
+    assert point.accuracies.tolist() == [0.5, 0.5, 0.5, 0.5, 1.0]
+    assert gather([*grid, run(0, 0)]) == []
+    assert gather(grid, facts=(), of_grids=True) == []
