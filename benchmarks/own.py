@@ -1,0 +1,292 @@
+"""Tasks of a network and recipe of one's own, beside the rule: what 1, 3 and 10 of them are worth to further tasks.
+
+    python -m benchmarks.own WAREHOUSE [--starts FILE.jsonl] [--json FILE]
+
+A group is a network and a recipe whose grids were harvested, its tasks those with facts of the start in FILE.jsonl
+(`benchmarks.grid_starts`), one of each origin; a recipe of another schedule has the same start. Origins are in four
+folds. For the tasks of a fold scales are chosen from n tasks of other folds, drawn at random ten times: by the group's
+curve, by its best one scale for all tasks, by the best fixed scale of these n, as `train-predictor` has it, and by the
+rule alone. Of no task that fixed scale is 1. The last way is the best fixed scale of all tasks of the group in other
+folds. Rule and harvested curves are of design points of other networks and folds; how far groups and tasks vary is
+learnt on groups of other networks, other recipes and other folds, each with a rule and curves that saw neither network.
+Test accuracies are read off each task's grid and what was run beyond it, interpolated by log2. Intervals are of origins
+and networks drawn at once. Ends in one line of JSON.
+"""
+
+import argparse
+import functools
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.group_curve import (
+    OCTAVES,
+    Shrinkage,
+    TaskRuns,
+    group_curve,
+    learn_shrinkage,
+    task_runs,
+)
+from benchmarks.rule import MIN_STEPS, for_constants, read_lines, select
+from scalepred.predictor.context import start_set
+from scalepred.predictor.curves import Curves, curves_of
+from scalepred.predictor.harvested import build
+from scalepred.predictor.honest import crossed_interval
+from scalepred.predictor.points import Point, gather_points
+from scalepred.predictor.rule import Rule, fit_rule, kind_of
+from scalepred.predictor.search import Prior, prior_of
+from scalepred.predictor.table import TrainingTable
+from scalepred.predictor.targets import best_fixed_scale
+from scalepred.recipe import Recipe
+from scalepred.records import FeatureRecord
+from scalepred.store.warehouse import open_warehouse
+
+STARTS = Path(__file__).parent / "results" / "grid_starts.jsonl"
+SIZES = (0, 1, 3, 10)
+N_FOLDS, DRAWS = 4, 10
+FEWEST = 12
+"""Tasks of a group: with fewer there are no ten in the other folds."""
+
+CURVE, ONE = "group's curve", "group's curve, one scale"
+FIXED, RULE, ALL = "best fixed scale of the n", "rule", "best fixed scale of all others"
+WAYS = (CURVE, ONE, FIXED, RULE, ALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What a warehouse holds, and the facts beside it.
+
+    Attributes:
+        points: design points.
+        groups: (name of the network, id of the recipe) -> its tasks with facts.
+        recipes: id -> name.
+        grids: all whole grids.
+        folds: origin -> fold.
+    """
+
+    points: list[Point]
+    groups: dict[tuple[str, str], list[Point]]
+    recipes: dict[str, str]
+    grids: TrainingTable
+    folds: dict[str, int]
+
+
+def main() -> None:
+    """Judge, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("warehouse", type=Path)
+    parser.add_argument("--starts", type=Path, default=STARTS)
+    parser.add_argument("--json", type=Path, help="write the line of JSON to this file too")
+    arguments = parser.parse_args()
+    line = json.dumps(run(read(arguments.warehouse, arguments.starts)))
+    if arguments.json:
+        arguments.json.write_text(line + "\n", encoding="utf-8")
+    print(line)
+
+
+def read(warehouse: Path, starts: Path) -> Data:
+    """Read a warehouse, its grids as points where their starts were measured."""
+    with open_warehouse(warehouse, read_only=True) as store:
+        tasks, sources, recipes = store.tasks(), store.sources(), store.recipes()
+        features, runs = store.features(), store.runs()
+    points = gather_points(tasks=tasks, sources=sources, recipes=recipes, features=features, runs=runs)
+    lines = read_lines(starts)
+    recipe_of = {recipe.recipe_id: Recipe.from_json(recipe.json) for recipe in recipes}
+    same = {recipe_id: _of_any_schedule(recipe_id, recipe_of) for recipe_id in {line["recipe_id"] for line in lines}}
+    starts_of = {(line["task_id"], line["source_id"], r): line for line in lines for r in same[line["recipe_id"]]}
+    facts = [fact for key, line in starts_of.items() for fact in _facts(line, recipe_of[key[2]])]
+    own = gather_points(tasks=tasks, sources=sources, recipes=recipes, features=facts, runs=runs, of_grids=True)
+    groups: dict[tuple[str, str], list[Point]] = {}
+    for task in own:
+        groups.setdefault((task.source, task.recipe.recipe_id), []).append(task)
+    groups = {key: of_group for key, of_group in groups.items() if len(of_group) >= FEWEST}
+    judged = sorted({task.origin for of_group in groups.values() for task in of_group})
+    origins = [*np.random.default_rng(0).permutation(judged).tolist(), *sorted({t.origin for t in tasks} - {*judged})]
+    return Data(
+        points=points,
+        groups=groups,
+        recipes={recipe.recipe_id: recipe.name for recipe in recipes},
+        grids=build(tasks=tasks, sources=sources, recipes=recipes, features=[], runs=runs).table,
+        folds={origin: at % N_FOLDS for at, origin in enumerate(origins)},
+    )
+
+
+def _of_any_schedule(recipe_id: str, recipes: Mapping[str, Recipe]) -> list[str]:
+    """Return the recipes that differ from one in their schedule at most: the first update is the same."""
+    plain = replace(recipes[recipe_id], schedule="step")
+    return [each for each, recipe in recipes.items() if replace(recipe, schedule="step") == plain]
+
+
+def _facts(line: Mapping[str, Any], recipe: Recipe) -> list[FeatureRecord]:
+    task_id, source_id, name = line["task_id"], line["source_id"], start_set(recipe)
+    return [
+        FeatureRecord(task_id=task_id, source_id=source_id, feature_set=name, name=fact, value=value, seconds=0.0)
+        for fact, value in line["facts"].items()
+    ]
+
+
+def run(data: Data) -> dict[str, Any]:
+    """Print the tables and return what they hold."""
+    started = time.perf_counter()
+
+    @functools.cache
+    def learnt(networks: frozenset[str], fold: int) -> tuple[Rule, Curves]:
+        """Return the rule and the curves of points of other networks and other folds."""
+        seen = [p for p in data.points if p.source not in networks and data.folds[p.origin] != fold]
+        rule = fit_rule(for_constants(seen, MIN_STEPS), select(seen, MIN_STEPS))
+        return rule, curves_of(seen, rule)
+
+    rows, found = [], []
+    for key in data.groups:
+        for fold in range(N_FOLDS):
+            shrinkage = _shrinkage(data, key, fold, learnt)
+            found.append({"network": key[0], "recipe": data.recipes[key[1]], "fold": fold} | vars(shrinkage))
+            rows += judge(data, key, fold, learnt(frozenset({key[0]}), fold), shrinkage)
+    show_groups(data)
+    told = {"benchmark": "own", "rows": show(rows), "of_groups": show_by_group(rows), "shrinkage": found}
+    print(json.dumps(found))
+    return told | {"of_all": vars(_of_all(data, learnt)), "seconds": round(time.perf_counter() - started, 1)}
+
+
+def _shrinkage(data: Data, key: tuple[str, str], fold: int, learnt: Any) -> Shrinkage:
+    """Learn how far groups and tasks vary, without a network, a recipe and a fold."""
+    others = [other for other in data.groups if other[0] != key[0] and other[1] != key[1]]
+    return learn_shrinkage(
+        [_placed(data, other, fold, learnt(frozenset({key[0], other[0]}), fold)) for other in others]
+    )
+
+
+def _of_all(data: Data, learnt: Any) -> Shrinkage:
+    """Learn from all groups and folds, which is what ships."""
+    return learn_shrinkage([_placed(data, key, -1, learnt(frozenset({key[0]}), -1)) for key in data.groups])
+
+
+def _placed(data: Data, key: tuple[str, str], fold: int, learnt: tuple[Rule, Curves]) -> tuple[Prior, list[TaskRuns]]:
+    """Return what is expected of a group, and its tasks of other folds."""
+    tasks = [task for task in data.groups[key] if data.folds[task.origin] != fold]
+    return expected(tasks, learnt[1]), [placed(task, learnt[0]) for task in tasks]
+
+
+def expected(tasks: Sequence[Point], curves: Curves) -> Prior:
+    """Return what curves say of the places of a group's tasks."""
+    chance = float(np.mean([task.chance for task in tasks]))
+    return prior_of(curves, kind_of(tasks[0].recipe), octaves=OCTAVES, chance=chance, n_images=1)
+
+
+def placed(task: Point, rule: Rule) -> TaskRuns:
+    """Return a task where a rule places it; at scale 1 where it can't tell."""
+    return task_runs(task, rule.log2_scale(task.facts, task.recipe) or 0.0)
+
+
+def judge(
+    data: Data, key: tuple[str, str], fold: int, learnt: tuple[Rule, Curves], shrinkage: Shrinkage
+) -> list[dict[str, Any]]:
+    """Return the accuracies of every way on a group's tasks of a fold, one row for each task, size and draw."""
+    (rule, curves), tasks = learnt, data.groups[key]
+    new = [task for task in tasks if data.folds[task.origin] == fold]
+    others = [task for task in tasks if data.folds[task.origin] != fold]
+    rng, prior = np.random.default_rng(fold), expected(others, curves)
+    whole = [i for i, row in enumerate(zip(data.grids.source_ids, data.grids.recipe_ids, strict=True))
+             if row == (tasks[0].source_id, key[1])]  # fmt: skip
+    row_of = {data.grids.names[i]: i for i in whole}
+    upper = _fixed(data.grids, [i for i in whole if data.folds[data.grids.origins[i]] != fold])
+    rows = []
+    for size in (*SIZES, len(others)):
+        for _ in range(DRAWS if 0 < size < len(others) else 1):
+            drawn = [others[i] for i in rng.permutation(len(others))[:size]]
+            runs = [placed(task, rule) for task in drawn]
+            curve, one = (group_curve(prior, runs, each) for each in (shrinkage, replace(shrinkage, kept=0.0)))
+            fixed = _fixed(data.grids, [row_of[task.task] for task in drawn]) if drawn else 0.0
+            for task in new:
+                place = placed(task, rule).place
+                scales = {CURVE: curve.log2_scale(place), ONE: one.log2_scale(place)}
+                scales |= {FIXED: fixed, RULE: place, ALL: upper}
+                accuracies = {way: task.accuracy_at(scale) for way, scale in scales.items()}
+                about = {"size": min(size, SIZES[-1] + 1), "network": key[0], "recipe": data.recipes[key[1]]}
+                rows.append(about | {"origin": task.origin, "scales": scales} | accuracies)
+    return rows
+
+
+def _fixed(grids: TrainingTable, rows: Sequence[int]) -> float:
+    """Return log2 of the best fixed scale of some grids."""
+    column = best_fixed_scale(grids.accuracies[rows], grids.scales.tolist())
+    return float(np.log2(grids.scales[column]))
+
+
+def show_groups(data: Data) -> None:
+    """Print what was judged."""
+    print("| network | recipe | tasks with facts | tasks in all |\n|---|---|---:|---:|")
+    for (network, recipe), tasks in data.groups.items():
+        pairs = zip(data.grids.source_ids, data.grids.recipe_ids, strict=True)
+        n_all = sum(pair == (tasks[0].source_id, recipe) for pair in pairs)
+        print(f"| {network} | {data.recipes[recipe]} | {len(tasks)} | {n_all} |")
+
+
+def show(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Print and return what each way reaches by the number of tasks, and what the curve gains."""
+    gains = {"over_fixed": (CURVE, FIXED), "one_over_fixed": (ONE, FIXED), "one_over_rule": (ONE, RULE)}
+    gains |= {"fixed_over_rule": (FIXED, RULE), "one_below_all": (ALL, ONE)}
+    print(f"\n| tasks | n | {' | '.join(WAYS)} | {' | '.join(gains)} |")
+    print("|---:|---:|" + "---:|" * (len(WAYS) + len(gains)))
+    told = []
+    for size in sorted({row["size"] for row in rows}):
+        some = _means([row for row in rows if row["size"] == size])
+        row = {"tasks": "all" if size > SIZES[-1] else size, "n": len(some)}
+        row |= {way: _percent(np.mean([each[way] for each in some])) for way in WAYS}
+        row |= {name: _gain(some, *ways) for name, ways in gains.items()}
+        told.append(row)
+        cells = [f"{value:.1f}" for value in list(row.values())[2 : 2 + len(WAYS)]] + [
+            _cell(row[name]) for name in gains
+        ]
+        print(f"| {row['tasks']} | {row['n']} | " + " | ".join(cells) + " |")
+    return told
+
+
+def show_by_group(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Print and return the accuracies of each group by the number of tasks."""
+    print(f"\n| network | recipe | tasks | n | {' | '.join(WAYS)} | octaves of one scale from the rule |")
+    print("|---|---|---:|---:|" + "---:|" * (len(WAYS) + 1))
+    told = []
+    for network, recipe, size in dict.fromkeys((r["network"], r["recipe"], r["size"]) for r in rows):
+        of_group = [r for r in rows if (r["network"], r["recipe"], r["size"]) == (network, recipe, size)]
+        row = {"network": network, "recipe": recipe, "tasks": "all" if size > SIZES[-1] else size}
+        row |= {"n": len({r["origin"] for r in of_group})}
+        row |= {way: _percent(np.mean([r[way] for r in of_group])) for way in WAYS}
+        row["octaves"] = round(float(np.mean([r["scales"][ONE] - r["scales"][RULE] for r in of_group])), 2)
+        told.append(row)
+        print("| " + " | ".join(str(value) for value in row.values()) + " |")
+    return told
+
+
+def _means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return one row for each task of a group: the means over draws."""
+    by_task: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        by_task.setdefault((row["network"], row["recipe"], row["origin"]), []).append(row)
+    return [
+        {"network": key[0], "origin": key[2]} | {way: float(np.mean([row[way] for row in of_task])) for way in WAYS}
+        for key, of_task in by_task.items()
+    ]
+
+
+def _gain(rows: Sequence[Mapping[str, Any]], way: str, over: str) -> list[float]:
+    gains = np.array([row[way] - row[over] for row in rows])
+    interval = crossed_interval(gains, [r["origin"] for r in rows], [r["network"] for r in rows], seed=0)
+    return [_percent(each) for each in (gains.mean(), *interval)]
+
+
+def _percent(fraction: Any) -> float:
+    return round(100 * float(fraction), 2)
+
+
+def _cell(values: Sequence[float]) -> str:
+    return f"{values[0]:+.1f} ({values[1]:+.1f} to {values[2]:+.1f})"
+
+
+if __name__ == "__main__":
+    main()
