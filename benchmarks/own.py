@@ -9,6 +9,8 @@ curve, by its best one scale for all tasks, by the best fixed scale of these n, 
 rule alone. Of no task that fixed scale is 1. The last way is the best fixed scale of all tasks of the group in other
 folds. Rule and harvested curves are of design points of other networks and folds; how far groups and tasks vary is
 learnt on groups of other networks, other recipes and other folds, each with a rule and curves that saw neither network.
+Besides, for a network of which nothing was harvested: the geometric mean of the best fixed scales of the same recipe on
+other networks, and on networks of other families, in other folds.
 Test accuracies are read off each task's grid and what was run beyond it, interpolated by log2. Intervals are of origins
 and networks drawn at once. Ends in one line of JSON.
 """
@@ -33,6 +35,7 @@ from benchmarks.group_curve import (
     task_runs,
 )
 from benchmarks.rule import MIN_STEPS, for_constants, read_lines, select
+from scalepred.networks.names import family_of
 from scalepred.predictor.context import start_set
 from scalepred.predictor.curves import Curves, curves_of
 from scalepred.predictor.harvested import build
@@ -48,6 +51,7 @@ from scalepred.store.warehouse import open_warehouse
 
 STARTS = Path(__file__).parent / "results" / "grid_starts.jsonl"
 SIZES = (0, 1, 3, 10)
+HELD = {"network": False, "family": True}
 N_FOLDS, DRAWS = 4, 10
 FEWEST = 12
 """Tasks of a group: with fewer there are no ten in the other folds."""
@@ -55,6 +59,8 @@ FEWEST = 12
 CURVE, ONE = "group's curve", "group's curve, one scale"
 FIXED, RULE, ALL = "best fixed scale of the n", "rule", "best fixed scale of all others"
 WAYS = (CURVE, ONE, FIXED, RULE, ALL)
+
+BASE, OTHERS = "scale 1", "same recipe, other networks"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +73,8 @@ class Data:
         recipes: id -> name.
         grids: all whole grids.
         folds: origin -> fold.
+        networks: source id -> name.
+        families: name -> family.
     """
 
     points: list[Point]
@@ -74,6 +82,8 @@ class Data:
     recipes: dict[str, str]
     grids: TrainingTable
     folds: dict[str, int]
+    networks: dict[str, str]
+    families: dict[str, str]
 
 
 def main() -> None:
@@ -113,6 +123,8 @@ def read(warehouse: Path, starts: Path) -> Data:
         recipes={recipe.recipe_id: recipe.name for recipe in recipes},
         grids=build(tasks=tasks, sources=sources, recipes=recipes, features=[], runs=runs).table,
         folds={origin: at % N_FOLDS for at, origin in enumerate(origins)},
+        networks={source.source_id: source.name for source in sources},
+        families={source.name: family_of(str(source.facts["architecture"])) for source in sources},
     )
 
 
@@ -149,6 +161,7 @@ def run(data: Data) -> dict[str, Any]:
             rows += judge(data, key, fold, learnt(frozenset({key[0]}), fold), shrinkage)
     show_groups(data)
     told = {"benchmark": "own", "rows": show(rows), "of_groups": show_by_group(rows), "shrinkage": found}
+    told["same_recipe"] = {words: show_same_recipe(data, learnt, family=family) for words, family in HELD.items()}
     print(json.dumps(found))
     return told | {"of_all": vars(_of_all(data, learnt)), "seconds": round(time.perf_counter() - started, 1)}
 
@@ -216,6 +229,44 @@ def _fixed(grids: TrainingTable, rows: Sequence[int]) -> float:
     """Return log2 of the best fixed scale of some grids."""
     column = best_fixed_scale(grids.accuracies[rows], grids.scales.tolist())
     return float(np.log2(grids.scales[column]))
+
+
+def show_same_recipe(data: Data, learnt: Any, *, family: bool) -> dict[str, Any]:
+    """Print and return what the same recipe on other networks tells of one that was not harvested, beside the rule.
+
+    Args:
+        data: all of it.
+        learnt: rule and curves without some networks and a fold.
+        family: networks of the judged one's family are left out too.
+    """
+    rows = []
+    for (network, recipe), tasks in data.groups.items():
+        for fold in range(N_FOLDS):
+            scales = _of_others(data, network, recipe, fold, family=family)
+            if not scales:
+                continue
+            rule = learnt(frozenset({network}), fold)[0]
+            for task in tasks:
+                if data.folds[task.origin] == fold:
+                    places = {BASE: 0.0, RULE: placed(task, rule).place, OTHERS: float(np.mean(scales))}
+                    about = {"network": network, "origin": task.origin}
+                    rows.append(about | {way: task.accuracy_at(place) for way, place in places.items()})
+    told: dict[str, Any] = {"n": len(rows)}
+    told |= {way: _percent(np.mean([row[way] for row in rows])) for way in (BASE, RULE, OTHERS)}
+    told |= {f"over {way}": _gain(rows, OTHERS, way) for way in (BASE, RULE)}
+    print(f"\nsame recipe, {'other families' if family else 'other networks'}: {told}")
+    return told
+
+
+def _of_others(data: Data, network: str, recipe: str, fold: int, *, family: bool) -> list[float]:
+    """Return log2 of the best fixed scale of each other network with a recipe, on origins of other folds."""
+    grids, by_network = data.grids, {}
+    for row, (source_id, recipe_id) in enumerate(zip(grids.source_ids, grids.recipe_ids, strict=True)):
+        other = data.networks[source_id]
+        is_kin = data.families[other] == data.families[network] if family else other == network
+        if recipe_id == recipe and not is_kin and data.folds[grids.origins[row]] != fold:
+            by_network.setdefault(other, []).append(row)
+    return [_fixed(grids, members) for members in by_network.values()]
 
 
 def show_groups(data: Data) -> None:

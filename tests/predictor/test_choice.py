@@ -10,6 +10,7 @@ from fakes import RECIPE, SCALES, SOURCE, ask, curve_table, true_accuracies
 from scalepred.predictor import choice as choice_module
 from scalepred.predictor import nearness as nearness_module
 from scalepred.predictor.choice import choose
+from scalepred.predictor.rule import RuleAnswer
 from scalepred.predictor.train import train
 
 
@@ -138,20 +139,42 @@ def test_each_source_and_recipe_has_its_own_fixed_scale_and_neighbours():
     assert not any(name.startswith("b-") for name in ask(trained).neighbours)
 
 
-@pytest.mark.parametrize(
-    ("source_id", "recipe_id", "whose"),
-    [
-        (SOURCE, "other", "this source with another recipe"),
-        ("other", RECIPE, "another source with this recipe"),
-    ],
-)
-def test_an_unknown_source_or_recipe_gets_a_guess_that_is_called_one(predictor, source_id, recipe_id, whose):
-    choice = ask(predictor, source_id=source_id, recipe_id=recipe_id)
+RULE = RuleAnswer(scale=0.25, critical_scale=4.0, safe_factor=2.0, n_points=9, n_origins=8, n_sources=3)
+
+
+def test_an_unknown_recipe_gets_a_guess_of_its_source_that_is_called_one(predictor):
+    choice = ask(predictor, source_id=SOURCE, recipe_id="other")
     assert (choice.by, choice.scale) == ("fallback", 2.0)
     assert choice.reason == (
-        "this source with this recipe was not harvested; "
-        f"2, the best fixed scale of {whose}, is a guess"
-    )  # fmt: skip
+        "this source with this recipe was not harvested; 2, the best fixed scale of this source with another recipe, "
+        "is a guess"
+    )
+
+
+def test_an_unknown_source_gets_what_suits_its_recipe_on_others_before_the_rule(predictor):
+    choice = ask(predictor, source_id="other", rule=RULE)
+    assert (choice.by, choice.scale, choice.rule) == ("fallback", 2.0, RULE)
+    assert choice.reason == (
+        "this source was not harvested; 2 suited this recipe best on 1 other network (48 tasks), and what suits others "
+        "did better on further networks than the critical rate"
+    )
+
+
+def test_of_several_other_sources_it_is_the_geometric_mean_whatever_their_numbers_of_tasks():
+    trained = train(two_groups(n_other=8))  # their fixed scales are 2 and 0.25
+    choice = ask(trained, source_id="other")
+    assert choice.scale == 0.707
+    assert "on 2 other networks (32 tasks)" in choice.reason
+
+
+def test_what_suits_others_gives_way_to_the_rule_where_it_lies_above_the_critical_scale(predictor):
+    sharp = dataclasses.replace(RULE, critical_scale=1.9)
+    assert [ask(predictor, source_id="other", rule=each).by for each in (RULE, sharp)] == ["fallback", "rule"]
+    assert ask(predictor, source_id="other", rule=sharp).scale == 0.25
+
+
+def test_an_unknown_source_and_recipe_get_the_rule(predictor):
+    assert ask(predictor, source_id="other", recipe_id="other", rule=RULE).by == "rule"
 
 
 def test_with_neither_source_nor_recipe_known_no_scale_is_carried_over(predictor):
