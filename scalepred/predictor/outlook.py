@@ -153,7 +153,9 @@ def moved_by(curves: Curves, facts: Mapping[str, float], recipe: Recipe, *, is_d
             how = f"later than at {below:.0%} of harvested starts: a gentle start, so faster"
         else:
             how = "about where it does at harvested starts"
-        said.append(f"along the first step the loss is back where it was at {2**mine:.3g} of the recipe's rates, {how}")
+        said.append(
+            f"along the first step the loss is back where it was at {_rounded(2**mine):g} of the recipe's rates, {how}"
+        )
     if is_damped and recipe.momentum:
         said.append(
             f"momentum {recipe.momentum:g} makes steps up to {1 / (1 - recipe.momentum):.3g} times as long, so slower"
