@@ -1,6 +1,5 @@
 """Harvested curves: test accuracy by octaves from where the rule puts a point, for what a new job may expect."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from scalepred.errors import VersionError
-from scalepred.files import write_text
 from scalepred.predictor.points import Point
 from scalepred.predictor.rule import Rule, kind_of
+from scalepred.predictor.sealed import read_sealed, write_sealed
 from scalepred.predictor.wide_table import smoothed
-from scalepred.recipe import HEAD_STARTS, OPTIMIZERS, Recipe, canonical_json, content_id
+from scalepred.recipe import HEAD_STARTS, OPTIMIZERS, Recipe, content_id
 
 SCHEMA = 1
 KINDS = frozenset(f"{optimizer}, {start} head" for optimizer in OPTIMIZERS for start in HEAD_STARTS)
@@ -138,8 +136,7 @@ def save_curves(curves: Curves, folder: Path) -> None:
         "octaves": OCTAVES.tolist(),
         "curves": [asdict(curve) for curve in curves.curves],
     }
-    values["curves_id"] = content_id("curves", values)
-    write_text(folder / FILE, canonical_json(values) + "\n")
+    write_sealed(folder / FILE, "curves", values)
 
 
 def load_curves(folder: Path, rule: Rule) -> Curves:
@@ -148,26 +145,22 @@ def load_curves(folder: Path, rule: Rule) -> Curves:
     Raises:
         VersionError: if they are missing, damaged, changed by hand, of another schema, or of another rule.
     """
-    file = folder / FILE
-    try:
-        with file.open("rb") as content:
-            raw = content.read(MAX_BYTES + 1)
-        values = json.loads(raw[: MAX_BYTES + 1].decode())
-        if values["schema"] != SCHEMA:
-            raise ValueError(f"its schema is {values['schema']!r:.40}, and this scalepred reads {SCHEMA}")
-        bare = {name: value for name, value in values.items() if name != "curves_id"}
-        if len(raw) > MAX_BYTES or values["curves_id"] != content_id("curves", bare):
-            raise ValueError("it was changed after it was written")
-        if values["rule_id"] != rule_id_of(rule):
-            raise ValueError("it belongs to another rule than the one beside it")
-        if values["octaves"] != OCTAVES.tolist() or not values["curves"]:
-            raise ValueError("it has no curves at the octaves that they are to have")
-        return Curves(curves=tuple(_checked(each) for each in values["curves"]), rule_id=str(values["rule_id"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise VersionError(
-            f"The harvested curves {file} can't be used: {reason}. Copy its folder again, whole."
-        ) from error
+    return read_sealed(
+        folder / FILE,
+        "curves",
+        lambda values: _curves_of(values, rule_id=rule_id_of(rule)),
+        what="The harvested curves",
+        schema=SCHEMA,
+        max_bytes=MAX_BYTES,
+    )
+
+
+def _curves_of(values: dict[str, Any], *, rule_id: str) -> Curves:
+    if values["rule_id"] != rule_id:
+        raise ValueError("it belongs to another rule than the one beside it")
+    if values["octaves"] != OCTAVES.tolist() or not values["curves"]:
+        raise ValueError("it has no curves at the octaves that they are to have")
+    return Curves(curves=tuple(_checked(each) for each in values["curves"]), rule_id=rule_id)
 
 
 def _checked(values: dict[str, Any]) -> Curve:

@@ -1,6 +1,5 @@
 """The rule: a scale for any network and recipe, one constant times a critical rate, before any harvest of them."""
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from scalepred.errors import VersionError
-from scalepred.files import write_text
 from scalepred.predictor.coordinates import coordinate, plain_name
 from scalepred.predictor.points import Point
-from scalepred.recipe import Recipe, canonical_json, content_id
+from scalepred.predictor.sealed import read_sealed, write_sealed
+from scalepred.recipe import Recipe
 
 SCHEMA = 1
 FILE = "rule.json"
@@ -179,8 +177,7 @@ def save_rule(rule: Rule, folder: Path) -> None:
         "constants": {kind: asdict(constant) for kind, constant in sorted(rule.constants.items())},
         "evidence": dict(rule.evidence),
     }
-    values["rule_id"] = content_id("rule", values)
-    write_text(folder / FILE, canonical_json(values) + "\n")
+    write_sealed(folder / FILE, "rule", values)
 
 
 def load_rule(folder: Path) -> Rule:
@@ -189,21 +186,12 @@ def load_rule(folder: Path) -> Rule:
     Raises:
         VersionError: if it is missing, damaged, changed by hand, or of another schema.
     """
-    file = folder / FILE
-    try:
-        with file.open("rb") as content:
-            raw = content.read(MAX_BYTES + 1)
-        values = json.loads(raw[: MAX_BYTES + 1].decode())
-        if values["schema"] != SCHEMA:
-            raise ValueError(f"its schema is {values['schema']!r:.40}, and this scalepred reads {SCHEMA}")
-        bare = {name: value for name, value in values.items() if name != "rule_id"}
-        if len(raw) > MAX_BYTES or values["rule_id"] != content_id("rule", bare):
-            raise ValueError("it was changed after it was written")
-        constants = {kind: _checked(constant) for kind, constant in values["constants"].items()}
-        return Rule(constants=constants, evidence=dict(values["evidence"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise VersionError(f"The rule {file} can't be used: {reason}. Copy its folder again, whole.") from error
+    return read_sealed(folder / FILE, "rule", _rule_of, what="The rule", schema=SCHEMA, max_bytes=MAX_BYTES)
+
+
+def _rule_of(values: dict[str, Any]) -> Rule:
+    constants = {kind: _checked(constant) for kind, constant in values["constants"].items()}
+    return Rule(constants=constants, evidence=dict(values["evidence"]))
 
 
 def _checked(values: dict[str, Any]) -> Constant:
