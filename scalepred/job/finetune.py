@@ -85,19 +85,9 @@ def finetune_once(
         "evaluate": outcome.evaluate_seconds + time.perf_counter() - started,
     }
     network, refit = outcome.network, None
-    n_epochs = n_epochs_of(setup, refit=False, jobs=options.jobs)
     if options.refit:
         started = time.perf_counter()
-        whole = with_all_images(setup)
-        run_of_all, again = _run(
-            whole,
-            prediction,
-            options,
-            file=refit_file_of(file),
-            on_epoch=on_epoch and (lambda epoch, loss: on_epoch(n_epochs + epoch, loss)),
-            tell=tell,
-        )
-        network, refit = again.network, Refit(task=whole.task, run=run_of_all)
+        network, refit = _refit(setup, prediction, options, file=file, on_epoch=on_epoch, tell=tell)
         seconds["refit"] = time.perf_counter() - started
     job = Job(
         choice=prediction.choice,
@@ -116,6 +106,28 @@ def finetune_once(
     write_page(job.output / REPORT, page)
     finish(file)
     return job
+
+
+def _refit(
+    setup: Setup,
+    prediction: Prediction,
+    options: JobOptions,
+    *,
+    file: Path,
+    on_epoch: Callable[[int, float], None] | None,
+    tell: Tell,
+) -> tuple[nn.Module, Refit]:
+    """Run the second job, on all images; its epochs are counted after those of the jobs before."""
+    whole, before = with_all_images(setup), n_epochs_of(setup, refit=False, jobs=options.jobs)
+    run, outcome = _run(
+        whole,
+        prediction,
+        options,
+        file=refit_file_of(file),
+        on_epoch=on_epoch and (lambda epoch, loss: on_epoch(before + epoch, loss)),
+        tell=tell,
+    )
+    return outcome.network, Refit(task=whole.task, run=run)
 
 
 def n_epochs_of(setup: Setup, *, refit: bool, jobs: int = 1) -> int:
