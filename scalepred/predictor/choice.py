@@ -90,14 +90,10 @@ def _choose(
     rule: RuleAnswer | None,
 ) -> Choice:
     group = next((g for g in predictor.groups if (g.source_id, g.recipe_id) == (source_id, recipe_id)), None)
-    of_other_size = any(g.source_id == source_id and g.recipe_id in other_sizes for g in predictor.groups)
-    others = [g for g in predictor.groups if g.recipe_id == recipe_id]
-    if group is None and others and not of_other_size:
-        return _by_other_sources(others, rule)
-    if group is None and rule is not None and not of_other_size:
-        return by_rule(rule)
     if group is None:
-        return _guess(predictor.groups, source_id=source_id, recipe_id=recipe_id, other_sizes=other_sizes)
+        return _not_harvested(
+            predictor.groups, source_id=source_id, recipe_id=recipe_id, other_sizes=other_sizes, rule=rule
+        )
     if predictor.booster is None or group.n_origins < MIN_ORIGINS:
         return _fallback(
             group.fixed_scale,
@@ -119,6 +115,24 @@ def _choose(
             neighbours=names,
         )
     return _predicted(predictor, predictor.booster, group=group, row=row, neighbours=names)
+
+
+def _not_harvested(
+    groups: Sequence[Group],
+    *,
+    source_id: str,
+    recipe_id: str,
+    other_sizes: Mapping[str, int],
+    rule: RuleAnswer | None,
+) -> Choice:
+    """Return the choice for a source and recipe that were not harvested together."""
+    is_of_other_size = any(g.source_id == source_id and g.recipe_id in other_sizes for g in groups)
+    others = [g for g in groups if g.recipe_id == recipe_id]
+    if others and not is_of_other_size:
+        return _by_other_sources(others, rule)
+    if rule is not None and not is_of_other_size:
+        return by_rule(rule)
+    return _guess(groups, source_id=source_id, other_sizes=other_sizes)
 
 
 def _by_other_sources(groups: Sequence[Group], rule: RuleAnswer | None) -> Choice:
@@ -240,7 +254,7 @@ def _span(same: Sequence[float]) -> str:
     return f"any scale from {same[0]:g} to {same[-1]:g} is predicted within half a point of the best"
 
 
-def _guess(groups: Sequence[Group], *, source_id: str, recipe_id: str, other_sizes: Mapping[str, int]) -> Choice:
+def _guess(groups: Sequence[Group], *, source_id: str, other_sizes: Mapping[str, int]) -> Choice:
     """Fall back to what shares the source, and of these to the recipe but for its size; else to scale 1.
 
     A scale only means something for a source and a recipe, so what shares neither has nothing to say.
