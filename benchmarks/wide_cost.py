@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.wide_curves import Curve, Grid
-from benchmarks.wide_halves import IMAGES, N_SPLITS, halves, in_points, read_at_best
+from benchmarks.wide_halves import in_points, lost_within
 from scalepred.harvest.guess import guess_of
 from scalepred.harvest.octaves import Seen, best_octaves, open_sides
 from scalepred.predictor.honest import crossed_interval
@@ -183,14 +183,7 @@ def _lost(point: Point, curve: Curve, is_moved: bool, rng: np.random.Generator) 
     middle = guess_of(point.facts, point.recipe) if is_moved else 0
     beyond = np.maximum(middle + math.log2(GRID[0]) - scales, scales - middle - math.log2(GRID[-1]))
     is_in = beyond <= max(beyond.min(), 0.0)
-    lost = []
-    for _ in range(N_SPLITS):
-        first, second = halves(curve, IMAGES, rng)
-        for chooses, reads in ((first, second), (second, first)):
-            scores = np.array([chooses, np.where(is_in, chooses, -1.0)])
-            of_all, of_span = read_at_best(scores, np.array([reads, reads]))
-            lost.append(of_all - of_span)
-    return float(np.mean(lost))
+    return float(np.mean(lost_within(curve, is_in, rng)))
 
 
 # --- words ------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from scalepred.networks.names import family_of
 from scalepred.predictor.harvested import right_images
 from scalepred.predictor.points import Point, gather_points
 from scalepred.predictor.rule import kind_of
@@ -79,11 +78,6 @@ def read(warehouse: Path) -> tuple[list[Point], list[Grid]]:
         for key, runs in groups.items()
     ]
     return points, grids
-
-
-def family(point: Point) -> str:
-    """Return the family of a point's network."""
-    return family_of(point.architecture)
 
 
 def point_curves(points: Sequence[Point], grids: Sequence[Grid]) -> list[Curve]:

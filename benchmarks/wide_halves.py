@@ -139,6 +139,26 @@ def read_at_best(scores: np.ndarray, reads: np.ndarray) -> np.ndarray:
     return np.asarray((reads * tied).sum(axis=1) / tied.sum(axis=1))
 
 
+def lost_within(curve: Curve, allowed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return how much the best of some scales lies below the best of all, (2 ``N_SPLITS``,), over random halves.
+
+    Both are chosen on one half of the images and read on the other, both ways.
+
+    Args:
+        curve: of s scales.
+        allowed: (s,) bool, those scales.
+        rng: draws the halves.
+    """
+    lost = []
+    for _ in range(N_SPLITS):
+        first, second = halves(curve, IMAGES, rng)
+        for chooses, reads in ((first, second), (second, first)):
+            scores = np.array([chooses, np.where(allowed, chooses, -1.0)])
+            of_all, of_some = read_at_best(scores, np.array([reads, reads]))
+            lost.append(of_all - of_some)
+    return np.array(lost)
+
+
 # --- words ------------------------------------------------------------------------------------------------------------
 
 HALVES = (

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.wide_curves import Curve, Grid, grid_curves
-from benchmarks.wide_halves import IMAGES, N_SPLITS, halves, in_points, read_at_best
+from benchmarks.wide_halves import in_points, lost_within
 from scalepred.predictor.honest import bootstrap_interval, crossed_interval
 from scalepred.records import DONE, RunRecord
 
@@ -66,14 +66,7 @@ def octaves_on_halves(grids: Sequence[Grid]) -> dict[str, Any]:
 def _on_halves(curve: Curve, rng: np.random.Generator) -> tuple[float, float, float]:
     """Return what octaves lose in the mean of all halves, and the shares of halves where they lose or win a point."""
     is_octave = np.array([scale in OCTAVES for scale in sorted(OCTAVES + BETWEEN)])
-    lost = []
-    for _ in range(N_SPLITS):
-        first, second = halves(curve, IMAGES, rng)
-        for chooses, reads in ((first, second), (second, first)):
-            scores = np.array([chooses, np.where(is_octave, chooses, -1.0)])
-            of_all, of_octaves = read_at_best(scores, np.array([reads, reads]))
-            lost.append(of_all - of_octaves)
-    values = np.array(lost)
+    values = lost_within(curve, is_octave, rng)
     return float(values.mean()), float((values > MISS).mean()), float((values < -MISS).mean())
 
 

@@ -20,10 +20,11 @@ import numpy as np
 
 from benchmarks.rule import held_out, same_network
 from benchmarks.wide_cost import AROUND, COSTS, cost_row, cost_words, costs, lost_outside, mean_and_interval, summary
-from benchmarks.wide_curves import Curve, Grid, family, grid_curves, point_curves, read
+from benchmarks.wide_curves import Curve, Grid, grid_curves, point_curves, read
 from benchmarks.wide_halves import HALVES, REPEATS, halves_rows, repeat_rows
 from benchmarks.wide_octaves import octave_words, octaves_miss, octaves_on_halves
 from scalepred.predictor.coordinates import coordinate
+from scalepred.predictor.hold_outs import family
 from scalepred.predictor.honest import bootstrap_interval, crossed_interval
 from scalepred.predictor.points import GOOD, Point
 from scalepred.predictor.rule import DECLARED, kind_of

@@ -86,7 +86,7 @@ def fake_service(folder, *, code=0):
 def test_the_multi_process_service_is_started_and_stopped_also_where_the_work_is_interrupted(tmp_path, monkeypatch):
     calls = fake_service(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    with pytest.raises(KeyboardInterrupt), gpu.multi_process_service(tmp_path / "work") as shared:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), gpu.multi_process_service(tmp_path / "work") as shared:  # noqa: PT012 - it ends inside
         assert Path(shared["CUDA_MPS_PIPE_DIRECTORY"]).is_dir()
         raise KeyboardInterrupt
     pipe = shared["CUDA_MPS_PIPE_DIRECTORY"]

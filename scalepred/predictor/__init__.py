@@ -10,6 +10,7 @@ __all__ = [
     "evaluate",
     "facts",
     "harvested",
+    "hold_outs",
     "honest",
     "model",
     "nested",
