@@ -211,3 +211,13 @@ def test_the_wheel_carries_the_sql_the_predictor_and_the_typing_marker(tmp_path)
         "scalepred/job/templates/page.css",
         "scalepred/job/templates/job.html",
     } <= names
+
+
+def test_commands_have_at_most_60_lines():
+    long = [
+        f"{path.name}: {node.name}"
+        for path in _modules("cli").values()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= 60
+    ]
+    assert long == []

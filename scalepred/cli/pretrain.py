@@ -1,11 +1,14 @@
 """`scalepred pretrain`: a source trained from scratch on a domain."""
 
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scalepred.cli import options
+from scalepred.cli.groups import grouped
 from scalepred.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,22 +52,30 @@ WeightDecay = Annotated[
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How it is trained; what is None depends on the network and the optimizer."""
+
+    epochs: Annotated[int, typer.Option(help="Passes over the images.", min=1)] = 30
+    batch_size: Annotated[int, typer.Option(help="Images in a step, at most.", min=2)] = 64
+    image_px: Annotated[int, typer.Option(help="Side that images are resized to.", min=16)] = 64
+    optimizer: Optimizer = None
+    base_lr: BaseLr = None
+    schedule: Schedule = None
+    warmup_epochs: WarmupEpochs = None
+    weight_decay: WeightDecay = None
+    label_smoothing: Annotated[float, typer.Option(help="Share of each target spread over all classes.")] = 0.0
+    augmentation: Annotated[str, typer.Option(help="none, flip, crop, crop-flip or trivial.")] = "crop"
+
+
+@grouped
 def pretrain(
     data: options.Data,
     name: Annotated[str, typer.Option(help="What to call the source.", show_default=False)],
+    training: Training,
     output: Annotated[Path | None, typer.Option(help="Folder for it. Default: NAME.", show_default=False)] = None,
     architecture: Architecture = None,
     width: Width = None,
-    epochs: Annotated[int, typer.Option(help="Passes over the images.", min=1)] = 30,
-    batch_size: Annotated[int, typer.Option(help="Images in a step, at most.", min=2)] = 64,
-    image_px: Annotated[int, typer.Option(help="Side that images are resized to.", min=16)] = 64,
-    optimizer: Optimizer = None,
-    base_lr: BaseLr = None,
-    schedule: Schedule = None,
-    warmup_epochs: WarmupEpochs = None,
-    weight_decay: WeightDecay = None,
-    label_smoothing: Annotated[float, typer.Option(help="Share of each target spread over all classes.")] = 0.0,
-    augmentation: Annotated[str, typer.Option(help="none, flip, crop, crop-flip or trivial.")] = "crop",
     half: Annotated[bool, typer.Option("--half", help="Keep the weights in 16 bits, in half of the space.")] = False,
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.", min=0)] = 0,
     device: options.DeviceName = "auto",
@@ -91,21 +102,9 @@ def pretrain(
     if folder.exists() and not (folder.is_dir() and is_unfinished(folder)):
         raise UsageError(f"{folder} is there already: give another --output.")
     check_outside(folder, data)
-    fields: dict[str, Any] = {
-        "optimizer": optimizer,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "image_px": image_px,
-        "base_lr": base_lr,
-        "schedule": schedule,
-        "warmup_epochs": warmup_epochs,
-        "weight_decay": weight_decay,
-        "label_smoothing": label_smoothing,
-        "augmentation": augmentation,
-    }
     network = _network(architecture, width)
     pretrained = _pretrain(
-        data, fields, name=name, architecture=network, half=half, seed=seed, device=device, dtype=dtype, folder=folder
+        data, training, name=name, architecture=network, half=half, seed=seed, device=device, dtype=dtype, folder=folder
     )
     save_source(folder, pretrained)
     if json:
@@ -122,7 +121,7 @@ def pretrain(
         )
     else:
         scores = ", ".join(f"{split} {100 * value:.1f} %" for split, value in pretrained.accuracies.items())
-        out.note(f"{name}: {scores} after {epochs} epochs, {pretrained.seconds:.0f} s; in {folder}")
+        out.note(f"{name}: {scores} after {training.epochs} epochs, {pretrained.seconds:.0f} s; in {folder}")
         out.note(f"next: scalepred harvest TASKS --source {folder}")
 
 
@@ -141,7 +140,7 @@ def _network(architecture: str | None, width: int | None) -> str:
 
 def _pretrain(
     data: str,
-    fields: dict[str, Any],
+    training: Training,
     *,
     name: str,
     architecture: str,
@@ -164,7 +163,8 @@ def _pretrain(
     from scalepred.training.pretrain import pretrain as train
 
     network = build(architecture)
-    recipe = recipe_from_scratch(**fields | {"optimizer": fields["optimizer"] or usual_optimizer(network)})
+    fields = dataclasses.asdict(training)
+    recipe = recipe_from_scratch(**fields | {"optimizer": training.optimizer or usual_optimizer(network)})
     check_takes(network, image_px=recipe.image_px)
     where, pace = pick_device(device), Pace()
     keep_freed_memory()
