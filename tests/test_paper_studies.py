@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.paper import rates, transfer
+from benchmarks.paper import graduated, rates, transfer
 from benchmarks.paper.gains import gain
+from benchmarks.paper.report import median_told, share_told
 from benchmarks.paper.results import Accuracy
 from benchmarks.paper.settings import FULL, SMOKE, graduated_recipes, rate_recipes
 from benchmarks.paper.settings import rates as rates_recipe
 from benchmarks.paper.transfer import Cell, Pair, Place
 from scalepred.errors import DataError, UsageError
+from scalepred.predictor.points import gather_points
 from scalepred.recipe import GRADUATED, HEAD_ONLY, baseline_of
+from scalepred.records import POINT
 from scalepred.store.warehouse import open_warehouse
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -110,6 +113,47 @@ def test_gains_are_in_per_cent_of_what_was_before():
     assert gain(None, Accuracy(0.2, 0)) is None
 
 
+def curve(name, at_base, **octaves):
+    """Return a set's curve from octave -> (validation, test), and its accuracies at the paper's rates."""
+    seen = {float(octave.removeprefix("o")): Accuracy(*values) for octave, values in octaves.items()}
+    return graduated.Curve(pair=Pair("a", "b", True), name=name, at_base=Accuracy(*at_base), octaves=seen)
+
+
+def test_sets_are_compared_at_the_papers_rates_and_at_those_that_their_own_validation_chose():
+    sets = [
+        curve("flat-1-head-10", (0.5, 0.6), o0=(0.5, 0.6), o3=(0.9, 0.7)),
+        curve("flat-5-head-10", (0.6, 0.4), o0=(0.6, 0.4), o3=(0.2, 0.9)),
+        curve("graduated-0-1-2-4-8-head-10", (0.7, 0.7), o0=(0.7, 0.7), o3=(0.8, 0.75)),
+        curve("graduated-0-0-1-2-5-head-20", (0.7, 0.7), o0=(0.7, 0.7)),
+    ]
+    (at_base,) = graduated.differences(sets, "at base")  # no flat set has LL 20
+    (at_best,) = graduated.differences(sets, "at best")
+    assert at_base == pytest.approx((0.7 - 0.6, 0.7 - 0.4))
+    assert at_best == pytest.approx((0.8 - 0.9, 0.75 - 0.7))
+
+
+def test_the_best_octave_is_the_middle_of_those_of_the_best_validation():
+    tied = curve("flat-1-head-10", (0, 0), o0=(0.5, 0), o1=(0.5, 0), o2=(0.5, 0), o4=(0.1, 1))
+    assert tied.best == 1
+
+
+def test_frozen_layers_are_compared_with_those_that_learnt_at_the_best_rates_of_validation():
+    low = dict(zip((0.0, 0.0001, 0.001, 0.01), (Accuracy(v, v) for v in (0.5, 0.6, 0.4, 0.3)), strict=True))
+    high = dict(zip((0.0, 0.0001), (Accuracy(0.7, 0.2), Accuracy(0.55, 0.9)), strict=True))
+    pair = rates.Curves(
+        pair=Pair("a", "b", True), by_outer={rates.LOW: low, rates.HIGH: high}, images_per_label=5.0, similarity=None
+    )
+    assert rates.frozen_best(pair) == Accuracy(0.7, 0.2)
+    assert rates.whole_best(pair) == Accuracy(0.6, 0.6)
+    assert pair.at_best == (Accuracy(0.6, 0.6), Accuracy(0.7, 0.2))
+
+
+def test_shares_and_medians_are_told_with_exact_and_bootstrap_intervals():
+    assert share_told([1, 2, 3, -1]) == "3 of 4 (19 to 99 %)"  # Clopper and Pearson's
+    assert median_told([5.0]) == "+5 % (n = 1)"
+    assert median_told([1.0, 2.0, 3.0, 4.0, 100.0], unit=" points").startswith("+3 points (+1 to +")
+
+
 def test_the_papers_gains_follow_from_its_table_1():
     told = {
         "fabric": 15.47,
@@ -156,6 +200,7 @@ def test_all_studies_run_on_made_data_and_tell_their_tables(smoke):
     assert set(numbers) == {"domains", "size", "source", "rates", "graduated", "svm", "scales", "humps"}
     counted = {name: numbers[name]["n"] for name in ("domains", "size", "source", "rates", "graduated", "svm")}
     assert counted == {"domains": 4, "size": 3, "source": 2, "rates": 2, "graduated": 4, "svm": 2}
+    assert numbers["graduated"]["at_own_best"]["n"] == 4
     assert "tool from weapon" in out
     assert "oxford from plant" in out
 
@@ -165,10 +210,26 @@ def test_every_run_is_in_the_warehouse_under_its_recipes_name(smoke):
     runs, recipes = runs_of(smoke[0])
     wanted = rate_recipes(SMOKE) | graduated_recipes(SMOKE)
     assert all(recipes[recipe.recipe_id] in wanted for recipe in wanted.values())
-    assert {run.scale for run in runs} == {None, 1.0}
     # tool from weapon 9, oxford from plant 18 (IL-0.001/LL-0.01 is flat 1 too) and from weapon 11, tool from plant 2,
     # and six from noise 2 each
-    assert len(runs) == 9 + 18 + 11 + 2 + 6 * 2
+    assert sum(run.scale in (None, 1.0) for run in runs) == 9 + 18 + 11 + 2 + 6 * 2
+
+
+@pytest.mark.slow
+def test_figure_10s_sets_are_design_points_that_the_rule_can_learn_from(smoke):
+    runs, recipes = runs_of(smoke[0])
+    of_points = {(run.task_id, run.source_id, recipes[run.recipe_id]) for run in runs if run.role == POINT}
+    assert {name for *_, name in of_points} == set(graduated_recipes(SMOKE))
+    assert len(of_points) == 2 * 10
+    with open_warehouse(smoke[0], read_only=True) as store:
+        points = gather_points(
+            tasks=store.tasks(),
+            sources=store.sources(),
+            recipes=store.recipes(),
+            features=store.features(),
+            runs=store.runs(),
+        )
+    assert len(points) == 2 * 10
 
 
 @pytest.mark.slow

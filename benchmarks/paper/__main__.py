@@ -30,7 +30,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.paper import gains, humps, made, rates, scales, svm, transfer
+from benchmarks.paper import gains, graduated, humps, made, rates, scales, svm, transfer
 from benchmarks.paper.grids import Rows, read_rows
 from benchmarks.paper.report import Report, publish, table
 from benchmarks.paper.results import Results, read_results
@@ -42,7 +42,7 @@ OF_RUNS: Mapping[str, Callable[[Results], Report]] = {
     "size": gains.size_study,
     "source": gains.source_study,
     "rates": rates.study,
-    "graduated": gains.graduated_study,
+    graduated.NAME: graduated.study,
     "svm": svm.study,
 }
 OF_GRIDS: Mapping[str, Callable[[Rows], Report]] = {"scales": scales.study, "humps": humps.study}

@@ -18,12 +18,13 @@ Runs = dict[tuple[str, str, str], dict[float | None, dict[int, RunRecord]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """What of a warehouse the studies read."""
+    """What of a warehouse the studies read: ``points`` are the runs of design points, ``runs`` all others."""
 
     tasks: dict[str, TaskRecord]
     sources: dict[str, SourceRecord]
     recipes: dict[str, RecipeRecord]
     runs: Runs
+    points: Runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,17 +74,19 @@ class Grids:
 
 
 def read_rows(warehouse: Path) -> Rows:
-    """Read a warehouse; design points are left out."""
+    """Read a warehouse."""
     with open_warehouse(warehouse, read_only=True) as store:
         runs: Runs = defaultdict(lambda: defaultdict(dict))
+        points: Runs = defaultdict(lambda: defaultdict(dict))
         for run in store.runs():
-            if run.role != POINT:
-                runs[run.task_id, run.source_id, run.recipe_id][run.scale][run.seed] = run
+            kept = points if run.role == POINT else runs
+            kept[run.task_id, run.source_id, run.recipe_id][run.scale][run.seed] = run
         return Rows(
             tasks={task.task_id: task for task in store.tasks()},
             sources={source.source_id: source for source in store.sources()},
             recipes={recipe.recipe_id: recipe for recipe in store.recipes()},
             runs=runs,
+            points=points,
         )
 
 

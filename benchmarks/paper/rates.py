@@ -1,6 +1,7 @@
 """Tables 1 and 2 and figures 6 to 9: the rate of the last layer, and that of the inner ones."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +10,11 @@ from scipy.stats import spearmanr
 
 from benchmarks.paper import figures
 from benchmarks.paper.gains import MISSING, shown_in
-from benchmarks.paper.report import Report, table
+from benchmarks.paper.report import Report, median_told, share_told, table
 from benchmarks.paper.results import Accuracy, Results
 from benchmarks.paper.settings import INNER, rates
 from benchmarks.paper.transfer import Pair, pairs_of
+from scalepred.predictor.honest import bootstrap_interval
 
 NAME = "rates"
 LOW, HIGH = INNER
@@ -62,6 +64,15 @@ class Curves:
     def name(self) -> str:
         """Return target and source in words."""
         return f"{self.pair.target} from {self.pair.source}"
+
+    def at(self, inner: float) -> tuple[Accuracy, Accuracy]:
+        """Return the accuracies at an IL, with LL 0.01 and 0.1."""
+        return self.by_outer[LOW][inner], self.by_outer[HIGH][inner]
+
+    @property
+    def at_best(self) -> tuple[Accuracy, Accuracy]:
+        """The accuracies at the best IL of each LL, 0.01 and 0.1."""
+        return best(self.by_outer[LOW]), best(self.by_outer[HIGH])
 
     @property
     def is_whole(self) -> bool:
@@ -167,10 +178,16 @@ def _table_2(found: list[Curves]) -> list[str]:
 
 def _words(found: list[Curves]) -> list[str]:
     low, high = ([beta(each.by_outer[outer]) for each in found] for outer in INNER)
-    wider = sum(b > a for a, b in zip(low, high, strict=True))
+    wider = [float(b > a) for a, b in zip(low, high, strict=True)]
     words = [
-        f"* Medians of beta: {_finite(_median(low))} and {_finite(_median(high))} (the paper: {PAPER_BETAS[0]} and "
-        f"{PAPER_BETAS[1]}); the second is larger in {wider} of {len(found)} pairs (the paper: 8 of 8)."
+        f"* IL 0, LL 0.1 over 0.01, on test: {_apart_told([each.at(0.0) for each in found])} (the paper, on "
+        f"validation: {sum(high > low for low, high in TABLE_1.values())} of {len(TABLE_1)}).",
+        f"* The best IL each, LL 0.1 over 0.01, on test: {_apart_told([each.at_best for each in found])} (the paper, "
+        f"on validation: {sum(apart > 0 for *_, apart in TABLE_2.values())} of {len(TABLE_2)}).",
+        f"* Finetuned inner layers, the best IL and LL by validation, over frozen ones at the better LL, on test: "
+        f"{_apart_told([(frozen_best(each), whole_best(each)) for each in found])}.",
+        f"* Medians of beta: {_beta_told(low)} and {_beta_told(high)} (the paper: {PAPER_BETAS[0]} and "
+        f"{PAPER_BETAS[1]} %); the second is larger in {share_told(wider)} of the pairs (the paper: 8 of 8).",
     ]
     for outer in INNER:
         pairs = [(each.images_per_label, alpha(each.by_outer[outer])) for each in found]
@@ -180,11 +197,44 @@ def _words(found: list[Curves]) -> list[str]:
     return words
 
 
+def frozen_best(curves: Curves) -> Accuracy:
+    """Return the accuracies with the inner layers as they were, at the LL of the better validation."""
+    return max((some[0.0] for some in curves.by_outer.values()), key=lambda each: each.val)
+
+
+def whole_best(curves: Curves) -> Accuracy:
+    """Return the accuracies at the IL above 0, and LL, of the best validation."""
+    learning = [each for some in curves.by_outer.values() for inner, each in some.items() if inner]
+    return max(learning, key=lambda each: each.val)
+
+
+def _apart_told(pairs: Sequence[tuple[Accuracy, Accuracy]]) -> str:
+    """Return how far the second of two accuracies is above the first, on test images."""
+    apart = [100 * (second.test - first.test) for first, second in pairs]
+    return f"above in {share_told(apart)}, median {median_told(apart, unit=' points')}"
+
+
+def _beta_told(betas: Sequence[float]) -> str:
+    finite = [each for each in betas if math.isfinite(each)]
+    left = len(betas) - len(finite)
+    return median_told(finite) + (f", and {left} without, their least being 0" if left else "") if finite else "none"
+
+
 def _spearman(pairs: list[tuple[float, float]]) -> str:
     if len(pairs) < 3 or any(len({pair[at] for pair in pairs}) < 2 for at in (0, 1)):
         return f"none, since there are fewer than three pairs or one of the two never changes (n = {len(pairs)})"
-    told = spearmanr([a for a, _ in pairs], [b for _, b in pairs])
-    return f"{told.statistic:+.2f} (p = {told.pvalue:.2f}, n = {len(pairs)})"
+    numbers = np.array(pairs)
+    low, high = bootstrap_interval(numbers, [str(at) for at in range(len(pairs))], _rank_correlation, seed=0)
+    interval = "" if math.isnan(low) else f"{low:+.2f} to {high:+.2f}, "
+    p = spearmanr(numbers[:, 0], numbers[:, 1]).pvalue
+    return f"{_rank_correlation(numbers):+.2f} ({interval}p = {p:.2f}, n = {len(pairs)})"
+
+
+def _rank_correlation(pairs: np.ndarray) -> float:
+    """Return Spearman's of (n, 2) numbers, NaN where one of the two never changes."""
+    if any(len(np.unique(column)) < 2 for column in pairs.T):
+        return math.nan
+    return float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
 
 
 def _figures(found: list[Curves]) -> dict[str, Figure]:

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
+from scipy.stats import binomtest
 
 from benchmarks.snapshot import mean_and_interval
 from scalepred.files import write_text
+from scalepred.predictor.honest import bootstrap_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,25 @@ def percent(values: Any, origins: Sequence[str], *, sign: str = "") -> str:
     mean, low, high = mean_and_interval(values, origins)
     interval = "" if math.isnan(low) else f" ({100 * low:{sign}.1f} to {100 * high:{sign}.1f})"
     return f"{100 * mean:{sign}.1f}{interval}"
+
+
+def median_told(values: Sequence[float], *, unit: str = " %") -> str:
+    """Return a median in words, with its 95 % interval over what it is of, if that is two or more."""
+    numbers = np.array(values, dtype=np.float64)
+    each = [str(at) for at in range(len(numbers))]
+    low, high = bootstrap_interval(numbers, each, lambda drawn: float(np.median(drawn)), seed=0)
+    interval = "" if math.isnan(low) else f"{low:+.0f} to {high:+.0f}, "
+    return f"{np.median(numbers):+.0f}{unit} ({interval}n = {len(numbers)})"
+
+
+def share_told(values: Sequence[float]) -> str:
+    """Return in how many of the values, in words, there is more than 0, with the exact 95 % interval of that share.
+
+    Source: Clopper and Pearson 1934; scipy's ``binomtest``.
+    """
+    n_above = sum(value > 0 for value in values)
+    interval = binomtest(n_above, len(values)).proportion_ci()
+    return f"{n_above} of {len(values)} ({100 * interval.low:.0f} to {100 * interval.high:.0f} %)"
 
 
 def publish(report: Report, out: Path) -> None:

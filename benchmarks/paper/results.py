@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,12 +60,28 @@ class Results:
         if task is None or source_id is None:
             return None
         scale = None if recipe == baseline_of(recipe) else 1.0
-        return self.rows.runs.get((task.task_id, source_id, recipe.recipe_id), {}).get(scale, {}).get(0)
+        key = (task.task_id, source_id, recipe.recipe_id)
+        runs = [some.get(key, {}).get(scale, {}).get(0) for some in (self.rows.runs, self.rows.points)]
+        return next((run for run in runs if run), None)
 
     def accuracy(self, task_name: str, source: str, recipe: Recipe) -> Accuracy | None:
         """Return a run's accuracies, chance where it diverged, None where it is not there."""
         run, task = self.run(task_name, source, recipe), self.task(task_name)
         return Accuracy(accuracy(run, "val", task), accuracy(run, "test", task)) if run and task else None
+
+    def octaves(self, task_name: str, source: str, recipe: Recipe) -> dict[float, Accuracy]:
+        """Return log2 of scale -> accuracies, of all scales that a recipe was run at, chance where a run diverged."""
+        task, source_id = self.task(task_name), self.source_id(source)
+        if task is None or source_id is None:
+            return {}
+        key = (task.task_id, source_id, recipe.recipe_id)
+        seen = {
+            math.log2(scale): Accuracy(accuracy(seeds[0], "val", task), accuracy(seeds[0], "test", task))
+            for some in (self.rows.runs, self.rows.points)
+            for scale, seeds in some.get(key, {}).items()
+            if scale is not None and 0 in seeds
+        }
+        return dict(sorted(seen.items()))
 
     def similarity(self, task_name: str, source: str) -> float | None:
         """Return exp(-0.01 EMD) between a target and a source, None where it is not there."""

@@ -61,7 +61,16 @@ PAIRS = (
 """Source: Dube et al. 2018, section 4.2, for the first eight; the others are of the suite, chosen before any run."""
 FAVOURITES = ("tool", "workers")
 """Targets of figure 2: the paper's, and the suite's."""
-GRADUATED_PAIRS = (Pair("oxford", "plant", True), Pair("workers", "sprites", True), Pair("oxford", "weapon", False))
+GRADUATED_PAIRS = (
+    Pair("oxford", "plant", True),
+    Pair("oxford", "weapon", False),
+    Pair("workers", "sprites", True),
+    Pair("icons", "themes", True),
+    Pair("emoji", "clipart", True),
+    Pair("sky", "sprites", False),
+)
+"""The paper's target, and small ones of the suite, since each set of multipliers is run over octaves."""
+GRADUATED = "graduated"
 
 
 @dataclass(frozen=True)
@@ -217,7 +226,7 @@ def cells_of(study: str, place: Place) -> list[Cell]:
             if target in sources
             for source in (RANDOM, *(each for each in paired_sources(place) if each != target))
         ]
-    pairs = graduated_pairs_of(place) if study == "graduated" else pairs_of(place)
+    pairs = graduated_pairs_of(place) if study == GRADUATED else pairs_of(place)
     return [Cell(f"{pair.target}-target", pair.source) for pair in pairs]
 
 
@@ -237,12 +246,15 @@ def run_studies(studies: Iterable[str], place: Place, *, options: Sequence[str] 
     Raises:
         SystemExit: if a command fails, with its exit code.
     """
+    chosen = list(studies)
     wanted: dict[Cell, dict[str, Recipe]] = defaultdict(dict)
-    for study in studies:
+    for study in chosen:
         for cell in cells_of(study, place):
             wanted[cell] |= recipes_of(study, place.settings)
     for source in dict.fromkeys(cell.source for cell in wanted):
         train(source, place)
+    if GRADUATED in chosen:
+        run_octaves(place, options=options)
     groups: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
     recipes: dict[str, Recipe] = {}
     for cell, named in wanted.items():
@@ -253,14 +265,30 @@ def run_studies(studies: Iterable[str], place: Place, *, options: Sequence[str] 
         _call("harvest", *harvest_arguments(tasks, source, names, place), *options)
 
 
+def run_octaves(place: Place, *, options: Sequence[str]) -> None:
+    """Run figure 10's sets of multipliers over octaves, so that each can be compared at its own best rate.
+
+    They are design points, which predictors of other networks learn from.
+    """
+    recipes = recipes_of(GRADUATED, place.settings)
+    _write_recipes(recipes, place)
+    tasks: dict[str, list[str]] = defaultdict(list)
+    for cell in cells_of(GRADUATED, place):
+        tasks[cell.source].append(cell.task)
+    for source, some in tasks.items():
+        _call("harvest", *harvest_arguments(some, source, list(recipes), place, scales=("--octaves",)), *options)
+
+
 def _write_recipes(recipes: Mapping[str, Recipe], place: Place) -> None:
     (place.folder / "recipes").mkdir(parents=True, exist_ok=True)
     for name, recipe in recipes.items():
         write_text(place.folder / "recipes" / f"{name}.json", recipe.to_json())
 
 
-def harvest_arguments(tasks: Sequence[str], source: str, recipes: Sequence[str], place: Place) -> list[str]:
-    """Return the arguments of the harvest of one source: each recipe at scale 1, and the baseline."""
+def harvest_arguments(
+    tasks: Sequence[str], source: str, recipes: Sequence[str], place: Place, *, scales: Sequence[str] = ("--scale", "1")
+) -> list[str]:
+    """Return the arguments of the harvest of one source: each recipe at scale 1, and the baseline, or at others."""
     arguments = [str(place.task(name)) for name in tasks]
     if source == RANDOM:
         arguments += ["--source", f"resnet27/{place.settings.width}", "--weights", str(place.source(RANDOM))]
@@ -268,7 +296,7 @@ def harvest_arguments(tasks: Sequence[str], source: str, recipes: Sequence[str],
         arguments += ["--source", str(place.source(source))]
     for name in recipes:
         arguments += ["--recipe", str(place.folder / "recipes" / f"{name}.json")]
-    return [*arguments, "--scale", "1", "--dtype", "float32", "--warehouse", str(place.warehouse)]
+    return [*arguments, *scales, "--dtype", "float32", "--warehouse", str(place.warehouse)]
 
 
 def train(source: str, place: Place) -> None:

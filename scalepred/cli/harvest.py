@@ -55,6 +55,14 @@ Scales = Annotated[
         show_default=False,
     ),
 ]
+Octaves = Annotated[
+    bool,
+    typer.Option(
+        "--octaves",
+        help="Instead of the eleven scales: each double the one before, placed by what comes out until accuracy has "
+        "fallen on both sides. The facts of the start are measured, so that a rule can learn from them.",
+    ),
+]
 Extend = Annotated[bool, typer.Option(help="Go on beyond an end of the eleven scales where that end is the best.")]
 EngineName = Annotated[
     str, typer.Option(help="local: processes of this machine; ray: actors of a Ray cluster.", metavar="local|ray")
@@ -97,6 +105,7 @@ def harvest(
     image_px: options.ImagePx = None,
     seeds: Seeds = None,
     scale: Scales = None,
+    octaves: Octaves = False,
     draw: harvest_draw.Draw = None,
     draw_seed: harvest_draw.DrawSeed = None,
     space: harvest_draw.SpaceFile = None,
@@ -115,17 +124,20 @@ def harvest(
 ) -> None:
     """Finetune every task at the eleven scales, and the baseline, and store features and accuracies.
 
-    With --draw it finetunes tasks, sources and recipes that are drawn at random, each at as many scales as its curve
-    needs.
+    With --octaves it finetunes at as many scales as each curve needs, and with --draw does so with tasks, sources and
+    recipes that are drawn at random.
 
     Runs what the warehouse lacks: run again, it does nothing. Stopped at any moment, it loses the runs in hand at most.
     """
     chosen = EngineOptions(name=engine, n_workers=workers, address=address, gpus_per_worker=gpus_per_worker)
     drawing = harvest_draw.DrawOptions(n=draw, seed=draw_seed, space=space)
-    drawing.check_alone(recipe=recipe, image_px=image_px, seeds=seeds, scale=scale, extend=extend)
+    drawing.check_alone(recipe=recipe, image_px=image_px, seeds=seeds, scale=scale, octaves=octaves, extend=extend)
+    if octaves and (scale or not extend):
+        raise UsageError("--scale and --no-extend do not go with --octaves, which places its own scales.")
     scales = tuple(dict.fromkeys(map(check_scale, scale or GRID)))
     path = options.warehouse_path(warehouse)
     from scalepred.data.layouts import find_tasks
+    from scalepred.harvest.draw import every_point
     from scalepred.harvest.request import Wanted
 
     names = _sources(source or ["efficientnet_lite0"], weights)
@@ -148,6 +160,9 @@ def harvest(
     )
     if drawn:
         wanted = replace(wanted, points=drawn.points, surveys=drawn.surveys)
+    elif octaves:
+        points = every_point(data, names, recipes, n_seeds=wanted.n_seeds)
+        wanted = replace(wanted, points=points, recipes={})
     carry_out(wanted, carrier, balance=drawn.balance if drawn and dry_run else None, dry_run=dry_run, json=json)
 
 

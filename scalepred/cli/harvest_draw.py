@@ -58,6 +58,7 @@ class DrawOptions:
         image_px: int | None,
         seeds: int | None,
         scale: Sequence[float] | None,
+        octaves: bool,
         extend: bool,
     ) -> None:
         """Raise UsageError if options of the grid are given beside a draw."""
@@ -66,6 +67,7 @@ class DrawOptions:
             "--image-px": image_px,
             "--seeds": seeds,
             "--scale": scale,
+            "--octaves": octaves or None,
             "--no-extend": None if extend else True,
         }
         named = [option for option, value in given.items() if value is not None]

@@ -108,7 +108,7 @@ class BundleState:
     @property
     def recipe_records(self) -> list[RecipeRecord]:
         """The row of a point's recipe; a grid's are kept together."""
-        recipe = self.recipe
-        if recipe is None:
+        if self.point is None:
             return []
-        return [RecipeRecord(recipe_id=recipe.recipe_id, name=describe(recipe), json=recipe.to_json())]
+        recipe, name = self.point.recipe, self.point.name
+        return [RecipeRecord(recipe_id=recipe.recipe_id, name=name or describe(recipe), json=recipe.to_json())]

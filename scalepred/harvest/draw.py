@@ -1,6 +1,7 @@
 """Draws design points: task, source and recipe, quasi-randomly, so that any first part of them is balanced."""
 
 import contextlib
+import itertools
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class DesignPoint:
         recipe: drawn.
         n_images: training and validation images at most; the task is cut down to them.
         n_seeds: 1, or 2 for one point in ten.
+        name: what the warehouse calls the recipe; None describes it by its fields.
     """
 
     index: int
@@ -42,6 +44,17 @@ class DesignPoint:
     recipe: Recipe
     n_images: int | None
     n_seeds: int
+    name: str | None = None
+
+
+def every_point(
+    data: Sequence[str], sources: Sequence[str], recipes: Mapping[str, Recipe], *, n_seeds: int
+) -> list[DesignPoint]:
+    """Return each task with each source and each recipe, which is given by name; nothing is drawn."""
+    return [
+        DesignPoint(index=index, data=task, source=source, recipe=recipe, n_images=None, n_seeds=n_seeds, name=name)
+        for index, (task, source, (name, recipe)) in enumerate(itertools.product(data, sources, recipes.items()))
+    ]
 
 
 def survey_tasks(data: Sequence[str]) -> dict[str, Survey]:

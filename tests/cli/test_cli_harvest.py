@@ -1,5 +1,6 @@
 """What `scalepred harvest` prints and refuses, with workers in this process."""
 
+import itertools
 import json
 
 import pytest
@@ -13,6 +14,7 @@ from scalepred.harvest.worker import Worker
 from scalepred.networks.architecture import build
 from scalepred.records import RecipeRecord
 from scalepred.store.journal import journal_of
+from scalepred.store.warehouse import open_warehouse
 
 
 class Engine(InlineEngine):
@@ -141,6 +143,31 @@ def test_a_scale_that_is_none_is_refused_before_any_worker_starts(harvest, task,
     assert harvest(task, "--scale", "1", "--scale", "-1") == (2, "", [words])
 
 
+# --- octaves ----------------------------------------------------------------------------------------------------------
+
+
+def test_octaves_run_each_recipe_as_a_point_of_its_own_name(harvest, task, tmp_path):
+    code, out, _ = harvest(task, "--octaves", "--seeds", "2", "--json")
+    summary = json.loads(out.splitlines()[-1])
+    assert (code, summary["failed"], summary["stored_before"]) == (0, [], 0)
+    with open_warehouse(tmp_path / "w.duckdb", read_only=True) as store:
+        runs, names = store.runs(), [recipe.name for recipe in store.recipes()]
+    scales = sorted({run.scale for run in runs if run.seed == 0})
+    assert names == ["quick"]
+    assert len(scales) >= 5
+    assert all(above == 2 * below for below, above in itertools.pairwise(scales))
+    assert {run.role for run in runs} == {"point"}
+    assert scales == sorted({run.scale for run in runs if run.seed == 1})
+    code, out, _ = harvest(task, "--octaves", "--seeds", "2", "--json")
+    assert json.loads(out.splitlines()[-1])["stored_before"] == len(runs)
+
+
+@pytest.mark.parametrize("arguments", [("--scale", "1"), ("--no-extend",)])
+def test_octaves_take_no_scales(harvest, task, arguments):
+    words = "scalepred: --scale and --no-extend do not go with --octaves, which places its own scales."
+    assert harvest(task, "--octaves", *arguments) == (2, "", [words])
+
+
 # --- draws ------------------------------------------------------------------------------------------------------------
 
 SPACE = {
@@ -169,6 +196,7 @@ def draw(harvest, tmp_path):
         (("--seeds", "1"), "--seeds does"),
         (("--image-px", "64", "--no-extend"), "--image-px and --no-extend do"),
         (("--scale", "1"), "--scale does"),
+        (("--octaves",), "--octaves does"),
     ],
 )
 def test_options_of_the_grid_do_not_go_with_a_draw(harvest, task, arguments, named):
