@@ -75,6 +75,7 @@ def probe_accuracy(embedded: np.ndarray, labels: np.ndarray) -> float | None:
         probe = LogisticRegression(C=1.0, max_iter=200)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a nearly converged probe serves as well
+            warnings.filterwarnings("ignore", "The number of unique classes")  # few images of many classes are usual
             probe.fit(inputs[fit], targets[fit])
         correct += int((probe.predict(inputs[held]) == targets[held]).sum())
     return correct / len(targets)

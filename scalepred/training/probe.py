@@ -173,6 +173,7 @@ def _fit(inputs: np.ndarray, labels: np.ndarray, strength: float, *, n_classes: 
         model = LogisticRegression(C=strength, max_iter=MAX_ITERATIONS)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a nearly converged probe serves as well
+            warnings.filterwarnings("ignore", "The number of unique classes")  # few images of many classes are usual
             model.fit(inputs, labels)
         rows, offsets = model.coef_, model.intercept_
         if len(classes) == 2:  # scikit-learn keeps the difference of the two

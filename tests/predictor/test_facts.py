@@ -80,6 +80,11 @@ def test_a_probe_leaves_out_singletons_and_needs_two_classes():
     assert probe_accuracy(embedded[:4], np.arange(4)) is None
 
 
+def test_the_probe_of_two_images_of_each_of_many_classes_warns_of_nothing():
+    centres = 10 * np.eye(30, dtype=np.float32)
+    assert probe_accuracy(np.concatenate([centres, 1.01 * centres]), np.tile(np.arange(30), 2)) == 1.0
+
+
 def test_the_similarity_of_one_class_to_one_prototype_is_known_by_hand():
     embedded = np.array([[3.0, 0.0], [3.0, 0.0]], np.float32)
     prototypes = np.array([[0.0, 1.0]], np.float32)  # brought to length 3, at a right angle

@@ -90,6 +90,12 @@ def test_more_classes_than_images_and_a_constant_feature_do_no_harm():
     assert (logits.argmax(1) == labels).all()
 
 
+def test_two_images_of_each_of_many_classes_are_as_good_a_task_as_any():
+    features, labels = blobs(n=60, n_classes=30, distance=20.0)
+    probe = fit_probe(features, labels, n_classes=30)  # in a fold each class has one image; warnings are errors here
+    assert (probe.logits(features).argmax(1) == labels).all()
+
+
 def test_the_same_images_give_the_same_probe():
     first, again = (fit_probe(*blobs(), n_classes=3) for _ in range(2))
     assert first.weight.equal(again.weight)
