@@ -312,7 +312,8 @@ def train(source: str, place: Place) -> None:
             save_file(network.state_dict(), temporary)
     elif source != RANDOM and not is_source_folder(str(path)):
         _call(
-            *("pretrain", str(place.folder / "domains" / source / "source"), "--name", source, "--output", str(path)),
+            *("pretrain", str(place.folder / "domains" / source / "source"), "--name", f"paper-{source}"),
+            *("--output", str(path)),
             *("--width", str(settings.width), "--epochs", str(settings.source_epochs)),
             *("--batch-size", str(settings.batch_size), "--image-px", str(settings.image_px), "--dtype", "float32"),
         )
