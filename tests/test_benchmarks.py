@@ -206,6 +206,15 @@ def test_the_benchmark_of_the_store_runs_all_steps():
 
 
 @pytest.mark.slow
+def test_the_benchmark_of_training_learns_from_grids_and_points():
+    command = [sys.executable, "-m", "benchmarks.bench_train", "--smoke"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    printed = json.loads(shown.stdout.splitlines()[-1])
+    assert (printed["rows"], printed["columns"], set(printed["steps"])) == (5_000, 40, {"fit", "train", "rule"})
+    assert all(step["seconds"] > 0 and step["peak_bytes"] > 1e7 for step in printed["steps"].values())
+
+
+@pytest.mark.slow
 def test_the_benchmark_of_a_resumed_harvest_waits_for_a_new_run():
     command = [sys.executable, "-m", "benchmarks.bench_resume", "--smoke"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)

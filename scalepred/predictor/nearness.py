@@ -11,6 +11,9 @@ from scalepred.predictor.table import TrainingTable, rows_by_group
 MIN_SPREAD = 1e-9
 """A feature that varies less is constant."""
 
+MOST_AT_ONCE = 4_000_000
+"""Distances at a time: 32 MB."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbour:
@@ -36,7 +39,7 @@ def abstains(train_table: TrainingTable, table: TrainingTable) -> np.ndarray:
     unlike = np.ones(len(table.names), dtype=np.bool_)
     for key, rows in rows_by_group(table).items():
         if key in trained:
-            unlike[rows] = distances_between(standard[rows], trained_standard[trained[key]]).min(axis=1) > reach
+            unlike[rows] = nearest_distances(standard[rows], trained_standard[trained[key]]) > reach
     return unlike
 
 
@@ -59,11 +62,38 @@ def reach_of(table: TrainingTable, standard: np.ndarray) -> float:
     """Return 1.5 times the largest distance of a bundle to its nearest of the same group and another origin."""
     nearest = [0.0]
     for rows in rows_by_group(table).values():
-        origins = np.array([table.origins[row] for row in rows])
-        distances = distances_between(standard[rows], standard[rows])
-        distances[origins[:, None] == origins[None, :]] = np.inf
-        nearest += [distance for distance in distances.min(axis=1).tolist() if math.isfinite(distance)]
+        origins = np.unique([table.origins[row] for row in rows], return_inverse=True)[1]
+        distances = nearest_distances(standard[rows], standard[rows], alike=(origins, origins))
+        nearest += [distance for distance in distances.tolist() if math.isfinite(distance)]
     return 1.5 * max(nearest)
+
+
+def nearest_distances(
+    standard: np.ndarray, others: np.ndarray, *, alike: tuple[np.ndarray, np.ndarray] | None = None
+) -> np.ndarray:
+    """Return the distance of each of (n, f) rows to the nearest of (m, f) others, (n,) float64.
+
+    The nearest is found by products of matrices, some rows at a time, and its distance is that of
+    :func:`distances_between`.
+
+    Args:
+        standard: standardised features.
+        others: likewise.
+        alike: (n,) and (m,) labels, such as origins; others of a row's own label don't count, and where that leaves
+            none the distance is infinite.
+    """
+    found = np.empty(len(standard))
+    squares = (others**2).sum(axis=1)
+    size = max(1, MOST_AT_ONCE // max(1, len(others)))
+    for begin in range(0, len(standard), size):
+        rows = standard[begin : begin + size]
+        apart = squares - 2 * rows @ others.T  # the rows' own squares change no order
+        if alike is not None:
+            apart[alike[0][begin : begin + size, None] == alike[1][None, :]] = np.inf
+        nearest = apart.argmin(axis=1)
+        distances = np.linalg.norm(rows - others[nearest], axis=1)
+        found[begin : begin + size] = np.where(np.isfinite(apart[np.arange(len(rows)), nearest]), distances, np.inf)
+    return found
 
 
 def distances_between(standard: np.ndarray, others: np.ndarray) -> np.ndarray:
