@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.rule import read_lines
+from benchmarks.lines import read_lines
 from scalepred.data.task import read_task
 from scalepred.networks.source import Source, load_source
 from scalepred.predictor.harvested import Key, build

@@ -141,7 +141,7 @@ def trial(point: Point, rule: Rule, curves: Curves, *, rng: np.random.Generator,
         half: half of the test images take the place of the validation images, and the other half is scored.
     """
     assert point.jobs is not None
-    jobs, place = point.jobs, rule.log2_scale(point.facts, point.recipe) or 0.0
+    jobs, place = point.jobs, rule.bounded_log2_scale(point.facts, point.recipe) or 0.0
     n = jobs.right.shape[1]
     order = rng.permutation(n)
     scored = order[n // 2 :] if half else order

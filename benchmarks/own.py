@@ -7,8 +7,9 @@ A group is a network and a recipe whose grids were harvested, its tasks those wi
 folds. For the tasks of a fold scales are chosen from n tasks of other folds, drawn at random ten times: by the group's
 curve, by its best one scale for all tasks, by the best fixed scale of these n, as `train-predictor` has it, and by the
 rule alone. Of no task that fixed scale is 1. The last way is the best fixed scale of all tasks of the group in other
-folds. Rule and harvested curves are of design points of other networks and folds; how far groups and tasks vary is
-learnt on groups of other networks, other recipes and other folds, each with a rule and curves that saw neither network.
+folds. The rule is of design points and grids, harvested curves are of design points, all of other networks and folds;
+how far groups and tasks vary is learnt on groups of other networks, other recipes and other folds, each with a rule and
+curves that saw neither network.
 Besides, for a network of which nothing was harvested: the geometric mean of the best fixed scales of the same recipe on
 other networks, and on networks of other families, in other folds.
 Test accuracies are read off each task's grid and what was run beyond it, interpolated by log2. Intervals are of origins
@@ -26,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.grid_points import STARTS, read_grid_points
 from benchmarks.group_curve import (
     OCTAVES,
     Shrinkage,
@@ -34,22 +36,18 @@ from benchmarks.group_curve import (
     learn_shrinkage,
     task_runs,
 )
-from benchmarks.rule import MIN_STEPS, for_constants, read_lines, select
+from benchmarks.rule import MIN_STEPS, for_constants, read_points, select
 from scalepred.networks.names import family_of
-from scalepred.predictor.context import start_set
 from scalepred.predictor.curves import Curves, curves_of
 from scalepred.predictor.harvested import build
 from scalepred.predictor.honest import crossed_interval
-from scalepred.predictor.points import Point, gather_points
+from scalepred.predictor.points import Point
 from scalepred.predictor.rule import Rule, fit_rule, kind_of
 from scalepred.predictor.search import Prior, prior_of
 from scalepred.predictor.table import TrainingTable
 from scalepred.predictor.targets import best_fixed_scale
-from scalepred.recipe import Recipe
-from scalepred.records import FeatureRecord
 from scalepred.store.warehouse import open_warehouse
 
-STARTS = Path(__file__).parent / "results" / "grid_starts.jsonl"
 SIZES = (0, 1, 3, 10)
 HELD = {"network": False, "family": True}
 N_FOLDS, DRAWS = 4, 10
@@ -69,6 +67,7 @@ class Data:
 
     Attributes:
         points: design points.
+        grid_points: tasks of grids with facts.
         groups: (name of the network, id of the recipe) -> its tasks with facts.
         recipes: id -> name.
         grids: all whole grids.
@@ -78,6 +77,7 @@ class Data:
     """
 
     points: list[Point]
+    grid_points: list[Point]
     groups: dict[tuple[str, str], list[Point]]
     recipes: dict[str, str]
     grids: TrainingTable
@@ -102,23 +102,17 @@ def main() -> None:
 def read(warehouse: Path, starts: Path) -> Data:
     """Read a warehouse, its grids as points where their starts were measured."""
     with open_warehouse(warehouse, read_only=True) as store:
-        tasks, sources, recipes = store.tasks(), store.sources(), store.recipes()
-        features, runs = store.features(), store.runs()
-    points = gather_points(tasks=tasks, sources=sources, recipes=recipes, features=features, runs=runs)
-    lines = read_lines(starts)
-    recipe_of = {recipe.recipe_id: Recipe.from_json(recipe.json) for recipe in recipes}
-    same = {recipe_id: _of_any_schedule(recipe_id, recipe_of) for recipe_id in {line["recipe_id"] for line in lines}}
-    starts_of = {(line["task_id"], line["source_id"], r): line for line in lines for r in same[line["recipe_id"]]}
-    facts = [fact for key, line in starts_of.items() for fact in _facts(line, recipe_of[key[2]])]
-    own = gather_points(tasks=tasks, sources=sources, recipes=recipes, features=facts, runs=runs, of_grids=True)
+        tasks, sources, recipes, runs = store.tasks(), store.sources(), store.recipes(), store.runs()
+    grids = read_grid_points(warehouse, starts)
     groups: dict[tuple[str, str], list[Point]] = {}
-    for task in own:
+    for task in grids:
         groups.setdefault((task.source, task.recipe.recipe_id), []).append(task)
     groups = {key: of_group for key, of_group in groups.items() if len(of_group) >= FEWEST}
     judged = sorted({task.origin for of_group in groups.values() for task in of_group})
     origins = [*np.random.default_rng(0).permutation(judged).tolist(), *sorted({t.origin for t in tasks} - {*judged})]
     return Data(
-        points=points,
+        points=read_points(warehouse),
+        grid_points=grids,
         groups=groups,
         recipes={recipe.recipe_id: recipe.name for recipe in recipes},
         grids=build(tasks=tasks, sources=sources, recipes=recipes, features=[], runs=runs).table,
@@ -128,20 +122,6 @@ def read(warehouse: Path, starts: Path) -> Data:
     )
 
 
-def _of_any_schedule(recipe_id: str, recipes: Mapping[str, Recipe]) -> list[str]:
-    """Return the recipes that differ from one in their schedule at most: the first update is the same."""
-    plain = replace(recipes[recipe_id], schedule="step")
-    return [each for each, recipe in recipes.items() if replace(recipe, schedule="step") == plain]
-
-
-def _facts(line: Mapping[str, Any], recipe: Recipe) -> list[FeatureRecord]:
-    task_id, source_id, name = line["task_id"], line["source_id"], start_set(recipe)
-    return [
-        FeatureRecord(task_id=task_id, source_id=source_id, feature_set=name, name=fact, value=value, seconds=0.0)
-        for fact, value in line["facts"].items()
-    ]
-
-
 def run(data: Data) -> dict[str, Any]:
     """Print the tables and return what they hold."""
     started = time.perf_counter()
@@ -149,8 +129,11 @@ def run(data: Data) -> dict[str, Any]:
     @functools.cache
     def learnt(networks: frozenset[str], fold: int) -> tuple[Rule, Curves]:
         """Return the rule and the curves of points of other networks and other folds."""
-        seen = [p for p in data.points if p.source not in networks and data.folds[p.origin] != fold]
-        rule = fit_rule(for_constants(seen, MIN_STEPS), select(seen, MIN_STEPS))
+        seen, grids = (
+            [p for p in points if p.source not in networks and data.folds[p.origin] != fold]
+            for points in (data.points, data.grid_points)
+        )
+        rule = fit_rule(for_constants([*seen, *grids], MIN_STEPS), select([*seen, *grids], MIN_STEPS))
         return rule, curves_of(seen, rule)
 
     rows, found = [], []
@@ -193,7 +176,7 @@ def expected(tasks: Sequence[Point], curves: Curves) -> Prior:
 
 def placed(task: Point, rule: Rule) -> TaskRuns:
     """Return a task where a rule places it; at scale 1 where it can't tell."""
-    return task_runs(task, rule.log2_scale(task.facts, task.recipe) or 0.0)
+    return task_runs(task, rule.bounded_log2_scale(task.facts, task.recipe) or 0.0)
 
 
 def judge(

@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.rule import read_lines, read_points
+from benchmarks.lines import read_lines
+from benchmarks.rule import read_points
 from scalepred.data.subset import subset
 from scalepred.data.task import read_task
 from scalepred.networks.source import Source, load_source, on_device

@@ -1,6 +1,7 @@
 """The rule of the critical rate on design points: judged where neither network nor origin was seen, then estimated.
 
     python -m benchmarks.rule WAREHOUSE [--output FOLDER] [--min-steps N] [--range-tests FILE.jsonl ...]
+        [--starts FILE.jsonl]
 
 Prints, for each optimizer and what the head starts from, what each way of choosing the scale reaches on points that did
 not set its constant (points of the same origin, and of the same network, are held out together): mean test accuracy,
@@ -11,7 +12,9 @@ constants shorter and longer jobs want, estimated and read on the same points. W
 jobs of so many steps alone, as long as those of users. From these the coordinate of each kind of recipe is selected
 and its constant estimated. A kind with too few of them has the declared coordinate, and a constant of all its points.
 Both are written with this evidence to FOLDER/rule.json. What a selection is worth is the row "selected", where each
-point's coordinate is selected without its origin and network. Ends in one line of JSON.
+point's coordinate is selected without its origin and network. Tasks of harvested grids count as points, where
+their starts were measured (`benchmarks.grid_starts`, FILE.jsonl); they are judged by themselves, and once more without
+points of the same multipliers, as a recipe that is new. Ends in one line of JSON.
 """
 
 import argparse
@@ -25,6 +28,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.grid_points import STARTS, read_grid_points
+from benchmarks.lines import read_lines
 from scalepred.predictor.honest import bootstrap_interval
 from scalepred.predictor.points import Point, gather_points
 from scalepred.predictor.rule import DECLARED, Rule, fit_rule, kind_of, save_rule
@@ -73,32 +78,22 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     parser.add_argument("--min-steps", type=int, default=MIN_STEPS)
     parser.add_argument("--range-tests", type=Path, nargs="+", default=[])
+    parser.add_argument("--starts", type=Path, default=STARTS, help="facts of the starts of grids' tasks")
     arguments = parser.parse_args()
-    points = read_points(arguments.warehouse)
-    kinds = sorted({kind_of(point.recipe) for point in points})
+    points, grids = read_points(arguments.warehouse), read_grid_points(arguments.warehouse, arguments.starts)
+    everything = [*points, *grids]
     longer = [p for p in points if is_long(p, arguments.min_steps)]
-    places = {p.key: without(p, points, arguments.min_steps) for p in whole(points)}
-    rows = [
-        row for kind in kinds for row in judge([p for p in points if kind_of(p.recipe) == kind], kind, shipped=places)
-    ]
-    for optimizer in ("sgd", "adamw"):
-        rows += judge([p for p in points if p.recipe.optimizer == optimizer], f"{optimizer}, all", shipped=places)
-    steps = f"{arguments.min_steps} steps or more"
-    for kind in kinds:
-        rows += judge([p for p in longer if kind_of(p.recipe) == kind], f"{kind}, {steps}", shipped=places)
-    for optimizer in ("sgd", "adamw"):
-        members = [p for p in longer if p.recipe.optimizer == optimizer]
-        rows += judge(members, f"{optimizer}, {steps}", shipped=places)
+    rows = judge_all(points, longer, grids, min_steps=arguments.min_steps)
     if arguments.range_tests:
         tests = {line["point"]: line for file in arguments.range_tests for line in read_lines(file)}
         tested = [point for point in points if point.key in tests]
         for optimizer in ("sgd", "adamw"):
             members = [p for p in tested if p.recipe.optimizer == optimizer]
-            rows += judge(members, f"{optimizer}, range tests", fitted_on=points, tests=tests)
+            rows += judge(members, f"{optimizer}, range tests", fitted_on=everything, tests=tests)
         show_seconds(tested, tests)
     show(points, rows)
     show_lengths(points)
-    rule = fit_rule(for_constants(points, arguments.min_steps), select(points, arguments.min_steps))
+    rule = fit_rule(for_constants(everything, arguments.min_steps), select(everything, arguments.min_steps))
     for kind, constant in sorted(rule.constants.items()):
         print(
             f"\n{kind}: 2^{constant.log2:g} times {constant.coordinate!r}, from {constant.n_points} points of "
@@ -107,14 +102,41 @@ def main() -> None:
         )
     if arguments.output:
         evidence = {"judged": [as_json(row) for row in rows], "n_points": len(points)}
-        evidence |= {"min_steps": arguments.min_steps, "n_of_min_steps": len(longer)}
+        evidence |= {"n_of_grids": len(grids), "min_steps": arguments.min_steps, "n_of_min_steps": len(longer)}
         save_rule(Rule(constants=rule.constants, evidence=evidence), arguments.output)
     print(json.dumps({"benchmark": "rule", "n_points": len(points), "rows": [as_json(row) for row in rows]}))
 
 
-def read_lines(file: Path) -> list[dict[str, Any]]:
-    """Return the lines of a file of range tests; none where there is no file."""
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+def judge_all(points: list[Point], longer: list[Point], grids: list[Point], *, min_steps: int) -> list[Judged]:
+    """Judge on design points by kind and by optimizer, all and the longer ones, and on the tasks of grids.
+
+    Constants are those of all of them. "New recipe" has the constants of points with other multipliers alone.
+    """
+    everything = [*points, *grids]
+    places = {p.key: without(p, everything, min_steps) for p in whole(everything)}
+    steps = f"{min_steps} steps or more"
+    rows = []
+    for members, words in ((points, ""), (longer, steps)):
+        for kind in sorted({kind_of(p.recipe) for p in points}):
+            some = [p for p in members if kind_of(p.recipe) == kind]
+            rows += judge(some, f"{kind}, {words}" if words else kind, fitted_on=everything, shipped=places)
+        for optimizer in ("sgd", "adamw"):
+            some = [p for p in members if p.recipe.optimizer == optimizer]
+            rows += judge(some, f"{optimizer}, {words or 'all'}", fitted_on=everything, shipped=places)
+    for kind in sorted({kind_of(p.recipe) for p in grids}):
+        some = [p for p in grids if kind_of(p.recipe) == kind]
+        rows += judge(some, f"{kind}, grids", fitted_on=everything, shipped=places)
+        new = {p.key: without(p, other_recipes(p, everything), min_steps) for p in whole(some)}
+        alone = {p.key: without(p, other_recipes(p, points), min_steps) for p in whole(some)}
+        for places_of, words in ((new, "new recipe"), (alone, "new recipe, design points alone")):
+            told = judge(some, f"{kind}, grids, {words}", fitted_on=everything, shipped=places_of)
+            rows += [row for row in told if row.method in (SHIPPED, "scale 1")]
+    return rows
+
+
+def other_recipes(point: Point, points: Sequence[Point]) -> list[Point]:
+    """Return the points whose multipliers are others than a point's."""
+    return [p for p in points if p.recipe.multipliers != point.recipe.multipliers]
 
 
 def read_points(warehouse: Path) -> list[Point]:
@@ -227,7 +249,7 @@ def without(point: Point, points: Sequence[Point], min_steps: int) -> float:
     """Return log2 of the scale that the rule gives a point whose origin and network had no part in it."""
     others = [p for p in points if p.origin != point.origin and p.source_id != point.source_id]
     rule = fit_rule(for_constants(others, min_steps), select(others, min_steps))
-    place = rule.log2_scale(point.facts, point.recipe)
+    place = rule.bounded_log2_scale(point.facts, point.recipe)
     return 0.0 if place is None else place
 
 

@@ -58,6 +58,7 @@ def points_with_known_constants(n=24):
 @pytest.fixture
 def printed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench, "read_points", lambda _: points_with_known_constants())
+    monkeypatch.setattr(bench, "read_grid_points", lambda *_: [])
     monkeypatch.setattr("sys.argv", ["rule", str(tmp_path / "w.duckdb"), "--output", str(tmp_path)])
     bench.main()
     return capsys.readouterr().out
@@ -93,6 +94,7 @@ def test_range_tests_are_judged_on_their_own_points_and_cost_seconds(tmp_path, m
     ]
     file.write_text("".join(json.dumps(line) + "\n" for line in found))
     monkeypatch.setattr(bench, "read_points", lambda _: points)
+    monkeypatch.setattr(bench, "read_grid_points", lambda *_: [])
     monkeypatch.setattr("sys.argv", ["rule", "w.duckdb", "--range-tests", str(file)])
     bench.main()
     out = capsys.readouterr().out
@@ -102,6 +104,31 @@ def test_range_tests_are_judged_on_their_own_points_and_cost_seconds(tmp_path, m
     assert rows["sgd, range tests", "range test, steepest"]["over_scale_1"] == 0  # nothing to read leaves the rates
     assert f"range tests of {len(found)} points took 50% of a job in the median" in out
     assert rows["sgd, range tests", "scale 1"]["n"] == sum("o1" in p.origin or "o3" in p.origin for p in points) > 0
+
+
+def as_grids(points, multipliers, *, off):
+    """Return SGD's points as tasks of grids by a recipe of other multipliers, best so many octaves higher."""
+    recipe = dataclasses.replace(RECIPES["sgd"], multipliers=multipliers)
+    of_sgd = [p for p in points if p.recipe.optimizer == "sgd"]
+    return [dataclasses.replace(p, recipe=recipe, log2_scales=p.log2_scales + off) for p in of_sgd]
+
+
+def test_tasks_of_grids_set_constants_too_but_not_where_their_own_recipe_is_new(tmp_path, monkeypatch, capsys):
+    points = points_with_known_constants()
+    grids = as_grids(points, (1.0,) * 6, off=3.0) + as_grids(points, (2.0,) * 6, off=3.0)
+    for name, found in (("read_points", points), ("read_grid_points", grids)):
+        monkeypatch.setattr(bench, name, lambda *_, found=found: found)
+    monkeypatch.setattr("sys.argv", ["rule", str(tmp_path / "w.duckdb"), "--output", str(tmp_path)])
+    bench.main()
+    rule = load_rule(tmp_path)
+    assert (rule.evidence["n_points"], rule.evidence["n_of_grids"]) == (48, 48)
+    longer = [p for p in (*points, *grids) if p.recipe.optimizer == "sgd" and p.facts["log2_steps"] >= 6]
+    assert rule.constants["sgd, noise head"].n_points == len(longer) == 27
+    assert 1 < rule.constants["sgd, noise head"].log2 <= 4  # between that of design points and of grids
+    rows = {(row["kind"], row["method"]): row for row in rule.evidence["judged"]}
+    alone = rows["sgd, noise head, grids, new recipe, design points alone", bench.SHIPPED]["accuracy"]
+    new = rows["sgd, noise head, grids, new recipe", bench.SHIPPED]["accuracy"]
+    assert alone < new < rows["sgd, noise head, grids", bench.SHIPPED]["accuracy"]
 
 
 def test_the_valley_and_the_steepest_fall_of_a_known_curve():

@@ -71,9 +71,11 @@ def show_choice(console: "Console", choice: "Choice") -> None:
             f"  expected against the fixed scale: {low:+.1f} to {high:+.1f} points, for 8 of 10 held-out tasks"
         )
     if choice.rule is not None and choice.by not in ("rule", "given"):
+        critical = f"the critical rate ({choice.rule.critical_scale:g})"
+        what = f"a fixed rate below {critical}" if choice.rule.is_fixed else f"a constant times {critical}"
         console.print(
-            f"  a constant times the critical rate ({choice.rule.critical_scale:g}) would give {choice.rule.scale:g}, "
-            f"within a factor of {choice.rule.safe_factor:g} of one within two points of the best, for 8 of 10 points"
+            f"  {what} would give {choice.rule.scale:g}, within a factor of {choice.rule.safe_factor:g} of one within "
+            "two points of the best, for 8 of 10 points"
         )
     for line in choice.outlook.in_words() if choice.outlook else []:
         say(console, f"  {safe(line)}")

@@ -137,6 +137,7 @@ def _with_outlook(prediction: Prediction, setup: Setup, start: MeasuredStart | N
         scale=choice.scale,
         chance=1 / len(setup.task.classes),
         is_damped=rule.is_damped(setup.tools.recipe),
+        is_fixed=choice.rule is not None and choice.rule.is_fixed,
     )
     return dataclasses.replace(prediction, choice=dataclasses.replace(choice, outlook=expected))
 

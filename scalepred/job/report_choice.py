@@ -52,8 +52,8 @@ def _notes(choice: Choice) -> list[str]:
         )
     if choice.rule is not None:
         notes.append(
-            f"The critical rate of this start is at scale {choice.rule.critical_scale:g}; a constant times it gives "
-            f"{choice.rule.scale:g}."
+            f"The critical rate of this start is at scale {choice.rule.critical_scale:g}; "
+            f"{'a fixed rate below it' if choice.rule.is_fixed else 'a constant times it'} gives {choice.rule.scale:g}."
         )
     if choice.outlook is not None:
         notes += [f"{line[0].upper()}{line[1:]}." for line in choice.outlook.in_words()]

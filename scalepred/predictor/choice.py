@@ -154,11 +154,12 @@ def _by_other_sources(groups: Sequence[Group], rule: RuleAnswer | None) -> Choic
 
 def by_rule(rule: RuleAnswer) -> Choice:
     """Return the rule's choice, for a source and recipe of which nothing was harvested."""
-    share = rule.scale / rule.critical_scale
+    share = f"{rule.scale / rule.critical_scale:.2g} of the critical rate of this start ({rule.critical_scale:g})"
+    what = f"the rate, {share}, that" if rule.is_fixed else f"{share}, as"
     reason = (
-        f"nothing was harvested with this source and recipe, so it is {share:.2g} of the critical rate of this start "
-        f"({rule.critical_scale:g}), as suited {rule.n_points} harvested points of {rule.n_sources} networks best; "
-        f"within a factor of {rule.safe_factor:g} of that lay a scale within two points of the best for 8 in 10"
+        f"nothing was harvested with this source and recipe, so it is {what} suited {rule.n_points} harvested points "
+        f"of {rule.n_sources} networks best; within a factor of {rule.safe_factor:g} of that lay a scale within two "
+        "points of the best for 8 in 10"
     )
     return Choice(scale=rule.scale, by="rule", reason=reason, fixed_scale=rule.scale, rule=rule)
 

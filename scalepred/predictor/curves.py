@@ -91,7 +91,7 @@ def _alike(kind: str, other: str) -> float:
 
 def curves_of(points: Sequence[Point], rule: Rule) -> Curves:
     """Return the curves of design points that a rule can place, in their order."""
-    placed = [(point, rule.log2_scale(point.facts, point.recipe)) for point in points]
+    placed = [(point, rule.bounded_log2_scale(point.facts, point.recipe)) for point in points]
     return Curves(
         curves=tuple(_curve(point, place) for point, place in placed if place is not None), rule_id=rule_id_of(rule)
     )

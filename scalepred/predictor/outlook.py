@@ -105,6 +105,7 @@ def outlook(
     scale: float,
     chance: float,
     is_damped: bool = False,
+    is_fixed: bool = False,
 ) -> Outlook:
     """Return what harvested curves let one expect around the rule's scale of a start, before any job.
 
@@ -115,6 +116,7 @@ def outlook(
         scale: that the rule chose.
         chance: 1 / n_classes, which is what a job that diverges has.
         is_damped: the rule's coordinate has (1 - momentum) in it.
+        is_fixed: it has nothing of the start in it.
     """
     mean = believe(prior_of(curves, kind_of(recipe), octaves=FINE, chance=chance, n_images=1), []).mean
     best = int(mean.argmax())
@@ -132,13 +134,18 @@ def outlook(
         lost_double=at[0.0] - at[1.0],
         nearest=nearest(curves, facts, recipe),
         n_curves=len(curves.curves),
-        moved=tuple(moved_by(curves, facts, recipe, is_damped=is_damped)),
+        moved=tuple(moved_by(curves, facts, recipe, is_damped=is_damped, is_fixed=is_fixed)),
         is_unlike=is_unlike(curves, facts, recipe),
     )
 
 
-def moved_by(curves: Curves, facts: Mapping[str, float], recipe: Recipe, *, is_damped: bool) -> list[str]:
-    """Return sentences on what moved the rule's scale, most first: how sharp the start is, and momentum."""
+def moved_by(
+    curves: Curves, facts: Mapping[str, float], recipe: Recipe, *, is_damped: bool, is_fixed: bool = False
+) -> list[str]:
+    """Return sentences on what moved the rule's scale, most first: how sharp the start is, and momentum.
+
+    A fixed rate is moved by neither; how sharp the start is is said all the same.
+    """
     said = []
     critical = critical_scales(facts, recipe)
     like = [c.critical_scales for c in curves.curves if c.kind.startswith(f"{recipe.optimizer},")]
@@ -148,9 +155,11 @@ def moved_by(curves: Curves, facts: Mapping[str, float], recipe: Recipe, *, is_d
         mine = float(np.mean(list(critical.values())))
         below = float(np.mean(of_all < mine))
         if below < MIDDLE[0]:
-            how = f"sooner than at {1 - below:.0%} of harvested starts: a sharp start, so slower"
+            how = (
+                f"sooner than at {1 - below:.0%} of harvested starts: a sharp start{'' if is_fixed else ', so slower'}"
+            )
         elif below > MIDDLE[1]:
-            how = f"later than at {below:.0%} of harvested starts: a gentle start, so faster"
+            how = f"later than at {below:.0%} of harvested starts: a gentle start{'' if is_fixed else ', so faster'}"
         else:
             how = "about where it does at harvested starts"
         said.append(

@@ -1,4 +1,8 @@
-"""The rule: a scale for any network and recipe, one constant times a critical rate, before any harvest of them."""
+"""The rule: a scale for any network and recipe before any harvest of them, and never above the critical rate.
+
+It is one constant times what is measured of the start. Where a kind of recipe is best served by a fixed rate, what is
+measured is 1, and the critical rate alone bounds it: networks unlike all that were harvested may want a thousandth.
+"""
 
 import math
 from collections import defaultdict
@@ -29,6 +33,10 @@ SAFE_SHARE = 0.8
 
 DECLARED = {"sgd": "both, damped", "adamw": "noise"}
 """Optimizer -> the coordinate that a pilot of 96 points on six networks found; a rule is fitted to it."""
+
+
+FIXED = ("rate", "damped rate")
+"""Coordinates that nothing of the start is in."""
 
 
 def kind_of(recipe: Recipe) -> str:
@@ -64,12 +72,23 @@ class Rule:
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
     def log2_scale(self, facts: Mapping[str, float], recipe: Recipe) -> float | None:
-        """Return log2 of the scale for a start, or None where its critical rate can't be told."""
+        """Return log2 of a constant times what was measured of a start, or None where that can't be told."""
         constant = self.constants.get(kind_of(recipe))
         place = None if constant is None else coordinate(constant.coordinate, facts, recipe)
         if constant is None or place is None:
             return None
         return place + constant.log2 - math.log2(recipe.base_lr)
+
+    def bounded_log2_scale(self, facts: Mapping[str, float], recipe: Recipe) -> float | None:
+        """Return the same, but at most the critical scale; None where that can't be told."""
+        place, critical = self.log2_scale(facts, recipe), self.log2_critical_scale(facts, recipe)
+        return None if place is None or critical is None else min(place, critical)
+
+    def log2_critical_scale(self, facts: Mapping[str, float], recipe: Recipe) -> float | None:
+        """Return log2 of the critical scale at the head that a kind's coordinate is of, or of both; None if unknown."""
+        constant = self.constants.get(kind_of(recipe))
+        critical = None if constant is None else coordinate(critical_name(constant), facts, recipe)
+        return None if critical is None else critical - math.log2(recipe.base_lr)
 
     def is_damped(self, recipe: Recipe) -> bool:
         """Say whether a recipe's scale has (1 - momentum) in it."""
@@ -77,13 +96,20 @@ class Rule:
         return constant is not None and constant.coordinate != plain_name(constant.coordinate)
 
 
+def critical_name(constant: Constant) -> str:
+    """Return the coordinate that is the critical rate beside a constant's own: at the same head, or of both."""
+    name = plain_name(constant.coordinate).removesuffix(" minimum")
+    return "both" if name in FIXED else name
+
+
 @dataclass(frozen=True, kw_only=True)
 class RuleAnswer:
     """What the rule says of a start.
 
     Attributes:
-        scale: constant times the critical rate, as a factor on the recipe's rates.
+        scale: constant times the critical rate, or a fixed rate that lies below it, as a factor on the recipe's rates.
         critical_scale: the critical rate itself; above it the loss ends higher than it began along the first update.
+        is_fixed: it is the rate that harvested recipes of this kind have in common, whatever was measured.
         safe_factor: within this factor of the scale, either way, lay a scale about as good as the best (within two
             points of accuracy) for 8 in 10 harvested points.
         n_points, n_origins, n_sources: harvested points behind the constant.
@@ -95,18 +121,19 @@ class RuleAnswer:
     n_points: int
     n_origins: int
     n_sources: int
+    is_fixed: bool = False
 
 
 def answer(rule: Rule, facts: Mapping[str, float], recipe: Recipe) -> RuleAnswer | None:
     """Return what a rule says of a start; None where its critical rate can't be told, or the kind is unknown."""
-    log2_scale = rule.log2_scale(facts, recipe)
-    if log2_scale is None:
+    log2_scale, critical = rule.bounded_log2_scale(facts, recipe), rule.log2_critical_scale(facts, recipe)
+    if log2_scale is None or critical is None:
         return None
     constant = rule.constants[kind_of(recipe)]
-    place = coordinate(plain_name(constant.coordinate), facts, recipe) or 0.0
     return RuleAnswer(
         scale=float(f"{2**log2_scale:.3g}"),
-        critical_scale=float(f"{2**place / recipe.base_lr:.3g}"),
+        critical_scale=float(f"{2**critical:.3g}"),
+        is_fixed=plain_name(constant.coordinate) in FIXED and log2_scale < critical,
         safe_factor=float(f"{2**constant.octaves:.2g}"),
         n_points=constant.n_points,
         n_origins=constant.n_origins,

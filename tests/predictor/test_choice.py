@@ -9,7 +9,7 @@ from fakes import RECIPE, SCALES, SOURCE, ask, curve_table, true_accuracies
 
 from scalepred.predictor import choice as choice_module
 from scalepred.predictor import nearness as nearness_module
-from scalepred.predictor.choice import choose
+from scalepred.predictor.choice import by_rule, choose
 from scalepred.predictor.rule import RuleAnswer
 from scalepred.predictor.train import train
 
@@ -158,6 +158,12 @@ def test_an_unknown_source_gets_what_suits_its_recipe_on_others_before_the_rule(
         "this source was not harvested; 2 suited this recipe best on 1 other network (48 tasks), and what suits others "
         "did better on further networks than the critical rate"
     )
+
+
+def test_the_rule_says_whether_it_is_a_fixed_rate_or_a_share_of_the_critical_one():
+    share, fixed = (by_rule(dataclasses.replace(RULE, is_fixed=is_fixed)).reason for is_fixed in (False, True))
+    assert "so it is 0.062 of the critical rate of this start (4), as suited 9 harvested points of 3 networks" in share
+    assert "so it is the rate, 0.062 of the critical rate of this start (4), that suited 9 harvested points" in fixed
 
 
 def test_of_several_other_sources_it_is_the_geometric_mean_whatever_their_numbers_of_tasks():

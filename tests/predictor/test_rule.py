@@ -96,6 +96,33 @@ def test_a_start_is_answered_with_scale_critical_scale_and_factor():
     assert (told.safe_factor, told.n_points, told.n_sources) == (2.0, 40, 3)
 
 
+FIXED = Constant(coordinate="rate", log2=-6.0, octaves=1.0, n_points=40, n_origins=9, n_sources=3)
+
+
+def test_a_fixed_rate_is_what_it_is_up_to_the_critical_rate_and_no_more():
+    rule = Rule(constants={"sgd, noise head": FIXED})
+    gentle = answer(rule, {"noise_log2_critical": -3.0, "half_log2_critical": -5.0}, SGD)
+    assert gentle.scale == pytest.approx(2**-6 / SGD.base_lr, rel=0.01)
+    assert gentle.critical_scale == pytest.approx(2**-4 / SGD.base_lr, rel=0.01)
+    assert gentle.is_fixed
+    sharp = answer(rule, {"noise_log2_critical": -9.0, "half_log2_critical": -11.0}, SGD)
+    assert sharp.scale == sharp.critical_scale == pytest.approx(2**-10 / SGD.base_lr, rel=0.01)
+    assert not sharp.is_fixed
+    assert answer(rule, {}, SGD) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "critical"), [("noise minimum", -3.0), ("half, damped", -5.0), ("damped rate", -4.0), ("both", -4.0)]
+)
+def test_the_critical_rate_beside_a_coordinate_is_that_of_its_head(name, critical):
+    facts = {"noise_log2_critical": -3.0, "half_log2_critical": -5.0, "noise_log2_minimum": -4.0}
+    facts |= {"half_log2_minimum": -6.0}
+    constant = dataclasses.replace(FIXED, coordinate=name)
+    told = answer(Rule(constants={"sgd, noise head": constant}), facts, SGD)
+    assert told.critical_scale == pytest.approx(2**critical / SGD.base_lr, rel=0.01)
+    assert told.scale <= told.critical_scale
+
+
 @pytest.mark.parametrize(("facts", "recipe"), [({}, SGD), ({"noise_log2_critical": 0.0}, ADAMW)])
 def test_what_can_not_be_told_is_not_answered(facts, recipe):
     constant = Constant(coordinate="noise", log2=1.0, octaves=1.0, n_points=40, n_origins=9, n_sources=3)
