@@ -1,7 +1,7 @@
 """`scalepred harvest`: run what is missing of the grid, task by task, on all cores."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -130,14 +130,11 @@ def harvest(
     Runs what the warehouse lacks: run again, it does nothing. Stopped at any moment, it loses the runs in hand at most.
     """
     chosen = EngineOptions(name=engine, n_workers=workers, address=address, gpus_per_worker=gpus_per_worker)
-    drawing = harvest_draw.DrawOptions(n=draw, seed=draw_seed, space=space)
-    drawing.check_alone(recipe=recipe, image_px=image_px, seeds=seeds, scale=scale, octaves=octaves, extend=extend)
-    if octaves and (scale or not extend):
-        raise UsageError("--scale and --no-extend do not go with --octaves, which places its own scales.")
+    drawing = harvest_draw.DrawOptions(n=draw, seed=draw_seed, space=space, octaves=octaves)
+    drawing.check_alone(recipe=recipe, image_px=image_px, seeds=seeds, scale=scale, extend=extend)
     scales = tuple(dict.fromkeys(map(check_scale, scale or GRID)))
     path = options.warehouse_path(warehouse)
     from scalepred.data.layouts import find_tasks
-    from scalepred.harvest.draw import every_point
     from scalepred.harvest.request import Wanted
 
     names = _sources(source or ["efficientnet_lite0"], weights)
@@ -158,11 +155,7 @@ def harvest(
         grows=workers is None and engine == "local",
         lock_timeout_seconds=lock_timeout,
     )
-    if drawn:
-        wanted = replace(wanted, points=drawn.points, surveys=drawn.surveys)
-    elif octaves:
-        points = every_point(data, names, recipes, n_seeds=wanted.n_seeds)
-        wanted = replace(wanted, points=points, recipes={})
+    wanted = harvest_draw.with_points(wanted, drawn, octaves=octaves)
     carry_out(wanted, carrier, balance=drawn.balance if drawn and dry_run else None, dry_run=dry_run, json=json)
 
 

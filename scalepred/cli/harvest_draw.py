@@ -1,7 +1,7 @@
 """The draw of a harvest: its options, the design points that they give, and how balanced these are."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +13,7 @@ from scalepred.errors import UsageError
 if TYPE_CHECKING:
     from scalepred.data.task import Survey
     from scalepred.harvest.draw import DesignPoint
+    from scalepred.harvest.request import Wanted
 
 SHOWN = 20
 """Longer lists, as of tasks, are told by their number, least and most."""
@@ -39,6 +40,8 @@ SpaceFile = Annotated[
 class DrawOptions:
     """Which design points are drawn: how many, the sequence's seed, and the space; ``n`` is None for a grid.
 
+    With ``octaves`` nothing is drawn: what a grid would have is run as points, each of which places its scales.
+
     Raises:
         UsageError: if there is a seed or a space, and nothing is drawn.
     """
@@ -46,6 +49,7 @@ class DrawOptions:
     n: int | None
     seed: int | None
     space: Path | None
+    octaves: bool = False
 
     def __post_init__(self) -> None:
         if self.n is None and (self.seed is not None or self.space is not None):
@@ -58,16 +62,17 @@ class DrawOptions:
         image_px: int | None,
         seeds: int | None,
         scale: Sequence[float] | None,
-        octaves: bool,
         extend: bool,
     ) -> None:
-        """Raise UsageError if options of the grid are given beside a draw."""
+        """Raise UsageError if options of the grid are given beside a draw, or scales beside octaves."""
+        if self.octaves and self.n is None and (scale or not extend):
+            raise UsageError("--scale and --no-extend do not go with --octaves, which places its own scales.")
         given = {
             "--recipe": recipe,
             "--image-px": image_px,
             "--seeds": seeds,
             "--scale": scale,
-            "--octaves": octaves or None,
+            "--octaves": self.octaves or None,
             "--no-extend": None if extend else True,
         }
         named = [option for option, value in given.items() if value is not None]
@@ -110,6 +115,18 @@ def draw(options: DrawOptions, data: Sequence[str], sources: Sequence[str]) -> D
     sizes = {source: taken for source in sources if (taken := sizes_taken(source, space))}
     points = draw_points(options.n, tasks=origins, sources=families, space=space, sizes=sizes, seed=options.seed or 0)
     return Drawn(points=points, surveys=surveys, balance=balance_of(points, origins=origins, families=families))
+
+
+def with_points(wanted: "Wanted", drawn: Drawn | None, *, octaves: bool) -> "Wanted":
+    """Return what is wanted with the points that were drawn, or, with ``octaves``, all that its grid would have."""
+    from scalepred.harvest.draw import every_point
+
+    if drawn:
+        return replace(wanted, points=drawn.points, surveys=drawn.surveys)
+    if octaves:
+        points = every_point(wanted.data, wanted.sources, wanted.recipes, n_seeds=wanted.n_seeds)
+        return replace(wanted, points=points, recipes={})
+    return wanted
 
 
 def show_balance(balance: Mapping[str, Mapping[str, int]]) -> None:

@@ -138,8 +138,8 @@ def _not_harvested(
 def _by_other_sources(groups: Sequence[Group], rule: RuleAnswer | None) -> Choice:
     """Return the scale that suits a recipe on other sources, unless the start's loss would not bear it.
 
-    It is the geometric mean of their best fixed scales. On networks and families held out it is far better than the
-    rule (log of 2026-11-30), whose constant has to serve all recipes.
+    It is the geometric mean of their best fixed scales. On networks and families held out it does what the rule does,
+    which has met the recipe as well, and it is of this recipe alone (log of 2026-11-30).
     """
     scale = float(f"{math.exp(np.mean(np.log([group.fixed_scale for group in groups]))):.3g}")
     if rule is not None and scale > rule.critical_scale:
@@ -148,7 +148,7 @@ def _by_other_sources(groups: Sequence[Group], rule: RuleAnswer | None) -> Choic
     return _fallback(
         scale,
         f"this source was not harvested; {scale:g} suited this recipe best on {_count(len(groups), 'other network')} "
-        f"({_count(n_tasks, 'task')}), and what suits others did better on further networks than the critical rate",
+        f"({_count(n_tasks, 'task')})",
     )
 
 
