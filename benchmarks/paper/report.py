@@ -48,13 +48,20 @@ def percent(values: Any, origins: Sequence[str], *, sign: str = "") -> str:
     return f"{100 * mean:{sign}.1f}{interval}"
 
 
-def median_told(values: Sequence[float], *, unit: str = " %") -> str:
-    """Return a median in words, with its 95 % interval over what it is of, if that is two or more."""
+def median_told(values: Sequence[float], *, unit: str = " %", groups: Sequence[str] = ()) -> str:
+    """Return a median in words, with its 95 % interval over what it is of, if that is two or more.
+
+    Args:
+        values: in per cent or, to a tenth, in points.
+        unit: " %" or " points".
+        groups: of each value; those of one are drawn together. By default each is its own.
+    """
     numbers = np.array(values, dtype=np.float64)
-    each = [str(at) for at in range(len(numbers))]
-    low, high = bootstrap_interval(numbers, each, lambda drawn: float(np.median(drawn)), seed=0)
-    interval = "" if math.isnan(low) else f"{low:+.0f} to {high:+.0f}, "
-    return f"{np.median(numbers):+.0f}{unit} ({interval}n = {len(numbers)})"
+    names = list(groups) or [str(at) for at in range(len(numbers))]
+    low, high = bootstrap_interval(numbers, names, lambda drawn: float(np.median(drawn)), seed=0)
+    digits = "+.0f" if unit == " %" else "+.1f"
+    interval = "" if math.isnan(low) else f"{low:{digits}} to {high:{digits}}, "
+    return f"{np.median(numbers):{digits}}{unit} ({interval}n = {len(numbers)})"
 
 
 def share_told(values: Sequence[float]) -> str:
