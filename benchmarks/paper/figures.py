@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 WIDTH_IN = 9.0
+LEAST = 1e-4
 
 
 def bars(labels: Sequence[str], series: Mapping[str, Sequence[float | None]], *, what: str) -> Figure:
@@ -20,7 +22,7 @@ def bars(labels: Sequence[str], series: Mapping[str, Sequence[float | None]], *,
     axis.set(ylabel=what)
     axis.axhline(0, color="black", linewidth=0.5)
     if len(series) > 1:
-        axis.legend()
+        figure.legend(loc="outside upper center", ncols=len(series), fontsize=8)
     return figure
 
 
@@ -39,13 +41,15 @@ def lines(panels: Mapping[str, Mapping[str, Sequence[float | None]]], ticks: Map
 
 
 def scatter(groups: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str) -> Figure:
-    """Draw points of several groups, logarithmic in x and, from 0.0001 on, in y."""
+    """Draw points of several groups, logarithmic in x and, from ``LEAST`` on, in y, which is not negative."""
     figure = Figure(figsize=(WIDTH_IN / 2, 3.6), layout="constrained")
     axis = figure.subplots()
     for at, (name, points) in enumerate(groups.items()):
         axis.scatter([a * (1 + 0.03 * at) for a, _ in points], [b for _, b in points], label=name, alpha=0.7)
     axis.set_xscale("log")
-    axis.set_yscale("symlog", linthresh=1e-4)
-    axis.set(xlabel=x, ylabel=y)
+    axis.xaxis.set_major_formatter(ScalarFormatter())
+    axis.xaxis.set_minor_formatter(ScalarFormatter())
+    axis.set_yscale("symlog", linthresh=LEAST)
+    axis.set(xlabel=x, ylabel=y, ylim=(-LEAST / 4, None))
     axis.legend()
     return figure
