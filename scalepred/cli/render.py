@@ -268,6 +268,7 @@ def predictor_json(predictor: "Predictor") -> dict[str, object]:
     return {
         "predicts": predictor.booster is not None,
         "groups": [asdict(group) for group in predictor.groups],
+        "octave_groups": [asdict(group) for group in predictor.octave_groups],
         "evaluation": predictor.evaluation or None,
         **predictor.facts,
     }
@@ -282,9 +283,9 @@ def show_evaluation(console: "Console", predictor: "Predictor", evaluation: "Eva
 
     if evaluation is None:
         n = len(predictor.facts["origins"])
-        scales = ", ".join(f"{group.fixed_scale:g}" for group in predictor.groups)
+        scales = ", ".join(f"{group.fixed_scale:g}" for group in predictor.all_groups)
         console.print(
-            f"too few origins to predict from: {n}, and {MIN_ORIGINS} are needed. "
+            f"whole grids of too few origins to predict from: {n}, and {MIN_ORIGINS} are needed. "
             f"The best fixed scale is kept, and --auto will use it: {scales}"
         )
         return

@@ -1,5 +1,6 @@
 """`scalepred train-predictor`: learn from a warehouse which scale suits which task."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ from scalepred.cli import options
 
 if TYPE_CHECKING:
     from scalepred.predictor.harvested import Harvested
+    from scalepred.predictor.train import Group
     from scalepred.records import RecipeRecord, SourceRecord
 
 
@@ -27,7 +29,8 @@ def train_predictor(
 ) -> None:
     """Train a predictor on all whole grids of the warehouse, and print how it does on origins held out.
 
-    With fewer than eight origins it says so and keeps the best fixed scale.
+    With fewer than eight origins it says so and keeps the best fixed scale. What was run over octaves has a best fixed
+    scale too, from three tasks on.
     """
     path = options.warehouse_path(warehouse)
     from scalepred.cli import output as out
@@ -40,11 +43,12 @@ def train_predictor(
 
     folder = output or user_predictor()
     check_free(folder)
-    sources, recipes, harvested = _harvested(path, lock_timeout_seconds=lock_timeout)
+    sources, recipes, harvested, octaves = _harvested(path, lock_timeout_seconds=lock_timeout)
     notes = out.notes()
     n_tasks, n_origins = len(set(harvested.table.names)), len(set(harvested.table.origins))
     notes.print(f"training on {len(harvested.table.names)} grids of {n_tasks} tasks of {n_origins} origins")
     predictor, evaluation = train_and_evaluate(harvested, seed=seed)
+    predictor = replace(predictor, octave_groups=octaves)
     described = facts(predictor, harvested, sources, recipes, label=label)
     try:
         save(described, folder)
@@ -63,24 +67,30 @@ def train_predictor(
 
 def _harvested(
     path: Path, *, lock_timeout_seconds: float
-) -> "tuple[list[SourceRecord], list[RecipeRecord], Harvested]":
-    """Return the sources and recipes of a warehouse, and its whole grids as arrays.
+) -> "tuple[list[SourceRecord], list[RecipeRecord], Harvested, tuple[Group, ...]]":
+    """Return the sources and recipes of a warehouse, its whole grids as arrays, and what was run over octaves alone.
 
     Raises:
-        DataError: if there is no whole grid.
+        DataError: if there is neither.
     """
     from scalepred.errors import DataError
     from scalepred.predictor import harvested as table
+    from scalepred.predictor.octave_groups import MIN_TASKS, octave_groups
+    from scalepred.predictor.points import gather_points
     from scalepred.store.warehouse import open_warehouse
 
     with open_warehouse(path, read_only=True, lock_timeout_seconds=lock_timeout_seconds) as store:
-        sources, recipes = store.sources(), store.recipes()
-        harvested = table.build(
-            tasks=store.tasks(), sources=sources, recipes=recipes, features=store.features(), runs=store.runs()
-        )
-    if not harvested.table.names:
+        sources, recipes, tasks, runs = store.sources(), store.recipes(), store.tasks(), store.runs()
+        features = store.features()
+    harvested = table.build(tasks=tasks, sources=sources, recipes=recipes, features=features, runs=runs)
+    points = gather_points(
+        tasks=tasks, sources=sources, recipes=recipes, features=features, runs=runs, needs_facts=False
+    )
+    known = set(zip(harvested.table.source_ids, harvested.table.recipe_ids, strict=True))
+    octaves = octave_groups(points, known=known)
+    if not harvested.table.names and not octaves:
         raise DataError(
-            f"The warehouse {path} has no task with a whole grid of scales ({harvested.n_incomplete} begun): "
-            "run `scalepred harvest` until it has."
+            f"The warehouse {path} has no task with a whole grid of scales ({harvested.n_incomplete} begun), nor "
+            f"{MIN_TASKS} tasks with octaves of the same source and recipe: run `scalepred harvest` until it has."
         )
-    return sources, recipes, harvested
+    return sources, recipes, harvested, octaves

@@ -216,7 +216,7 @@ def _as_harvested(predictor: Predictor, source: Source, recipe: Recipe) -> tuple
     The best scale is likely to be near: balanced class weights are 1 in the mean, and squares of another kind show the
     same images.
     """
-    met = {group.recipe_id for group in predictor.groups if group.source_id == source.source_id}
+    met = {group.recipe_id for group in predictor.all_groups if group.source_id == source.source_id}
     unweighed = dataclasses.replace(recipe, class_weights="none")
     squashed = dataclasses.replace(recipe, resize="squash")
     plain = dataclasses.replace(unweighed, resize="squash")

@@ -124,7 +124,7 @@ def usual_recipe(predictor: Predictor, source: Source, source_name: str) -> tupl
     """
     name = default_recipe(source_name)
     fields, names = predictor.facts.get("recipe_fields", {}), predictor.facts.get("recipes", {})
-    n_tasks = {group.recipe_id: group.n_tasks for group in predictor.groups if group.source_id == source.source_id}
+    n_tasks = {group.recipe_id: group.n_tasks for group in predictor.all_groups if group.source_id == source.source_id}
     described = [recipe_id for recipe_id in n_tasks if recipe_id in fields and recipe_id in names]
     if not described or RECIPES[name].recipe_id in n_tasks:
         return name, RECIPES[name]
@@ -144,7 +144,9 @@ def load_predictors(given: str | Path | None) -> dict[Path, Predictor]:
 
 def pick_predictor(predictors: Mapping[Path, Predictor], source: Source) -> Path:
     """Return the folder of the first predictor that has met a source; the first of all where none has."""
-    met = (path for path, each in predictors.items() if source.source_id in {group.source_id for group in each.groups})
+    met = (
+        path for path, each in predictors.items() if source.source_id in {group.source_id for group in each.all_groups}
+    )
     return next(met, next(iter(predictors)))
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "honest",
     "model",
     "nested",
+    "octave_groups",
     "outlook",
     "points",
     "probes",

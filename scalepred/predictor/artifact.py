@@ -26,6 +26,9 @@ MANIFEST = "predictor.json"
 
 MODEL = "model.txt"
 
+OPTIONAL: dict[str, Any] = {"octave_groups": []}
+"""What a manifest of this schema may lack, with what that means."""
+
 MAX_MODEL_BYTES = 5_000_000
 
 MAX_MANIFEST_BYTES = 50_000_000
@@ -82,9 +85,10 @@ def load(folder: Path) -> Predictor:
         VersionError: if it is missing, damaged, changed by hand, or of another schema.
     """
     manifest = _read_manifest(folder)
+    manifest = OPTIONAL | manifest
     values: dict[str, Any] = {each.name: manifest[each.name] for each in fields(Predictor) if each.name != "booster"}
     values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    values["groups"] = tuple(Group(**group) for group in values["groups"])
+    values |= {name: tuple(Group(**group) for group in values[name]) for name in ("groups", "octave_groups")}
     values["neighbours"] = tuple(Neighbour(**n | {"features": tuple(n["features"])}) for n in values["neighbours"])
     values["threshold"] = math.inf if values["threshold"] is None else values["threshold"]
     booster = None if manifest["model_sha256"] is None else _read_booster(folder, manifest)
@@ -154,16 +158,16 @@ def _damaged(folder: Path, reason: str) -> VersionError:
 def _manifest(predictor: Predictor) -> dict[str, Any]:
     """Return everything but the trees as JSON values; an infinite threshold as None."""
     values = {each.name: getattr(predictor, each.name) for each in fields(predictor) if each.name != "booster"}
-    values["groups"] = [asdict(group) for group in predictor.groups]
+    values |= {name: [asdict(group) for group in getattr(predictor, name)] for name in ("groups", "octave_groups")}
     values["neighbours"] = [asdict(neighbour) for neighbour in predictor.neighbours]
     values["threshold"] = predictor.threshold if math.isfinite(predictor.threshold) else None
-    return values
+    return {name: value for name, value in values.items() if name not in OPTIONAL or value}
 
 
 def _wrong_values(manifest: dict[str, Any]) -> list[str]:
     """Return the names of a manifest's values that are missing or not of their kind."""
     names = [*(each.name for each in fields(Predictor)), "model_sha256", "predictor_id"]
-    m = dict.fromkeys(names, False) | manifest  # False is of no kind that is wanted
+    m = dict.fromkeys(names, False) | OPTIONAL | manifest  # False is of no kind that is wanted
     n_features = len(m["feature_names"]) if isinstance(m["feature_names"], list) else 0
     scales = m["scales"] if _are_numbers(m["scales"]) else []
     groups = m["groups"] if _are(lambda group: _is_group(group, scales), m["groups"]) else []
@@ -172,12 +176,16 @@ def _wrong_values(manifest: dict[str, Any]) -> list[str]:
     fine = {
         "feature_names": _are(lambda name: isinstance(name, str), m["feature_names"]),
         "scales": bool(scales) and scales[0] > 0 and all(low < high for low, high in pairwise(scales)),
-        "groups": bool(groups) and all((g["source_id"], g["recipe_id"]) in harvested for g in groups),
+        "groups": _are(lambda group: _is_group(group, scales), m["groups"])
+        and all((g["source_id"], g["recipe_id"]) in harvested for g in groups)
+        and (bool(groups) or bool(m["octave_groups"])),
+        "octave_groups": _are(_is_octave_group, m["octave_groups"]),
         "threshold": m["threshold"] is None or (_is_number(m["threshold"]) and m["threshold"] >= 0),
         "centre": _are_numbers(m["centre"], n_features),
         "spread": _are_numbers(m["spread"], n_features) and min(m["spread"], default=1) >= MIN_SPREAD,
         "reach": _is_number(m["reach"]) and m["reach"] >= 0,
-        "neighbours": bool(near),
+        "neighbours": _are(lambda n: _is_neighbour(n, scales, n_features), m["neighbours"])
+        and bool(near) >= bool(groups),
         "gain_errors": _are_numbers(m["gain_errors"]),
         "evaluation": isinstance(m["evaluation"], dict),
         "facts": isinstance(m["facts"], dict)
@@ -189,10 +197,14 @@ def _wrong_values(manifest: dict[str, Any]) -> list[str]:
 
 
 def _is_group(value: Any, scales: list[float]) -> bool:
+    return _is_octave_group(value) and value["fixed_scale"] in scales
+
+
+def _is_octave_group(value: Any) -> bool:
     return (
         _has_fields(value, Group)
         and _is_number(value["fixed_scale"])
-        and value["fixed_scale"] in scales
+        and value["fixed_scale"] > 0
         and all(_is_number(value[name]) and value[name] >= 1 for name in ("n_tasks", "n_origins"))
     )
 

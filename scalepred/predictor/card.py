@@ -38,6 +38,8 @@ def facts(
 ) -> Predictor:
     """Return the predictor with what describes it: counts, names of tasks, origins, sources and recipes, versions."""
     table = harvested.table
+    source_ids = {group.source_id for group in predictor.all_groups}
+    recipe_ids = {group.recipe_id for group in predictor.all_groups}
     described = {
         "label": label,
         "trained_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -45,9 +47,9 @@ def facts(
         "n_incomplete": harvested.n_incomplete,
         "tasks": sorted(set(table.names)),
         "origins": sorted(set(table.origins)),
-        "sources": {source.source_id: source.name for source in sources if source.source_id in table.source_ids},
-        "recipes": {recipe.recipe_id: recipe.name for recipe in recipes if recipe.recipe_id in table.recipe_ids},
-        "recipe_fields": {recipe.recipe_id: recipe.json for recipe in recipes if recipe.recipe_id in table.recipe_ids},
+        "sources": {source.source_id: source.name for source in sources if source.source_id in source_ids},
+        "recipes": {recipe.recipe_id: recipe.name for recipe in recipes if recipe.recipe_id in recipe_ids},
+        "recipe_fields": {recipe.recipe_id: recipe.json for recipe in recipes if recipe.recipe_id in recipe_ids},
         "versions": {"scalepred": __version__, **{name: version(name) for name in VERSIONS}},
     }
     return dataclasses.replace(predictor, facts=described)
@@ -60,19 +62,20 @@ def write_card(predictor: Predictor, folder: Path) -> None:
 
 def card(predictor: Predictor) -> str:
     """Return the card as Markdown."""
-    about = predictor.facts
+    about, octaves = predictor.facts, predictor.octave_groups
+    counts = f"on {len(about['tasks'])} tasks of {len(about['origins'])} origins"
+    trained_on = counts if about["tasks"] else "on no whole grid"
     fixed = [
         f"- `{about['sources'].get(group.source_id, group.source_id)}`, recipe "
         f"`{about['recipes'].get(group.recipe_id, group.recipe_id)}`: best fixed scale {group.fixed_scale:g} "
-        f"({group.n_tasks} tasks of {group.n_origins} origins)"
-        for group in predictor.groups
+        f"({group.n_tasks} tasks of {group.n_origins} origins{', over octaves' if group in octaves else ''})"
+        for group in predictor.all_groups
     ]
     return "\n".join(
         [
             "# Scale predictor" + (f": {about['label']}" if about["label"] else ""),
             "",
-            f"Trained {about['trained_at']} by scalepred {about['versions']['scalepred']} "
-            f"on {len(about['tasks'])} tasks of {len(about['origins'])} origins.",
+            f"Trained {about['trained_at']} by scalepred {about['versions']['scalepred']} {trained_on}.",
             "",
             *fixed,
             "",

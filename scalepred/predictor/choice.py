@@ -89,10 +89,16 @@ def _choose(
     other_sizes: Mapping[str, int],
     rule: RuleAnswer | None,
 ) -> Choice:
-    group = next((g for g in predictor.groups if (g.source_id, g.recipe_id) == (source_id, recipe_id)), None)
+    group = next((g for g in predictor.all_groups if (g.source_id, g.recipe_id) == (source_id, recipe_id)), None)
     if group is None:
         return _not_harvested(
-            predictor.groups, source_id=source_id, recipe_id=recipe_id, other_sizes=other_sizes, rule=rule
+            predictor.all_groups, source_id=source_id, recipe_id=recipe_id, other_sizes=other_sizes, rule=rule
+        )
+    if group in predictor.octave_groups:
+        return _fallback(
+            group.fixed_scale,
+            f"{group.fixed_scale:g} is the best fixed scale of {_count(group.n_tasks, 'task')} that this source and "
+            "recipe were run on over octaves; predicting takes whole grids",
         )
     if predictor.booster is None or group.n_origins < MIN_ORIGINS:
         return _fallback(

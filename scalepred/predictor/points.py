@@ -138,10 +138,12 @@ def gather_points(
     features: Sequence[FeatureRecord],
     runs: Sequence[RunRecord],
     of_grids: bool = False,
+    needs_facts: bool = True,
 ) -> list[Point]:
     """Gather the design points whose facts and at least five scales are there, by origin, task, source and recipe.
 
-    With ``of_grids`` it is the grids, and what ran beyond them, instead of the design points.
+    With ``of_grids`` it is the grids, and what ran beyond them, instead of the design points. Without ``needs_facts``
+    those come too whose starts were not measured.
     """
     task_of = {task.task_id: task for task in tasks}
     source_of = {source.source_id: source for source in sources}
@@ -158,8 +160,8 @@ def gather_points(
     for (task_id, source_id, recipe_id), curve in curves.items():
         if task_id not in task_of or source_id not in source_of or recipe_id not in recipe_of:
             continue
-        start = sets.get((task_id, source_id, start_set(recipe_of[recipe_id])))
-        if start and len(curve) >= FEWEST_SCALES:
+        start = sets.get((task_id, source_id, start_set(recipe_of[recipe_id])), {})
+        if (start or not needs_facts) and len(curve) >= FEWEST_SCALES:
             points.append(_point(task_of[task_id], source_of[source_id], recipe_of[recipe_id], start, curve))
     return sorted(points, key=lambda point: (point.origin, point.task, point.source, point.recipe.recipe_id))
 

@@ -34,6 +34,8 @@ class Predictor:
         feature_names: the features it reads, in order; the model's last column is ``log2_scale``.
         scales: the grid.
         groups: the harvested sources and recipes.
+        octave_groups: those that were run over octaves alone; nothing is predicted for them, and their fixed scales may
+            lie beside or beyond the grid.
         threshold: predicted gain, a fraction, that the choice must pass to leave the fixed scale; infinite where none
             paid, or nothing is predicted.
         centre, spread: f numbers each, to standardise the features.
@@ -56,6 +58,12 @@ class Predictor:
     evaluation: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     booster: lightgbm.Booster | None = None
+    octave_groups: tuple[Group, ...] = ()
+
+    @property
+    def all_groups(self) -> tuple[Group, ...]:
+        """All sources and recipes with a fixed scale."""
+        return (*self.groups, *self.octave_groups)
 
 
 def train(table: TrainingTable, *, seed: int = 0) -> Predictor:

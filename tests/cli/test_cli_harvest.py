@@ -12,6 +12,7 @@ from small_networks import tiny_source
 from scalepred.errors import UsageError
 from scalepred.harvest.worker import Worker
 from scalepred.networks.architecture import build
+from scalepred.predictor.artifact import load
 from scalepred.records import RecipeRecord
 from scalepred.store.journal import journal_of
 from scalepred.store.warehouse import open_warehouse
@@ -160,6 +161,29 @@ def test_octaves_run_each_recipe_as_a_point_of_its_own_name(harvest, task, tmp_p
     assert scales == sorted({run.scale for run in runs if run.seed == 1})
     code, out, _ = harvest(task, "--octaves", "--seeds", "2", "--json")
     assert json.loads(out.splitlines()[-1])["stored_before"] == len(runs)
+
+
+def test_octaves_of_three_tasks_teach_a_predictor_their_fixed_scale(harvest, run, tmp_path):
+    for seed, name in enumerate(("birds", "fish", "ants")):
+        write_task(tmp_path / "tasks" / name, seed=seed)
+    assert harvest(tmp_path / "tasks", "--octaves")[0] == 0
+    arguments = ("--warehouse", tmp_path / "w.duckdb", "--output", tmp_path / "predictor")
+    code, out, err = run("train-predictor", *arguments, "--json")
+    assert code == 0, err
+    (group,) = json.loads(out)["octave_groups"]
+    loaded = load(tmp_path / "predictor")
+    assert [group.fixed_scale for group in loaded.octave_groups] == [group["fixed_scale"]]
+    assert (loaded.groups, loaded.booster, group["n_tasks"]) == ((), None, 3)
+    card = (tmp_path / "predictor" / "README.md").read_text(encoding="utf-8")
+    assert "on no whole grid.\n\n- `tiny`, recipe `quick`: best fixed scale" in card
+    assert "(3 tasks of 3 origins, over octaves)" in card
+
+
+def test_two_tasks_over_octaves_are_too_few_for_a_predictor(harvest, run, task, tmp_path):
+    assert harvest(task, "--octaves")[0] == 0
+    code, _, err = run("train-predictor", "--warehouse", tmp_path / "w.duckdb", "--output", tmp_path / "predictor")
+    assert code == 3
+    assert "nor 3 tasks with octaves of the same source and recipe: run `scalepred harvest` until it has." in err
 
 
 @pytest.mark.parametrize("arguments", [("--scale", "1"), ("--no-extend",)])

@@ -15,7 +15,7 @@ from fakes import ask, curve_table
 from scalepred.errors import UsageError, VersionError
 from scalepred.predictor import artifact as artifact_module
 from scalepred.predictor.artifact import MANIFEST, MODEL, load, save
-from scalepred.predictor.train import Predictor, train
+from scalepred.predictor.train import Group, Predictor, train
 from scalepred.recipe import content_id
 
 MEND = ". Copy it again as a whole, or train one with `scalepred train-predictor`."
@@ -54,6 +54,33 @@ def test_a_saved_predictor_chooses_the_same(predictor, folder):
         if field.name != "booster":
             assert getattr(loaded, field.name) == getattr(predictor, field.name)
     assert sorted(path.name for path in folder.iterdir()) == [MODEL, MANIFEST]
+
+
+OVER_OCTAVES = Group(source_id="mine", recipe_id="r", fixed_scale=24.7, n_tasks=3, n_origins=2)
+
+
+def test_what_was_run_over_octaves_is_kept_and_a_predictor_without_it_has_no_word_of_it(predictor, folder, tmp_path):
+    assert "octave_groups" not in json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    more = dataclasses.replace(predictor, octave_groups=(OVER_OCTAVES,))
+    save(more, tmp_path / "more")
+    loaded = load(tmp_path / "more")
+    assert loaded.octave_groups == (OVER_OCTAVES,)
+    assert ask(loaded, source_id="mine", recipe_id="r").scale == 24.7
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        "x",
+        [3],
+        [{}],
+        [dataclasses.asdict(OVER_OCTAVES) | {"fixed_scale": 0.0}],
+        [dataclasses.asdict(OVER_OCTAVES) | {"n_tasks": 0}],
+    ],
+)
+def test_groups_over_octaves_that_are_none_are_refused(folder, groups):
+    rewrite(folder, lambda manifest: manifest.update(octave_groups=groups))
+    assert refusal(folder) == "predictor.json has no sound octave_groups"
 
 
 def test_a_predictor_without_trees_replaces_one_with_them(folder):

@@ -11,7 +11,7 @@ from scalepred.predictor import choice as choice_module
 from scalepred.predictor import nearness as nearness_module
 from scalepred.predictor.choice import by_rule, choose
 from scalepred.predictor.rule import RuleAnswer
-from scalepred.predictor.train import train
+from scalepred.predictor.train import Group, train
 
 
 def test_a_choice_says_what_it_is_and_why(predictor):
@@ -155,6 +155,22 @@ def test_an_unknown_source_gets_what_suits_its_recipe_on_others_before_the_rule(
     choice = ask(predictor, source_id="other", rule=RULE)
     assert (choice.by, choice.scale, choice.rule) == ("fallback", 2.0, RULE)
     assert choice.reason == ("this source was not harvested; 2 suited this recipe best on 1 other network (48 tasks)")
+
+
+OCTAVES = Group(source_id="mine", recipe_id="r", fixed_scale=24.7, n_tasks=3, n_origins=2)
+
+
+def test_what_was_run_over_octaves_has_its_fixed_scale_and_no_prediction(predictor):
+    with_octaves = dataclasses.replace(predictor, octave_groups=(OCTAVES,))
+    choice = ask(with_octaves, source_id="mine", recipe_id="r", rule=RULE)
+    assert (choice.by, choice.scale, choice.curve) == ("fallback", 24.7, ())
+    assert choice.reason == (
+        "24.7 is the best fixed scale of 3 tasks that this source and recipe were run on over octaves; predicting "
+        "takes whole grids"
+    )
+    other = ask(with_octaves, source_id="other", recipe_id="r", rule=None)
+    assert (other.by, other.scale) == ("fallback", 24.7)
+    assert "24.7 suited this recipe best on 1 other network (3 tasks)" in other.reason
 
 
 def test_the_rule_says_whether_it_is_a_fixed_rate_or_a_share_of_the_critical_one():
