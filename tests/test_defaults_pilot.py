@@ -140,6 +140,17 @@ def test_the_report_ends_in_a_line_of_json(tmp_path, capsys, monkeypatch):
     assert "+5.0 (+5.0 to +5.0) | x 2.00 |" in printed
 
 
+def test_the_report_leaves_out_tasks_with_fewer_images_than_asked_for(tmp_path, capsys, monkeypatch):
+    path = write_warehouse(tmp_path / "w.duckdb", {DEFAULT: lambda *_: 70, "fitted": lambda *_: 75}, seeds=(0,))
+    names = sorted({each.task for each in defaults_report.read_seen(path)})
+    sizes = [{"name": name, "n_train": 10 + at, "n_val": 2, "n_test": 5} for at, name in enumerate(names)]
+    (tmp_path / "manifest.json").write_text(json.dumps({"origins": [{"origin": "o", "tasks": sizes}]}))
+    command = ["defaults", str(tmp_path), "--warehouse", str(path), "--settings", "lite0-64", "--report"]
+    monkeypatch.setattr("sys.argv", [*command, "--min-train", "14"])
+    defaults.main()
+    assert f"| fitted | {len(names) - 4} (" in capsys.readouterr().out
+
+
 # --- variants ---------------------------------------------------------------------------------------------------------
 
 

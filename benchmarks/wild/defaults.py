@@ -82,7 +82,9 @@ def main() -> None:
     if arguments.list:
         print(*(task.name for task in tasks), sep="\n")
     elif arguments.report:
-        print_report(plans, read_seen(arguments.warehouse), command=sys.argv[1:])
+        n_train = {task.name: task.n_train for task in suite_tasks(arguments.suite)}
+        seen = [s for s in read_seen(arguments.warehouse) if n_train.get(s.task, 0) >= arguments.min_train]
+        print_report(plans, seen, command=sys.argv[1:])
     elif arguments.dry_run:
         tell_cost(tasks, plans, n_seeds=arguments.seeds, workers=arguments.workers)
     else:
