@@ -81,11 +81,8 @@ def _harvested(
 
     with open_warehouse(path, read_only=True, lock_timeout_seconds=lock_timeout_seconds) as store:
         sources, recipes, tasks, runs = store.sources(), store.recipes(), store.tasks(), store.runs()
-        features = store.features()
-    harvested = table.build(tasks=tasks, sources=sources, recipes=recipes, features=features, runs=runs)
-    points = gather_points(
-        tasks=tasks, sources=sources, recipes=recipes, features=features, runs=runs, needs_facts=False
-    )
+        harvested = table.build(tasks=tasks, sources=sources, recipes=recipes, features=store.features(), runs=runs)
+    points = gather_points(tasks=tasks, sources=sources, recipes=recipes, features=[], runs=runs, needs_facts=False)
     known = set(zip(harvested.table.source_ids, harvested.table.recipe_ids, strict=True))
     octaves = octave_groups(points, known=known)
     if not harvested.table.names and not octaves:

@@ -10,7 +10,7 @@ from scalepred.predictor.rule import best_octaves
 from scalepred.predictor.train import Group
 
 MIN_TASKS = 3
-"""One task was worth less than the rule, three were no worse (log of 2026-11-30); a recipe that was drawn has one."""
+"""One task was not shown to be worth the rule, three were level (log of 2026-11-30). A drawn recipe has one."""
 
 
 def octave_groups(points: Sequence[Point], *, known: Collection[tuple[str, str]]) -> tuple[Group, ...]:

@@ -14,6 +14,7 @@ from fakes import ask, curve_table
 
 from scalepred.errors import UsageError, VersionError
 from scalepred.predictor import artifact as artifact_module
+from scalepred.predictor import model as model_module
 from scalepred.predictor.artifact import MANIFEST, MODEL, load, save
 from scalepred.predictor.train import Group, Predictor, train
 from scalepred.recipe import content_id
@@ -45,6 +46,14 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
     for file in (MANIFEST, MODEL):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
     assert (tmp_path / "one" / MODEL).read_bytes() != (tmp_path / "other" / MODEL).read_bytes()
+
+
+def test_a_large_table_uses_all_cores_and_gives_the_same_bytes(tmp_path, monkeypatch):
+    save(train(curve_table(10)), tmp_path / "one")
+    monkeypatch.setattr(model_module, "ONE_THREAD_ROWS", 0)
+    save(train(curve_table(10)), tmp_path / "all")
+    for file in (MANIFEST, MODEL):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "all" / file).read_bytes()
 
 
 def test_a_saved_predictor_chooses_the_same(predictor, folder):

@@ -116,6 +116,13 @@ def test_a_start_that_is_sharper_than_most_is_told_so_and_momentum_where_the_rul
     assert "about where it does at harvested starts" in middle[0]
 
 
+def test_a_fixed_rate_is_said_to_be_moved_by_no_start():
+    curves = Curves(curves=starts(5), rule_id="r")
+    for moved in ({"noise_log2_critical": -6.2}, {"half_log2_critical": 1.0}):
+        (sharp,) = moved_by(curves, FACTS | moved, SGD, is_damped=False, is_fixed=True)
+        assert sharp.endswith(("a sharp start", "a gentle start"))
+
+
 def test_a_start_without_a_critical_scale_is_moved_by_none():
     assert moved_by(Curves(curves=starts(5), rule_id="r"), {"log2_steps": 8.0}, SGD, is_damped=False) == []
 
