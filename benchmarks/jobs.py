@@ -28,7 +28,7 @@ from benchmarks.rule import MIN_STEPS, for_constants, is_long, read_points, sele
 from scalepred.predictor import nested
 from scalepred.predictor.curves import Curves, curves_of, save_curves
 from scalepred.predictor.honest import crossed_interval
-from scalepred.predictor.points import Point
+from scalepred.predictor.points import Point, of_one_collection
 from scalepred.predictor.rule import Rule, fit_rule, kind_of, load_rule
 from scalepred.predictor.search import PAYS, REACH, Tried, believe, best_of, expected_gains, prior_of
 
@@ -101,7 +101,7 @@ def main() -> None:
 def run(points: Sequence[Point]) -> dict[str, Any]:
     """Print both tables and return what they hold."""
     started = time.perf_counter()
-    judged = [point for point in points if point.jobs is not None and point.jobs.n_val]
+    judged = [point for point in of_one_collection(points) if point.jobs is not None and point.jobs.n_val]
     found: dict[str, Any] = {"benchmark": "jobs", "n_points": len(judged), "rows": [], "stops": []}
     learnt = learn(judged)
     for words, half in (("their own validation images", False), ("half of the test images", True)):

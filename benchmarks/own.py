@@ -41,7 +41,7 @@ from scalepred.networks.names import family_of
 from scalepred.predictor.curves import Curves, curves_of
 from scalepred.predictor.harvested import build
 from scalepred.predictor.honest import crossed_interval
-from scalepred.predictor.points import Point
+from scalepred.predictor.points import Point, of_one_collection
 from scalepred.predictor.rule import Rule, fit_rule, kind_of
 from scalepred.predictor.search import Prior, prior_of
 from scalepred.predictor.table import TrainingTable
@@ -111,7 +111,7 @@ def read(warehouse: Path, starts: Path) -> Data:
     judged = sorted({task.origin for of_group in groups.values() for task in of_group})
     origins = [*np.random.default_rng(0).permutation(judged).tolist(), *sorted({t.origin for t in tasks} - {*judged})]
     return Data(
-        points=read_points(warehouse),
+        points=of_one_collection(read_points(warehouse)),
         grid_points=grids,
         groups=groups,
         recipes={recipe.recipe_id: recipe.name for recipe in recipes},

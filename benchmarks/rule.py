@@ -31,7 +31,7 @@ import numpy as np
 from benchmarks.grid_points import STARTS, read_grid_points
 from benchmarks.lines import read_lines
 from scalepred.predictor.honest import bootstrap_interval
-from scalepred.predictor.points import Point, gather_points
+from scalepred.predictor.points import Point, gather_points, of_one_collection
 from scalepred.predictor.rule import DECLARED, Rule, fit_rule, kind_of, save_rule
 from scalepred.predictor.rule_choice import (
     BASE,
@@ -168,7 +168,7 @@ def judge(
         shipped: point's key -> what ``without`` gives it; no such row where it is left away.
         tests: point's key -> what range tests found.
     """
-    members, others = whole(points), whole(fitted_on or points)
+    members, others = of_one_collection(whole(points)), whole(fitted_on or points)
     if len({point.origin for point in members}) < 2 or len({point.source_id for point in members}) < 2:
         return []
     chosen: dict[str, list[float]] = {"scale 1": [0.0] * len(members)}
@@ -219,7 +219,7 @@ def _log2_or_1(scale: float | None) -> float:
 
 def same_network(point: Point, members: Sequence[Point]) -> float:
     """Return log2 of the scale that the best fixed rate of other origins' points of the same network and kind gives."""
-    own = [p for p in members if p.origin != point.origin and p.source_id == point.source_id]
+    own = [p for p in members if p.is_apart(point) and p.source_id == point.source_id]
     own = [p for p in own if kind_of(p.recipe) == kind_of(point.recipe)]
     place = fit_rule(own, {point.recipe.optimizer: BASE}).log2_scale(point.facts, point.recipe)
     return held_out(point, members, BASE) if place is None else place
@@ -236,7 +236,7 @@ def fit_without(point: Point, members: Sequence[Point], name: str) -> tuple[floa
     The constant is estimated, and the accuracy read, on points of the same kind and of other origins and networks.
     Where that leaves no point, those of other origins are used.
     """
-    alike = [p for p in members if kind_of(p.recipe) == kind_of(point.recipe) and p.origin != point.origin]
+    alike = [p for p in members if kind_of(p.recipe) == kind_of(point.recipe) and p.is_apart(point)]
     others = [p for p in alike if p.source_id != point.source_id] or alike
     rule = fit_rule(others, {point.recipe.optimizer: name})
     place = rule.log2_scale(point.facts, point.recipe)
@@ -247,7 +247,7 @@ def fit_without(point: Point, members: Sequence[Point], name: str) -> tuple[floa
 
 def without(point: Point, points: Sequence[Point], min_steps: int) -> float:
     """Return log2 of the scale that the rule gives a point whose origin and network had no part in it."""
-    others = [p for p in points if p.origin != point.origin and p.source_id != point.source_id]
+    others = [p for p in points if p.is_apart(point) and p.source_id != point.source_id]
     rule = fit_rule(for_constants(others, min_steps), select(others, min_steps))
     place = rule.bounded_log2_scale(point.facts, point.recipe)
     return 0.0 if place is None else place

@@ -21,7 +21,7 @@ from benchmarks.grid_points import STARTS, read_grid_points
 from benchmarks.rule import MIN_STEPS, other_recipes, read_points
 from scalepred.networks.names import family_of
 from scalepred.predictor.honest import bootstrap_interval
-from scalepred.predictor.points import Point
+from scalepred.predictor.points import Point, of_one_collection
 from scalepred.predictor.rule import FIXED, Rule, fit_rule, kind_of
 from scalepred.predictor.rule_choice import NAMES, for_constants, reached, select, whole
 
@@ -49,7 +49,8 @@ def main() -> None:
 def run(design: Sequence[Point], grids: Sequence[Point]) -> list[dict[str, object]]:
     """Print the table and return its rows."""
     kinds = {kind_of(point.recipe) for point in grids}
-    judged = {"grids": whole(grids), "design points": whole([p for p in design if kind_of(p.recipe) in kinds])}
+    alike = [p for p in of_one_collection(design) if kind_of(p.recipe) in kinds]
+    judged = {"grids": whole(grids), "design points": whole(alike)}
     print("| judged on | n | held out | scale 1 | by | accuracy | over design points alone |")
     print("|---|---:|---|---:|---|---:|---:|")
     rows = []
@@ -70,7 +71,7 @@ def rules(
     """Return way -> the rule of what a point leaves: other origins, and other networks or families, of its kind."""
 
     def left(points: Sequence[Point]) -> list[Point]:
-        some = [p for p in points if p.origin != point.origin and of(p) != of(point)]
+        some = [p for p in points if p.is_apart(point) and of(p) != of(point)]
         some = [p for p in some if kind_of(p.recipe) == kind_of(point.recipe)]
         return other_recipes(point, some) if is_new else some
 

@@ -31,7 +31,7 @@ from scalepred.predictor.coordinates import coordinate
 from scalepred.predictor.hold_outs import codes_of, family
 from scalepred.predictor.honest import bootstrap_interval
 from scalepred.predictor.nested import Cells, folds_of
-from scalepred.predictor.points import Point
+from scalepred.predictor.points import Point, of_one_collection
 from scalepred.predictor.rule import best_octaves, fit_rule, kind_of
 from scalepred.predictor.rule_choice import BASE, for_constants, is_long, select, whole
 
@@ -98,7 +98,7 @@ def main() -> None:
 
 def run(points: Sequence[Point], min_steps: int) -> dict[str, Any]:
     """Print the tables and return what they hold."""
-    points = whole(points)
+    points = of_one_collection(whole(points))
     found: dict[str, Any] = {"benchmark": "rule_slopes", "n_points": len(points), "min_steps": min_steps}
     of_cells = cell_accuracies(points, min_steps)
     found |= {"rows": [], "chosen": {"all": smallest_as_good(of_cells)}}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from scalepred.predictor.harvested import right_images
-from scalepred.predictor.points import Point, gather_points
+from scalepred.predictor.points import MERGED, Point, gather_points
 from scalepred.predictor.rule import kind_of
 from scalepred.recipe import Recipe
 from scalepred.records import DIVERGED, JOB, POINT, RunRecord, TaskRecord
@@ -63,15 +63,19 @@ class Curve:
 
 
 def read(warehouse: Path) -> tuple[list[Point], list[Grid]]:
-    """Return the design points of a warehouse, and all its groups of runs, those of points too."""
+    """Return the design points of a warehouse, and all its groups of runs, those of points too.
+
+    Tasks of several collections are left out, as where points are judged: no other origin is apart from all of these.
+    """
     with open_warehouse(warehouse, read_only=True) as store:
-        tasks, sources, recipes, runs = store.tasks(), store.sources(), store.recipes(), store.runs()
+        tasks = [task for task in store.tasks() if MERGED not in task.origin]
+        sources, recipes, runs = store.sources(), store.recipes(), store.runs()
         points = gather_points(tasks=tasks, sources=sources, recipes=recipes, features=store.features(), runs=runs)
     task_of = {task.task_id: task for task in tasks}
     recipe_of = {recipe.recipe_id: Recipe.from_json(recipe.json) for recipe in recipes}
     groups: dict[tuple[str, str, str], dict[float, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        if run.role != JOB and run.scale is not None:
+        if run.role != JOB and run.scale is not None and run.task_id in task_of:
             groups[run.task_id, run.source_id, run.recipe_id][run.scale].append(run)
     grids = [
         Grid(task=task_of[key[0]], source_id=key[1], recipe=recipe_of[key[2]], runs=runs)

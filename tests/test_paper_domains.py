@@ -35,7 +35,7 @@ def domain_of(sizes, *, name="d", group_of=lambda label, n: f"{label}{n}"):
         for label, size in sizes.items()
         for n in range(size)
     ]
-    return Domain(name=name, images=tuple(images))
+    return Domain(name=name, images=tuple(images), origin=name)
 
 
 def counts(images):
@@ -243,7 +243,8 @@ def test_an_image_in_two_domains_is_left_to_the_smaller_and_told(tmp_path):
     domains = []
     for name, seeds in (("large", (1, 2, 3)), ("small", (3, 4))):
         paths = [save(tmp_path / name / f"{seed}.png", noise(seed=seed)) for seed in seeds]
-        domains.append(Domain(name=name, images=tuple(DomainImage(p, "a", p.name, p.name) for p in paths)))
+        images = tuple(DomainImage(p, "a", p.name, p.name) for p in paths)
+        domains.append(Domain(name=name, images=images, origin=name))
     kept, notes = apart(domains)
     assert [[image.path.name for image in domain.images] for domain in kept] == [["1.png", "2.png"], ["3.png", "4.png"]]
     assert notes == ["large: 1 of its 3 images are in a smaller domain too: left out"]
@@ -257,15 +258,14 @@ def test_a_domain_becomes_a_source_a_target_and_a_target_ten_times_as_large(tmp_
     images = [
         save(tmp_path / "data" / label / f"{n}.png", noise(seed=[ord(label), n])) for label in "ab" for n in range(80)
     ]
-    domain = Domain(
-        name="d", images=tuple(DomainImage(p, p.parent.name, str(p), f"{p.parent.name}/{p.name}") for p in images)
-    )
+    rows = tuple(DomainImage(p, p.parent.name, str(p), f"{p.parent.name}/{p.name}") for p in images)
+    domain = Domain(name="d", images=rows, origin="a + b")
     write_domain(domain, tmp_path / "d")
     sizes = {}
     for name in ("source", "target", "large"):
         record = read_task(tmp_path / "d" / name, image_px=16).record
         sizes[name] = (record.n_train, record.n_val, record.n_test)
-        assert (record.name, record.origin) == (f"d-{name}", "d")
+        assert (record.name, record.origin) == (f"d-{name}", "a + b")
     assert sizes == {"source": (40, 40, 0), "target": (4, 40, 40), "large": (40, 40, 40)}
 
 
@@ -291,8 +291,11 @@ def test_collections_of_a_suite_that_look_alike_are_one_domain(tmp_path):
         {"origin": "digits", "is_domain": False, "tasks": []},
     ]
     (out / "manifest.json").write_text(json.dumps({"origins": origins}))
-    read = {domain.name: domain.labels for domain in read_suite(out)}
-    assert read == {"sky": ["sky-kinds/ship", "sky-land/ship"], "sprites": ["domain-sprites/ship"]}
+    read = {domain.name: (domain.labels, domain.origin) for domain in read_suite(out)}
+    assert read == {
+        "sky": (["sky-kinds/ship", "sky-land/ship"], "sky-kinds + sky-land"),
+        "sprites": (["domain-sprites/ship"], "domain-sprites"),
+    }
     assert len(MEMBERS) >= 8
 
 

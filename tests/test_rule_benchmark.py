@@ -84,6 +84,21 @@ def test_neither_the_points_origin_nor_its_network_sets_its_constant():
     assert bench.held_out(point, members, "noise") == bench.held_out(point, [point, *seen], "noise")
 
 
+def test_a_task_of_several_collections_teaches_points_of_others_and_is_not_judged():
+    members = [p for p in points_with_known_constants() if p.recipe.optimizer == "adamw"]
+    merged = [dataclasses.replace(p, origin="o0 + o2", source_id="s9", log2_scales=p.log2_scales + 6) for p in members]
+    everything = [*members, *merged]
+    kin = next(p for p in members if p.origin == "o0")
+    other = next(p for p in members if p.origin == "o4")
+    assert bench.held_out(kin, everything, "noise") == bench.held_out(kin, members, "noise")
+    assert bench.held_out(other, everything, "noise") > bench.held_out(other, members, "noise")
+    assert bench.without(kin, everything, 64) == bench.without(kin, members, 64)
+    assert bench.same_network(kin, [*members, *(dataclasses.replace(p, source_id=kin.source_id) for p in merged)]) == (
+        bench.same_network(kin, members)
+    )
+    assert {row.n_points for row in bench.judge(everything, "all")} == {len(members)}
+
+
 def test_range_tests_are_judged_on_their_own_points_and_cost_seconds(tmp_path, monkeypatch, capsys):
     points = points_with_known_constants()
     file = tmp_path / "tests.jsonl"

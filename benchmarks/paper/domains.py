@@ -36,10 +36,11 @@ class DomainImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Domain:
-    """The images of a domain."""
+    """The images of a domain, and the origin of its tasks: all collections that they are of."""
 
     name: str
     images: tuple[DomainImage, ...]
+    origin: str
 
     @property
     def labels(self) -> list[str]:
@@ -181,11 +182,13 @@ def write_domain(domain: Domain, folder: Path) -> Parts:
     """Write a domain as three tasks: FOLDER/source to pretrain on, FOLDER/target and ten times that, FOLDER/large."""
     parts = in_parts(domain)
     held_out = {"val": parts.target_val, "test": parts.source_val}
-    write_task(
-        folder / "source", {"train": parts.source, "val": parts.source_val}, f"{domain.name}-source", domain.name
-    )
-    write_task(folder / "target", {"train": parts.target, **held_out}, f"{domain.name}-target", domain.name)
-    write_task(folder / "large", {"train": parts.transfer, **held_out}, f"{domain.name}-large", domain.name)
+    tasks = {
+        "source": {"train": parts.source, "val": parts.source_val},
+        "target": {"train": parts.target, **held_out},
+        "large": {"train": parts.transfer, **held_out},
+    }
+    for part, splits in tasks.items():
+        write_task(folder / part, splits, f"{domain.name}-{part}", domain.origin)
     return parts
 
 

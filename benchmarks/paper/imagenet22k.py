@@ -76,7 +76,7 @@ def read_imagenet22k(root: Path, *, roots: Mapping[str, str] = ROOTS) -> ImageNe
         if empty:
             notes.append(f"{name}: {len(empty)} synsets have no images: {_some(empty, words)}")
         if images:
-            domains.append(Domain(name=name, images=tuple(images)))
+            domains.append(Domain(name=name, images=tuple(images), origin=name))
         else:
             notes.append(f"{name}: no images, so no domain")
     if strangers := sorted({each.name for each in root.iterdir() if each.is_dir()} - set(owner)):

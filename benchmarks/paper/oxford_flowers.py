@@ -35,7 +35,8 @@ class OxfordFlowers:
     @property
     def domain(self) -> Domain:
         """Return all images as one domain."""
-        return Domain(name=NAME, images=tuple(image for images in self.splits.values() for image in images))
+        images = tuple(image for part in self.splits.values() for image in part)
+        return Domain(name=NAME, images=images, origin=NAME)
 
 
 def read_oxford_flowers(root: Path) -> OxfordFlowers:

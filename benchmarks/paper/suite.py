@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.paper.domains import Domain, DomainImage
 from scalepred.errors import DataError
+from scalepred.predictor.points import MERGED
 
 _LETTERS = ("lower", "upper", "digits", "punctuation")
 _GREEK = ("greek", "greek-lower", "cyrillic", "cyrillic-lower")
@@ -57,9 +58,10 @@ def read_suite(suite: Path) -> list[Domain]:
         raise DataError(f"{suite} is no suite: `python -m benchmarks.wild build {suite}` makes one.") from error
     domains = []
     for name, members in MEMBERS.items():
-        images = {each.key: each for member in members if member in origins for each in _images(suite, origins[member])}
+        there = [member for member in members if member in origins]
+        images = {each.key: each for member in there for each in _images(suite, origins[member])}
         if images:
-            domains.append(Domain(name=name, images=tuple(images.values())))
+            domains.append(Domain(name=name, images=tuple(images.values()), origin=MERGED.join(there)))
     if not domains:
         raise DataError(f"{suite} has no collection of any domain: build the whole suite.")
     return domains

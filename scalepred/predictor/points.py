@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +25,9 @@ from scalepred.records import (
 
 FEWEST_SCALES = 5
 """A point of fewer scales is in work still, and its curve is not known."""
+
+MERGED = " + "
+"""Joins the names of collections in the origin of a task whose images are of several."""
 
 GOOD = 0.02
 """A scale counts as about as good as the best of a point's curve where it is no more than two points below."""
@@ -114,6 +117,15 @@ class Point:
         return bool(self.diverged[int(np.abs(self.log2_scales - log2_scale).argmin())])
 
     @property
+    def collections(self) -> frozenset[str]:
+        """The collections that its images come from: its origin, or all that this names, joined by ``MERGED``."""
+        return frozenset(self.origin.split(MERGED))
+
+    def is_apart(self, other: "Point") -> bool:
+        """Say whether two points have no collection in common, so that neither tells of the other's images."""
+        return self.collections.isdisjoint(other.collections)
+
+    @property
     def key(self) -> str:
         """What tells it from all other points."""
         return f"{self.task_id} {self.source_id} {self.recipe.recipe_id}"
@@ -128,6 +140,14 @@ class Point:
         """The middle of the scales whose accuracy is the highest."""
         best = self.log2_scales[self.accuracies >= self.accuracies.max() - 1e-12]
         return float(np.median(best))
+
+
+def of_one_collection(points: Iterable[Point]) -> list[Point]:
+    """Return the points that can be judged, and dealt into folds: those whose images are of one collection.
+
+    One of several would be in several folds. It may teach what is judged on points that are apart from it.
+    """
+    return [point for point in points if len(point.collections) == 1]
 
 
 def gather_points(

@@ -14,7 +14,7 @@ from scalepred.predictor.conformal import NOMINAL
 from scalepred.predictor.formulations import FORMULATIONS, LEANING
 from scalepred.predictor.hold_outs import FAMILY, NETWORK, family, hold_outs
 from scalepred.predictor.placing import Fit, Formulation, by_rule
-from scalepred.predictor.points import Point
+from scalepred.predictor.points import Point, of_one_collection
 from scalepred.predictor.rule import DECLARED
 from scalepred.predictor.rule_choice import MIN_STEPS, is_long
 from scalepred.predictor.wide_frame import Frame
@@ -93,7 +93,7 @@ def evaluate_points(
     """Judge all ways of choosing on design points, with models that saw neither a point's origin nor its group.
 
     Args:
-        points: of at least three networks and three origins.
+        points: of at least three networks and three origins; those of several collections are left out.
         min_steps: long jobs are judged once more alone.
         tests: point's key -> what range tests found; such points are judged once more alone.
         formulations: name -> what learns; ensembles of two are judged too.
@@ -104,6 +104,7 @@ def evaluate_points(
         DataError: if the points are of fewer networks or origins.
     """
     started = time.perf_counter()
+    points = of_one_collection(points)
     frames = frames_of(points, min_steps)
     said = on_step or (lambda done, total: None)
     judged = {}

@@ -1,5 +1,6 @@
 """Design points from a warehouse's rows: curves with gaps, divergence, seeds, and what is not a point."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from fakes import QUICK, SOURCE, run_record, source_record, task_record
 
 from scalepred.predictor.context import start_set
-from scalepred.predictor.points import gather_points
+from scalepred.predictor.points import gather_points, of_one_collection
 from scalepred.records import EXTENSION, GRID_RUN, POINT, FeatureRecord, RecipeRecord
 
 TASK = task_record()
@@ -127,3 +128,17 @@ def test_grids_are_points_where_they_are_asked_for_and_their_start_is_known():
     assert point.accuracies.tolist() == [0.5, 0.5, 0.5, 0.5, 1.0]
     assert gather([*grid, run(0, 0)]) == []
     assert gather(grid, facts=(), of_grids=True) == []
+
+
+def test_a_task_of_several_collections_is_apart_from_all_others_and_is_not_judged():
+    (point,) = gather(CURVE)
+    a, b, both, more = (dataclasses.replace(point, origin=origin) for origin in ("a", "b", "a + b", "c + b"))
+    assert both.collections == {"a", "b"}
+    apart = [[one.is_apart(other) for other in (a, b, both, more)] for one in (a, b, both, more)]
+    assert apart == [
+        [False, True, False, True],
+        [True, False, False, False],
+        [False, False, False, False],
+        [True, False, False, False],
+    ]
+    assert of_one_collection([a, both, b, more]) == [a, b]
