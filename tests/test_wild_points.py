@@ -1,12 +1,13 @@
 """Which points of the wide harvest are left out since a warehouse knows their curves."""
 
+import argparse
 import dataclasses
 
 import pytest
 from fakes import run_record, source_record, task_record
 from small_suite import write_suite
 
-from benchmarks.wild.points import keys_of, known_curves, origins_of, without_known
+from benchmarks.wild.points import add_options, chosen, keys_of, known_curves, origins_of, without_known
 from scalepred.harvest.draw import DesignPoint
 from scalepred.recipe import Recipe
 from scalepred.records import RecipeRecord
@@ -75,3 +76,15 @@ def test_a_suites_tasks_have_their_origins_also_where_their_images_are_not_there
     (suite / "tasks" / "sand-010" / "manifest.csv").unlink()
     named = {folder.rpartition("/")[2]: origin for folder, origin in origins_of(suite).items()}
     assert named == {"moss-010": "moss", "moss-020": "moss", "sand-010": "sand"}
+
+
+def test_a_network_gets_points_of_the_sizes_alone_that_it_takes(tmp_path):
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    vit = "timm/vit_tiny_patch16_224:depth=5,embed_dim=16,img_size=64,num_heads=2,patch_size=8"
+    options = parser.parse_args(["--draw", "64", "--source", vit, "resnet27/8", "--passes", "1e9"])
+    options.suite, options.warehouse = write_suite(tmp_path / "suite"), tmp_path / "w.duckdb"
+    points = chosen(options)
+    sizes = {name: {point.recipe.image_px for point in points if point.source == name} for name in (vit, "resnet27/8")}
+    assert sizes[vit] == {64}
+    assert len(sizes["resnet27/8"]) > 1

@@ -3,7 +3,7 @@
     python -m benchmarks.wild.points SUITE --warehouse FILE [--draw N] [--passes N] [--steps N] [--source NAME ...]
         [--device cpu|cuda|auto] [--workers N] [--new] [--second-seeds] [--dry-run]
 
-The points are those of `scalepred harvest SUITE/tasks --draw N` with our six networks, so that command goes on from
+The points are those of `scalepred harvest SUITE/tasks --draw N` with the same networks, so that command goes on from
 what this one did. Taken are those whose run passes at most so many images of 64 px (larger ones in proportion to their
 area) through the network, forwards and back, and takes at least so many steps; with one seed each. So large tasks,
 large images and long recipes come last: what is in the warehouse before all is done is no balanced sample of the space,
@@ -28,6 +28,7 @@ from scalepred.harvest.draw import DesignPoint, draw_points, survey_tasks
 from scalepred.harvest.local_engine import LocalEngine
 from scalepred.harvest.octaves import Seen, next_octaves
 from scalepred.harvest.request import Wanted
+from scalepred.harvest.sizes import sizes_taken
 from scalepred.harvest.space import load_space
 from scalepred.networks.names import family_of
 from scalepred.records import DONE, POINT, RunRecord, SourceRecord, TaskRecord
@@ -86,11 +87,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def chosen(arguments: argparse.Namespace) -> list[DesignPoint]:
     """Return the points that the options ask for and whose images are there, in the order of the draw."""
     n_train = sizes_of(json.loads((arguments.suite / "manifest.json").read_text(encoding="utf-8")))
+    space = load_space()
     drawn = draw_points(
         arguments.draw,
         tasks=origins_of(arguments.suite),
         sources={source: family_of(source) for source in arguments.source},
-        space=load_space(),
+        space=space,
+        sizes={source: taken for source in arguments.source if (taken := sizes_taken(source, space))},
     )
     points = [
         point if arguments.second_seeds else replace(point, n_seeds=1)
