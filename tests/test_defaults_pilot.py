@@ -149,6 +149,23 @@ def test_the_report_leaves_out_tasks_with_fewer_images_than_asked_for(tmp_path, 
     monkeypatch.setattr("sys.argv", [*command, "--min-train", "14"])
     defaults.main()
     assert f"| fitted | {len(names) - 4} (" in capsys.readouterr().out
+    (tmp_path / "names").write_text("\n".join(names[:6]))
+    monkeypatch.setattr("sys.argv", [*command, "--tasks", str(tmp_path / "names")])
+    defaults.main()
+    assert "| fitted | 6 (" in capsys.readouterr().out
+    (tmp_path / "names").write_text("elsewhere\n")
+    with pytest.raises(SystemExit, match=r"names names no task of .*: elsewhere\.$"):
+        defaults.main()
+
+
+def test_a_grids_runs_count_at_whole_octaves_alone(tmp_path):
+    path = write_warehouse(tmp_path / "w.duckdb", {DEFAULT: lambda *_: 70})
+    with open_warehouse(path) as store:
+        run, before = store.runs()[0], len(store.runs())
+        store.add_all([dataclasses.replace(run, run_id=f"{scale}", scale=scale) for scale in (2.5, 7.0, 64.0)])
+    seen = defaults_report.read_seen(path)
+    assert len(seen) == before + 1
+    assert max(each.octave for each in seen) == 6
 
 
 # --- variants ---------------------------------------------------------------------------------------------------------

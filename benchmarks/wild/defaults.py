@@ -4,9 +4,11 @@
     python -m benchmarks.wild.defaults SUITE --warehouse FILE --together fitted cosine   # these, and without each
     python -m benchmarks.wild.defaults SUITE --warehouse FILE --dry-run          # what it costs
     python -m benchmarks.wild.defaults SUITE --warehouse FILE --list             # names of its tasks, one a line
+    python -m benchmarks.wild.defaults SUITE --warehouse FILE --tasks NAMES      # the tasks of such a file instead
     python -m benchmarks.wild.defaults SUITE --warehouse FILE --report
 
-Tasks are the smallest of each origin, then every origin's second. For each setting (a network at an image size) all
+Tasks are the smallest of each origin, then every origin's second. Runs that the warehouse has, such as those of an
+imported snapshot's grids at whole octaves, are not run again. For each setting (a network at an image size) all
 variants of variants.py are run, task by task, so that at any moment all of a tier have met the same tasks; cheap and
 promising variants come before dear ones, and the second seed after all of the first.
 
@@ -77,12 +79,12 @@ class Job:
 def main() -> None:
     """Run what is missing, or tell."""
     arguments = argument_parser().parse_args()
-    tasks = smallest(suite_tasks(arguments.suite), n=arguments.n_tasks, min_train=arguments.min_train)
+    tasks = smallest(wanted_tasks(arguments), n=arguments.n_tasks, min_train=arguments.min_train)
     plans = {name: chosen_variants(SETTINGS[name], arguments) for name in arguments.settings}
     if arguments.list:
         print(*(task.name for task in tasks), sep="\n")
     elif arguments.report:
-        n_train = {task.name: task.n_train for task in suite_tasks(arguments.suite)}
+        n_train = {task.name: task.n_train for task in wanted_tasks(arguments)}
         seen = [s for s in read_seen(arguments.warehouse) if n_train.get(s.task, 0) >= arguments.min_train]
         print_report(plans, seen, command=sys.argv[1:])
     elif arguments.dry_run:
@@ -100,6 +102,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--variants", nargs="+", default=[], metavar="NAME", help="these alone, beside the default")
     parser.add_argument("--together", nargs="+", default=[], metavar="FACTOR", help="the second stage")
     parser.add_argument("--n-tasks", type=int, default=40)
+    parser.add_argument("--tasks", type=Path, metavar="FILE", help="of these alone, a name on each line")
     parser.add_argument("--min-train", type=int, default=0, help="no tasks with fewer training images")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--workers", type=int, default=n_cores(), help="of one thread each; default: one for each core")
@@ -109,6 +112,21 @@ def argument_parser() -> argparse.ArgumentParser:
     doing.add_argument("--list", action="store_true", help="print the names of the tasks")
     doing.add_argument("--report", action="store_true", help="run nothing, and print what came out")
     return parser
+
+
+def wanted_tasks(arguments: argparse.Namespace) -> list[SuiteTask]:
+    """Return the suite's tasks, or those of them that a file names.
+
+    Raises:
+        SystemExit: if a name is none of the suite's.
+    """
+    tasks = suite_tasks(arguments.suite)
+    if arguments.tasks is None:
+        return tasks
+    names = arguments.tasks.read_text(encoding="utf-8").split()
+    if unknown := sorted(set(names) - {task.name for task in tasks}):
+        raise SystemExit(f"{arguments.tasks} names no task of {arguments.suite}: {', '.join(unknown)}.")
+    return [task for task in tasks if task.name in set(names)]
 
 
 def chosen_variants(setting: Setting, arguments: argparse.Namespace) -> list[Variant]:

@@ -12,6 +12,7 @@ default's tasks is told apart.
 """
 
 import json
+import math
 import platform
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -113,13 +114,13 @@ class Tables:
 
 
 def read_seen(warehouse: Path) -> list[Seen]:
-    """Return the runs of a warehouse; none where there is no warehouse yet."""
+    """Return the runs of a warehouse at whole octaves; none where there is no warehouse yet."""
     if not warehouse.exists():
         return []
     with open_warehouse(warehouse, read_only=True, lock_timeout_seconds=60.0) as store:
         tasks = {task.task_id: task for task in store.tasks()}
         sources = {source.source_id: source.name for source in store.sources()}
-        runs = [run for run in store.runs() if run.scale is not None]
+        runs = [run for run in store.runs() if run.scale is not None and math.log2(run.scale).is_integer()]
     seen = []
     for run in runs:
         task = tasks[run.task_id]
@@ -133,7 +134,7 @@ def read_seen(warehouse: Path) -> list[Seen]:
                 source=sources[run.source_id],
                 recipe_id=run.recipe_id,
                 learns_all=not task.n_val,
-                octave=round(float(np.log2(run.scale))),
+                octave=int(math.log2(run.scale or 1.0)),
                 seed=run.seed,
                 held_out=right / (task.n_test + task.n_val),
                 test=test,
