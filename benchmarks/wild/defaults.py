@@ -85,7 +85,8 @@ def main() -> None:
         print(*(task.name for task in tasks), sep="\n")
     elif arguments.report:
         n_train = {task.name: task.n_train for task in wanted_tasks(arguments)}
-        seen = [s for s in read_seen(arguments.warehouse) if n_train.get(s.task, 0) >= arguments.min_train]
+        unknown = 0 if arguments.tasks is None else -1
+        seen = [s for s in read_seen(arguments.warehouse) if n_train.get(s.task, unknown) >= arguments.min_train]
         print_report(plans, seen, command=sys.argv[1:])
     elif arguments.dry_run:
         tell_cost(tasks, plans, n_seeds=arguments.seeds, workers=arguments.workers)
@@ -123,7 +124,7 @@ def wanted_tasks(arguments: argparse.Namespace) -> list[SuiteTask]:
     tasks = suite_tasks(arguments.suite)
     if arguments.tasks is None:
         return tasks
-    names = arguments.tasks.read_text(encoding="utf-8").split()
+    names = arguments.tasks.read_text(encoding="utf-8").splitlines()
     if unknown := sorted(set(names) - {task.name for task in tasks}):
         raise SystemExit(f"{arguments.tasks} names no task of {arguments.suite}: {', '.join(unknown)}.")
     return [task for task in tasks if task.name in set(names)]
