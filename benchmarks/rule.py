@@ -255,9 +255,11 @@ def without(point: Point, points: Sequence[Point], min_steps: int) -> float:
 
 def show(points: Sequence[Point], rows: Sequence[Judged]) -> None:
     """Print the table."""
+    judged = of_one_collection(points)
     print(
-        f"{len(points)} points of {len({p.origin for p in points})} origins on {len({p.source_id for p in points})} "
-        f"networks; facts took {_share(points):.0%} of a job in the median\n"
+        f"{len(judged)} points of {len({p.origin for p in judged})} origins on {len({p.source_id for p in judged})} "
+        f"networks; facts took {_share(judged):.0%} of a job in the median; {len(points) - len(judged)} more, whose "
+        "images are of several collections, are not judged\n"
     )
     print(
         "| recipes | scale = constant x | points | accuracy | over the best fixed rate | over scale 1 | diverged "
