@@ -94,6 +94,19 @@ def test_a_scale_is_never_read_on_the_half_that_chose_it(tmp_path):
     assert fitted.log2_scales == (VARIANTS["fitted"].octave + 1, VARIANTS["fitted"].octave - 1)
 
 
+def test_each_origin_is_read_at_the_scale_that_all_others_choose(tmp_path):
+    odd = ORIGINS[0]
+
+    def lucky(step, origin):  # the odd one alone is good at the top scale, and so good that it would choose it for all
+        return (95 if step == 1 else 10) if origin == odd else 70 + 2 * (step == -1) - 3 * (step == 1)
+
+    path = write_warehouse(tmp_path / "w.duckdb", {DEFAULT: lambda *_: 70, "fitted": lucky})
+    fitted = told(path, DEFAULT, "fitted").rows[1]
+    assert fitted.alone_log2_scales == (VARIANTS["fitted"].octave - 1, VARIANTS["fitted"].octave + 1)
+    n = len(ORIGINS)
+    assert fitted.alone == pytest.approx((-0.60 + (n - 1) * -0.03) / n)
+
+
 def test_the_variant_that_is_best_on_one_half_is_read_on_the_other(tmp_path):
     right = {DEFAULT: lambda *_: 70}
     right["fitted"] = lambda _, origin: 80 if IN_FIRST[origin] else 60

@@ -4,7 +4,9 @@ Declared beforehand: the origins are split into two halves, with a fixed seed. E
 of the highest mean test accuracy over the tasks of one half; its accuracy is read on the tasks of the other half; and
 both directions are averaged, so that every task counts once, at a scale that its own half did not choose. The present
 default is read in the same way, and gains are paired by task. A run that diverged counts as chance. Seeds are averaged;
-only those count that all variants have on a task. Intervals are 95 %, from a bootstrap that draws whole origins.
+only those count that all variants have on a task. Intervals are 95 %, from a bootstrap that draws whole origins. How
+origins fall into halves moves a gain by a point and more, so each is told once more with scales that all other origins
+chose; this was added after the halves had been read (log of 2026-11-30).
 
 A variant is adopted likewise: the one that is best on one half is named with its gain on the other half, in both
 directions. Only tasks that all variants of the table have finished count; a variant that has met fewer than half of the
@@ -63,6 +65,9 @@ class Row:
         log2_scales: chosen on the first half, and on the second.
         accuracy: mean test accuracy over tasks.
         gain: over the present default, paired, with its interval; None for the default itself.
+        alone: the same where each origin's scale is chosen by all others.
+        alone_interval: of that.
+        alone_log2_scales: that these chose, each once.
         seconds_ratio: geometric mean over tasks of a run's seconds over the default's (medians over scales and seeds,
             for the first run of a task pays for what all share).
     """
@@ -76,6 +81,9 @@ class Row:
     accuracy: float
     gain: float | None
     interval: tuple[float, float] | None
+    alone: float | None
+    alone_interval: tuple[float, float] | None
+    alone_log2_scales: tuple[int, ...]
     seconds_ratio: float
 
 
@@ -211,6 +219,13 @@ def _crossed(curve: Curve, first: np.ndarray) -> tuple[np.ndarray, tuple[int, in
     return crossed, (curve.octaves[by_first], curve.octaves[by_second])
 
 
+def _alone(curve: Curve, origins: Sequence[str]) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Return each task's accuracy at the octave that all other origins chose, and the octaves that were."""
+    names = np.array(origins)
+    best = [curve.best(names != name) for name in names]
+    return curve.accuracies[best, np.arange(len(best))], tuple(sorted({curve.octaves[at] for at in best}))
+
+
 def _row(
     setting: str,
     name: str,
@@ -222,6 +237,8 @@ def _row(
 ) -> Row:
     accuracies, scales = _crossed(curves[name], first)
     gains = accuracies - _crossed(curves[DEFAULT], first)[0]
+    at_others, octaves = _alone(curves[name], origins)
+    alone = at_others - _alone(curves[DEFAULT], origins)[0]
     ratios = curves[name].seconds / curves[DEFAULT].seconds
     return Row(
         setting=setting,
@@ -233,6 +250,9 @@ def _row(
         accuracy=float(accuracies.mean()),
         gain=None if name == DEFAULT else float(gains.mean()),
         interval=None if name == DEFAULT else _interval(gains, origins),
+        alone=None if name == DEFAULT else float(alone.mean()),
+        alone_interval=None if name == DEFAULT else _interval(alone, origins),
+        alone_log2_scales=octaves,
         seconds_ratio=float(np.exp(np.log(ratios).mean())),
     )
 
@@ -283,14 +303,17 @@ def print_report(plans: Mapping[str, Sequence[Variant]], seen: Sequence[Seen], *
 def as_markdown(told: Tables) -> str:
     """Return a setting's table, and what would be adopted."""
     lines = [
-        "| variant | tasks (origins), seeds | log2 scale, by half | test accuracy | over the default | seconds |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| variant | tasks (origins), seeds | log2 scale, by half | test accuracy | over the default "
+        "| log2 scale, by all other origins | over the default there | seconds |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in told.rows:
         gain = "" if row.gain is None or row.interval is None else _points(row.gain, row.interval)
+        alone = "" if row.alone is None or row.alone_interval is None else _points(row.alone, row.alone_interval)
         lines.append(
             f"| {row.variant} | {row.n_tasks} ({row.n_origins}), {row.n_seeds:.1f} | {row.log2_scales[0]}, "
-            f"{row.log2_scales[1]} | {100 * row.accuracy:.1f} | {gain} | x {row.seconds_ratio:.2f} |"
+            f"{row.log2_scales[1]} | {100 * row.accuracy:.1f} | {gain} "
+            f"| {', '.join(map(str, row.alone_log2_scales))} | {alone} | x {row.seconds_ratio:.2f} |"
         )
     lines += [
         f"\nbest on one half: {each.variant}, {100 * each.gain_where_chosen:+.1f} there; on the other half "
@@ -309,5 +332,5 @@ def _points(mean: float, interval: tuple[float, float]) -> str:
 def _json(row: Row | Adopted) -> dict[str, Any]:
     """Return JSON values; an interval that has no value, as of one origin, is null."""
     values = asdict(row)
-    interval = values["interval"]
-    return values | {"interval": interval if interval and not np.isnan(interval).any() else None}
+    intervals = {name: values[name] for name in values if name.endswith("interval")}
+    return values | {name: each if each and not np.isnan(each).any() else None for name, each in intervals.items()}
