@@ -64,7 +64,9 @@ FACTORS: dict[str, dict[str, Any]] = {
     "smoothing": {"label_smoothing": 0.1},
     "balanced": {"class_weights": "balanced"},
     "batch-16": {"batch_size": 16},
+    "crop": {"augmentation": "crop"},
     "crop-flip": {"augmentation": "crop-flip"},
+    "trivial": {"augmentation": "trivial"},
     "batch-statistics": {"batchnorm": "batch"},
     "flat": {"multipliers": (1.0,) * 6},
     ALL_IMAGES: {},
@@ -72,10 +74,13 @@ FACTORS: dict[str, dict[str, Any]] = {
 }
 """Name -> the fields that differ; AdamW's decay is decoupled, so it has its usual size."""
 
-DEAR = ("crop-flip", "batch-statistics", "flat", ALL_IMAGES, "40-epochs")
+DEAR = ("crop", "crop-flip", "trivial", "batch-statistics", "flat", ALL_IMAGES, "40-epochs")
 """They keep no frozen front, take more steps, or need images of their own."""
 
-PAIRS = (("fitted", "adamw"), ("fitted", "cosine"), ("fitted", "adamw", "cosine"))
+PAIRS = (
+    *(("fitted", "adamw"), ("fitted", "cosine"), ("fitted", "adamw", "cosine")),
+    *(("crop", "cosine"), ("crop-flip", "cosine"), ("trivial", "cosine")),
+)
 
 _IMAGENET = {"adamw": -2, "batch-statistics": 4, "flat": -1}
 SETTINGS = {
