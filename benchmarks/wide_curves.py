@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from scalepred.predictor.harvested import right_images
-from scalepred.predictor.points import MERGED, Point, gather_points
+from scalepred.predictor.merged import MERGED
+from scalepred.predictor.points import Point, gather_points
 from scalepred.predictor.rule import kind_of
 from scalepred.recipe import Recipe
 from scalepred.records import DIVERGED, JOB, POINT, RunRecord, TaskRecord

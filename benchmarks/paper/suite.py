@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.paper.domains import Domain, DomainImage
 from scalepred.errors import DataError
-from scalepred.predictor.points import MERGED
+from scalepred.predictor.merged import MERGED
 
 _LETTERS = ("lower", "upper", "digits", "punctuation")
 _GREEK = ("greek", "greek-lower", "cyrillic", "cyrillic-lower")

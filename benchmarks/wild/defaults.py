@@ -320,8 +320,8 @@ def tell_cost(
 def image_seconds(source: Source, variant: Variant) -> tuple[float, float]:
     """Return the processor's seconds of a training image in a step, and of a scored one, on random images.
 
-    As on a task's first run: nothing is kept of a frozen front. Each is the least of three, since a busy machine adds to
-    the seconds of a small network more than a step takes.
+    As on a task's first run: nothing is kept of a frozen front. Each is the least of three, since a busy machine may
+    add more to the seconds of a small network than a step takes.
     """
     rng = np.random.default_rng(0)
     px, n = variant.recipe.image_px, variant.recipe.batch_size

@@ -64,7 +64,7 @@ class Guesses:
         """Return what a guess needs of the journal's facts."""
         if self._keys is None:
             self._keys = self.journal.keys("features")
-        names = [f"{head}_{what}" for head in HEADS for what in ("is_placed", "log2_critical")]
+        names = [f"{head}_{what}" for head in HEADS for what in ("is_placed", "log2_critical", "log2_minimum")]
         wanted = {key_of(_fact(task_id, source_id, recipe, name)) for name in names} & self._keys
         records = [each for each in self.journal.records("features", wanted) if isinstance(each, FeatureRecord)]
         return {each.name: each.value for each in records}

@@ -69,7 +69,7 @@ class LocalEngine:
             worker = workers[cast("Connection", pipe)]
             try:
                 events.append(Event(worker=worker, value=cast("Connection", pipe).recv()))
-            except (EOFError, ConnectionResetError):
+            except (EOFError, OSError):  # a process that dies in the midst of an answer leaves a plain OSError
                 process, ours = self._workers.pop(worker)
                 process.join()
                 ours.close()

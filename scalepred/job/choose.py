@@ -207,6 +207,9 @@ def predict(
     )
     if without and choice.by == "predicted":
         choice = _guessed(choice, without)
+    elif without and choice.by == "fallback":
+        told = choice.reason.replace("suited this recipe", f"suited all of this recipe but its {without}")
+        choice = dataclasses.replace(choice, reason=told)
     return Prediction(choice=choice, features=features, seconds=time.perf_counter() - started)
 
 

@@ -75,7 +75,9 @@ def finetune_once(
         setup, prediction, options, file=file, on_epoch=on_epoch, on_job=on_job, tell=tell
     )
     started = time.perf_counter()
-    probe = report(setup.bundle, prediction.probe or summarise(setup.bundle), outcome.scores)
+    summary = prediction.probe or summarise(setup.bundle)
+    is_chosen = search is not None and len(search.runs) > 1  # on the validation images
+    probe = report(setup.bundle, summary, outcome.scores, splits=("test",) if is_chosen else ("test", "val"))
     unlike = None if options.refit else measure(outcome.network, setup)
     others = () if search is None else (other for other in search.runs if other is not run)
     seconds = {

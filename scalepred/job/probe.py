@@ -2,7 +2,7 @@
 
 import datetime
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -116,14 +116,22 @@ class ProbeReport:
         return self.summary.to_json() | accuracies | {"compared": values}
 
 
-def report(bundle: Bundle, summary: ProbeSummary, model: Mapping[str, Scores]) -> ProbeReport:
+def report(
+    bundle: Bundle, summary: ProbeSummary, model: Mapping[str, Scores], *, splits: Sequence[str] = ("test", "val")
+) -> ProbeReport:
     """Score the probe on the held-out images, and set a model's scores beside it.
+
+    Args:
+        bundle: whose probe it is.
+        summary: of the probe.
+        model: split -> its scores.
+        splits: on which they may be compared, the first that has images; none on which the model was chosen.
 
     Raises:
         UsageError: if there is no memory even for one image at a time.
     """
     scores = bundle.probe_scores()
-    split = next((name for name in ("test", "val") if name in scores and name in model), None)
+    split = next((name for name in splits if name in scores and name in model), None)
     return ProbeReport(
         summary=summary,
         val_accuracy=scores["val"].accuracy if "val" in scores else None,

@@ -12,7 +12,7 @@ from scalepred.job.choose import Prediction
 from scalepred.job.options import JobOptions
 from scalepred.job.result import Search
 from scalepred.job.setup import Setup
-from scalepred.job.unfinished import Tell, checkpoint_of, job_file_of
+from scalepred.job.unfinished import Tell, checkpoint_of, finish, job_file_of
 from scalepred.predictor.rule import kind_of
 from scalepred.predictor.search import PAYS, REACH, Tried, believe, best_of, expected_gains, prior_of
 from scalepred.records import DIVERGED, JOB, RunRecord
@@ -146,6 +146,7 @@ def run_several(running: Running, *, on_job: Callable[[str], None] | None = None
         at, gain = int(gains.argmax()), float(gains.max())
     chosen = next(k for k, each in enumerate(tried) if each.at == best)
     if runs[chosen].status == DIVERGED:
+        finish(running.file)  # they would only diverge again
         raise UsageError(
             f"All {len(runs)} jobs diverged, the lowest at scale {min(run.scale or 0.0 for run in runs):g}, so nothing "
             "was saved. Give a lower scale yourself: --scale X."
@@ -153,6 +154,12 @@ def run_several(running: Running, *, on_job: Callable[[str], None] | None = None
     if kept is None or kept[0] != best:
         runs[chosen], outcome = running.run(chosen + 1, float(REACH[best]))
         kept = (best, outcome)
+        if runs[chosen].status == DIVERGED:
+            finish(running.file)
+            raise UsageError(
+                f"The job at scale {runs[chosen].scale or 0.0:g} diverged when it was run again, so nothing was saved. "
+                "Give a lower scale yourself: --scale X."
+            )
     means = believe(prior, tried).mean
     search = Search(
         runs=tuple(runs),

@@ -13,6 +13,7 @@ __all__ = [
     "hold_outs",
     "honest",
     "model",
+    "merged",
     "nested",
     "octave_groups",
     "outlook",

@@ -12,9 +12,9 @@ from scalepred.predictor.points import Point
 from scalepred.predictor.rule import Rule, kind_of
 from scalepred.predictor.sealed import read_sealed, write_sealed
 from scalepred.predictor.wide_table import smoothed
-from scalepred.recipe import HEAD_STARTS, OPTIMIZERS, Recipe, content_id
+from scalepred.recipe import HEAD_STARTS, OPTIMIZERS, content_id
 
-SCHEMA = 1
+SCHEMA = 2
 KINDS = frozenset(f"{optimizer}, {start} head" for optimizer in OPTIMIZERS for start in HEAD_STARTS)
 FILE = "curves.json"
 MAX_BYTES = 300_000
@@ -38,7 +38,8 @@ class Curve:
         source: name of the network.
         kind: of its recipe, as ``rule.kind_of`` has it.
         log2_steps: of its jobs.
-        critical_scales: head -> log2 of the critical scale there; without heads whose critical rate can't be told.
+        critical_rates: head -> log2 of the critical rate there; without heads where it can't be told. Rates and no
+            scales, so that recipes of other base rates are alike where their starts are.
         best_scale: the middle of its best scales.
         rule_scale: where the rule puts it.
         relative: accuracies minus the best, at ``OCTAVES``; where runs diverged that of the nearest that did not.
@@ -48,7 +49,7 @@ class Curve:
     source: str
     kind: str
     log2_steps: float
-    critical_scales: dict[str, float]
+    critical_rates: dict[str, float]
     best_scale: float
     rule_scale: float
     relative: tuple[float, ...]
@@ -114,7 +115,7 @@ def _curve(point: Point, place: float) -> Curve:
         source=point.source,
         kind=kind_of(point.recipe),
         log2_steps=round(float(point.facts["log2_steps"]), 2),
-        critical_scales=critical_scales(point.facts, point.recipe),
+        critical_rates=critical_rates(point.facts),
         best_scale=float(f"{2**point.best_log2_scale:.3g}"),
         rule_scale=float(f"{2**place:.3g}"),
         relative=tuple(float(each) for each in (relative + 0.0).round(DIGITS)),
@@ -122,10 +123,10 @@ def _curve(point: Point, place: float) -> Curve:
     )
 
 
-def critical_scales(facts: Mapping[str, float], recipe: Recipe) -> dict[str, float]:
-    """Return head -> log2 of the critical rate there over the base rate, to two digits; without those not known."""
+def critical_rates(facts: Mapping[str, float]) -> dict[str, float]:
+    """Return head -> log2 of the critical rate there, to two digits; without those not known."""
     known = {head: facts.get(f"{head}_log2_critical") for head in ("noise", "half")}
-    return {head: round(value - math.log2(recipe.base_lr), 2) for head, value in known.items() if value is not None}
+    return {head: round(value, 2) for head, value in known.items() if value is not None}
 
 
 def save_curves(curves: Curves, folder: Path) -> None:
@@ -165,7 +166,7 @@ def _curves_of(values: dict[str, Any], *, rule_id: str) -> Curves:
 
 def _checked(values: dict[str, Any]) -> Curve:
     curve = Curve(**values | {"relative": tuple(values["relative"])})
-    numbers = [*curve.relative, *curve.critical_scales.values(), curve.log2_steps, curve.best_scale, curve.rule_scale]
+    numbers = [*curve.relative, *curve.critical_rates.values(), curve.log2_steps, curve.best_scale, curve.rule_scale]
     if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
         raise ValueError("a curve holds what is no finite number")
     if len(curve.relative) != len(OCTAVES) or curve.diverges not in range(len(OCTAVES) + 1):

@@ -12,7 +12,16 @@ from scalepred.predictor.context import context_features
 from scalepred.predictor.table import TrainingTable
 from scalepred.predictor.targets import unpack_correct
 from scalepred.recipe import GRID, RESIZES, Recipe, baseline_of
-from scalepred.records import DIVERGED, POINT, FeatureRecord, RecipeRecord, RunRecord, SourceRecord, TaskRecord
+from scalepred.records import (
+    DIVERGED,
+    GRID_RUN,
+    POINT,
+    FeatureRecord,
+    RecipeRecord,
+    RunRecord,
+    SourceRecord,
+    TaskRecord,
+)
 
 Key = tuple[str, str, str]
 
@@ -55,7 +64,8 @@ def build(
     """Gather the bundles whose grid is whole, in the order of task name, task, source and recipe.
 
     Runs of tasks, sources or recipes that are not there, scales beyond the grid, design points, and jobs that trained
-    on validation images are passed over.
+    on validation images are passed over. Where a grid was begun on what had been run as a design point, those runs
+    count, since a run has one role for good.
 
     Raises:
         DataError: if a finished run does not say which images it got right.
@@ -64,7 +74,14 @@ def build(
     source_of = {source.source_id: source for source in sources}
     recipe_of = {recipe.recipe_id: Recipe.from_json(recipe.json) for recipe in recipes}
     features_of = _features_by_task(features)
-    of_grids = [run for run in runs if run.role != POINT and run.task_id in task_of and task_of[run.task_id].n_val]
+    begun = {(run.task_id, run.source_id, run.recipe_id) for run in runs if run.role == GRID_RUN}
+    of_grids = [
+        run
+        for run in runs
+        if (run.role != POINT or (run.task_id, run.source_id, run.recipe_id) in begun)
+        and run.task_id in task_of
+        and task_of[run.task_id].n_val
+    ]
     placed = [r for r in of_grids if r.source_id in source_of and r.recipe_id in recipe_of]
     grids, baselines = _grids(placed)
     whole = {key: _whole_seeds(cells) for key, cells in grids.items()}

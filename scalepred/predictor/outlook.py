@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scalepred.predictor.curves import Curve, Curves, critical_scales
+from scalepred.predictor.curves import Curve, Curves, critical_rates
 from scalepred.predictor.rule import kind_of
 from scalepred.predictor.search import REACH, believe, prior_of
 from scalepred.recipe import Recipe
@@ -88,7 +88,7 @@ class Outlook:
         if self.is_unlike:
             said.append(
                 f"this start is unlike all {self.n_curves} that were harvested, so little is known of it: "
-                "`--jobs 3` tries further scales"
+                "`--jobs 5` tries further scales"
             )
         return said
 
@@ -147,8 +147,8 @@ def moved_by(
     A fixed rate is moved by neither; how sharp the start is is said all the same.
     """
     said = []
-    critical = critical_scales(facts, recipe)
-    like = [c.critical_scales for c in curves.curves if c.kind.startswith(f"{recipe.optimizer},")]
+    critical = critical_rates(facts)
+    like = [c.critical_rates for c in curves.curves if c.kind.startswith(f"{recipe.optimizer},")]
     known = [each for each in like if each.keys() >= critical.keys()]
     if critical and known:
         of_all = np.array([np.mean([each[head] for head in critical]) for each in known])
@@ -163,7 +163,8 @@ def moved_by(
         else:
             how = "about where it does at harvested starts"
         said.append(
-            f"along the first step the loss is back where it was at {_rounded(2**mine):g} of the recipe's rates, {how}"
+            "along the first step the loss is back where it was at "
+            f"{_rounded(2**mine / recipe.base_lr):g} of the recipe's rates, {how}"
         )
     if is_damped and recipe.momentum:
         said.append(
@@ -188,9 +189,9 @@ def _rounded(value: float) -> float:
 
 
 def nearest(curves: Curves, facts: Mapping[str, float], recipe: Recipe) -> tuple[Near, ...]:
-    """Return the harvested points nearest to a start, by steps, critical scales, optimizer and start of the head.
+    """Return the harvested points nearest to a start, by steps, critical rates, optimizer and start of the head.
 
-    The distance is that of Euclid, in octaves of steps and of both critical scales; a critical scale that either lacks
+    The distance is that of Euclid, in octaves of steps and of both critical rates; a critical rate that either lacks
     is passed over, and another optimizer or start of the head counts as ``PER_KIND`` octaves each.
     """
     start = _as_curve(facts, recipe)
@@ -212,7 +213,7 @@ def _as_curve(facts: Mapping[str, float], recipe: Recipe) -> Curve:
         source="",
         kind=kind_of(recipe),
         log2_steps=facts["log2_steps"],
-        critical_scales=critical_scales(facts, recipe),
+        critical_rates=critical_rates(facts),
         best_scale=math.nan,
         rule_scale=math.nan,
         relative=(),
@@ -222,7 +223,7 @@ def _as_curve(facts: Mapping[str, float], recipe: Recipe) -> Curve:
 
 def _distance(one: Curve, other: Curve) -> float:
     parts = [one.log2_steps - other.log2_steps]
-    heads = one.critical_scales.keys() & other.critical_scales.keys()
-    parts += [one.critical_scales[head] - other.critical_scales[head] for head in heads]
+    heads = one.critical_rates.keys() & other.critical_rates.keys()
+    parts += [one.critical_rates[head] - other.critical_rates[head] for head in heads]
     differs = [mine != its for mine, its in zip(one.kind.split(", "), other.kind.split(", "), strict=True)]
     return math.hypot(*parts, PER_KIND * math.sqrt(sum(differs)))

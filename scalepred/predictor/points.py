@@ -10,6 +10,7 @@ import numpy as np
 from scalepred.predictor.context import start_set
 from scalepred.predictor.harvested import right_images
 from scalepred.predictor.honest import honest_best_from_images
+from scalepred.predictor.merged import are_apart, collections_in
 from scalepred.recipe import Recipe
 from scalepred.records import (
     DIVERGED,
@@ -25,9 +26,6 @@ from scalepred.records import (
 
 FEWEST_SCALES = 5
 """A point of fewer scales is in work still, and its curve is not known."""
-
-MERGED = " + "
-"""Joins the names of collections in the origin of a task whose images are of several."""
 
 GOOD = 0.02
 """A scale counts as about as good as the best of a point's curve where it is no more than two points below."""
@@ -75,6 +73,7 @@ class Point:
         epoch_losses: (s, e) float64, training loss of each epoch, mean over seeds; NaN from where a run diverged.
         val_accuracies: (s,) float64, as ``accuracies`` on the validation images; none where there are none.
         jobs: what a user would have seen of a job at each scale; None where only the curve is known.
+        has_test: its accuracies are on test images, and not on the validation images.
     """
 
     task: str
@@ -99,6 +98,7 @@ class Point:
     epoch_losses: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     val_accuracies: np.ndarray = field(default_factory=lambda: np.empty(0))
     jobs: JobsSeen | None = None
+    has_test: bool = True
 
     def accuracy_at(self, log2_scale: float) -> float:
         """Return the accuracy at a scale; see :meth:`accuracies_at`."""
@@ -116,14 +116,9 @@ class Point:
         """Say whether the nearest scale that was run diverged; above the highest, whether that did."""
         return bool(self.diverged[int(np.abs(self.log2_scales - log2_scale).argmin())])
 
-    @property
-    def collections(self) -> frozenset[str]:
-        """The collections that its images come from: its origin, or all that this names, joined by ``MERGED``."""
-        return frozenset(self.origin.split(MERGED))
-
     def is_apart(self, other: "Point") -> bool:
         """Say whether two points have no collection in common, so that neither tells of the other's images."""
-        return self.collections.isdisjoint(other.collections)
+        return are_apart(self.origin, other.origin)
 
     @property
     def key(self) -> str:
@@ -147,7 +142,7 @@ def of_one_collection(points: Iterable[Point]) -> list[Point]:
 
     One of several would be in several folds. It may teach what is judged on points that are apart from it.
     """
-    return [point for point in points if len(point.collections) == 1]
+    return [point for point in points if len(collections_in(point.origin)) == 1]
 
 
 def gather_points(
@@ -163,19 +158,23 @@ def gather_points(
     """Gather the design points whose facts and at least five scales are there, by origin, task, source and recipe.
 
     With ``of_grids`` it is the grids, and what ran beyond them, instead of the design points. Without ``needs_facts``
-    those come too whose starts were not measured.
+    those come too whose starts were not measured. A run has one role for good, so where a design point was run as a
+    grid before, or the other way round, the runs of both are taken: for a design point those at whole octaves.
     """
     task_of = {task.task_id: task for task in tasks}
     source_of = {source.source_id: source for source in sources}
     recipe_of = {recipe.recipe_id: Recipe.from_json(recipe.json) for recipe in recipes}
-    wanted = (GRID_RUN, EXTENSION) if of_grids else (POINT,)
+    wanted = GRID_RUN if of_grids else POINT
     sets: dict[tuple[str, str, str], dict[str, FeatureRecord]] = defaultdict(dict)
     for feature in features:
         sets[feature.task_id, feature.source_id, feature.feature_set][feature.name] = feature
+    of_curves = [run for run in runs if run.role in (GRID_RUN, EXTENSION, POINT) and run.scale is not None]
+    begun = {(run.task_id, run.source_id, run.recipe_id) for run in of_curves if run.role == wanted}
     curves: dict[tuple[str, str, str], dict[float, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
-    for run in runs:
-        if run.role in wanted and run.scale is not None:
-            curves[run.task_id, run.source_id, run.recipe_id][run.scale].append(run)
+    for run in of_curves:
+        key = (run.task_id, run.source_id, run.recipe_id)
+        if key in begun and (of_grids or run.role == POINT or math.log2(run.scale or 1.0).is_integer()):
+            curves[key][run.scale or 1.0].append(run)
     points = []
     for (task_id, source_id, recipe_id), curve in curves.items():
         if task_id not in task_of or source_id not in source_of or recipe_id not in recipe_of:
@@ -220,6 +219,7 @@ def _point(
         fact_seconds={name: fact.seconds for name, fact in start.items() if fact.seconds > 0},
         epoch_losses=_epoch_losses([curve[scale] for scale in scales]),
         val_accuracies=_val_accuracies([curve[scale] for scale in scales], task),
+        has_test=task.n_test > 0,
     )
 
 

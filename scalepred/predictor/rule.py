@@ -22,6 +22,7 @@ SCHEMA = 1
 FILE = "rule.json"
 MAX_BYTES = 100_000
 STEP = 0.25
+TIE = 1e-9
 """Octaves between the constants to choose from."""
 
 REACH = 16.0
@@ -183,7 +184,8 @@ def best_octaves(points: Sequence[Point], places: np.ndarray) -> float:
     """Return the octaves beside their places at which points reach the highest smoothed mean accuracy.
 
     So the choice is that of the best expected accuracy under what places get wrong: curves are lopsided, and it leans
-    to the side that costs little.
+    to the side that costs little. Octaves at which no point was run are not chosen: below its lowest scale a curve is
+    held level, and says nothing. Of equals it is the one nearest to the places.
 
     Args:
         points: with their curves.
@@ -194,7 +196,12 @@ def best_octaves(points: Sequence[Point], places: np.ndarray) -> float:
     means = np.ascontiguousarray(curves.T).mean(axis=1)
     width = np.exp(-0.5 * (np.arange(-4, 5) * STEP / 0.5) ** 2)  # half an octave: near ties are decided by luck
     smooth = np.convolve(np.pad(means, 4, mode="edge"), width / width.sum(), mode="valid")
-    return float(grid[int(smooth.argmax())])
+    lowest = min(point.log2_scales[0] - place for point, place in zip(points, places, strict=True))
+    highest = max(point.log2_scales[-1] - place for point, place in zip(points, places, strict=True))
+    was_run = (grid > lowest - STEP) & (grid < highest + STEP)
+    smooth = np.where(was_run, smooth, -np.inf) if was_run.any() else smooth
+    best = np.flatnonzero(smooth >= smooth.max() - TIE)
+    return float(grid[best[np.abs(grid[best]).argmin()]])
 
 
 def save_rule(rule: Rule, folder: Path) -> None:

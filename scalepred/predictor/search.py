@@ -155,16 +155,15 @@ def believe(prior: Prior, tried: Sequence[Tried]) -> Belief:
     ran = [each for each in tried if each.accuracy is not None]
     means, covariance = LEVEL + prior.relative, _covariance(prior.octaves)
     if ran:
-        at = np.array([each.at for each in ran])
         seen, expected, noise, shared = _observed(prior, ran)
         innovations = seen - expected
         solved = np.linalg.solve(noise, innovations.T).T
         weights = weights - 0.5 * (innovations * solved).sum(axis=1)
         means = means + solved @ shared
         covariance = covariance - shared.T @ np.linalg.solve(noise, shared)
-        diverged[:, at] = 0
     lowest = min((prior.octaves[each.at] for each in tried if each.accuracy is None), default=math.inf)
     diverged[:, prior.octaves >= lowest] = 1
+    diverged[:, [each.at for each in ran]] = 0  # a job that finished did, whatever a lower one has come to
     likely = np.exp(weights - weights.max())
     return Belief(
         octaves=prior.octaves,

@@ -15,7 +15,7 @@ from scalepred.records import FeatureRecord
 from scalepred.training.bundle import Bundle
 from scalepred.training.critical import CriticalRate
 from scalepred.training.direction import DRAWS, IMAGES, Direction, measure_direction
-from scalepred.training.optimizer import fewest_at_once
+from scalepred.training.optimizer import check_batches, fewest_at_once
 from scalepred.training.rates import length_of, schedule_factor
 from scalepred.training.start import Start
 
@@ -51,8 +51,9 @@ def measure_start(bundle: Bundle, recipe: Recipe) -> MeasuredStart:
     """Measure a recipe's start on a bundle's task and source.
 
     Raises:
-        UsageError: if there is no memory even for one image at a time.
+        UsageError: if there is no memory even for one image at a time, or a batch of one has no statistics.
     """
+    check_batches(bundle.source, recipe, n_train=len(bundle.task.train.labels))
     return bundle.within_memory(
         lambda micro_batch: _measure(bundle, recipe, micro_batch),
         most=min(IMAGES, recipe.batch_size, len(bundle.task.train.labels)),

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from scalepred.predictor.merged import collections_in
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingTable:
@@ -59,9 +61,18 @@ def rows_by_group(table: TrainingTable) -> dict[tuple[str, str], np.ndarray]:
 def origin_folds(
     origins: Sequence[str], *, n_folds: int | None = None, seed: int = 0
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return (held out, rest) row numbers; an origin is never on both sides. By default, a fold for every origin."""
+    """Return (held out, rest) row numbers; an origin is never on both sides. By default, a fold for every origin.
+
+    Rows whose origin names a collection that is held out are on neither side.
+    """
     names = sorted(set(origins))
     order = np.random.default_rng(seed).permutation(len(names))
     of_origin = {names[at]: place % (n_folds or len(names)) for place, at in enumerate(order)}
     fold = np.array([of_origin[origin] for origin in origins])
-    return [(np.flatnonzero(fold == k), np.flatnonzero(fold != k)) for k in sorted(set(fold))]
+    collections = [collections_in(origin) for origin in origins]
+    folds = []
+    for k in sorted(set(fold)):
+        held = frozenset().union(*(each for each, of in zip(collections, fold, strict=True) if of == k))
+        apart = np.array([each.isdisjoint(held) for each in collections])
+        folds.append((np.flatnonzero(fold == k), np.flatnonzero(apart)))
+    return folds

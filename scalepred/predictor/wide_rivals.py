@@ -113,7 +113,7 @@ def _upper_marks(table: WideTable) -> dict[str, Way]:
         HONEST: Way(accuracies=np.array([point.honest_best for point in points]), jobs=n_scales),
         NAIVE: Way(log2_scales=np.array([point.best_log2_scale for point in points]), jobs=n_scales),
     }
-    if all(len(point.val_accuracies) for point in points):
+    if all(len(point.val_accuracies) and point.has_test for point in points):
         found[SEARCH] = Way(log2_scales=np.array([_searched(point) for point in points]), jobs=n_scales)
     return found
 

@@ -129,7 +129,7 @@ def curve_over_groups(frame: Frame, ships: np.ndarray, formulation: Formulation)
     """Return what is gained by learning from few groups, and from more, with as many points in all.
 
     Groups are what is held out, such as networks. Of g of them one is held out at a time, so g - 1 are learnt from. All
-    sets of g are averaged, or 20 drawn ones. Of g groups the share 3 / g of points is learnt from.
+    sets of g are averaged, or 20 drawn ones. Of g - 1 groups the share 2 / (g - 1) of points is learnt from.
     """
     groups = sorted(set(frame.cells.outer.tolist()))
     found: dict[str, Gains] = {}
@@ -149,7 +149,7 @@ def _of_subsets(frame: Frame, ships: np.ndarray, formulation: Formulation, subse
     for seed, subset in enumerate(subsets):
         rows = np.flatnonzero(np.isin(frame.cells.outer, subset))
         part = frame.rows(rows)
-        usable = np.random.default_rng(seed).random(len(rows)) < FEWEST_GROUPS / len(subset)
+        usable = np.random.default_rng(seed).random(len(rows)) < (FEWEST_GROUPS - 1) / (len(subset) - 1)
         for words, places in part.chosen_by(formulation, usable=usable).items():
             judged = part.all_domains()[words]
             points = part.points_in(judged)

@@ -23,7 +23,7 @@ from scalepred.training.devices import device_name
 from scalepred.training.embed import embeddings
 from scalepred.training.front import Prepared, prepare
 from scalepred.training.loop import Finetuned, finetune
-from scalepred.training.optimizer import fewest_at_once
+from scalepred.training.optimizer import check_batches, fewest_at_once
 from scalepred.training.planned import PlannedRun, planned_run
 from scalepred.training.rates import length_of
 from scalepred.training.scoring import EVALUATION_BATCH, Scores, scores_of
@@ -83,7 +83,8 @@ class Bundle:
         """Finetune once; return the warehouse's row for it, and what came of it.
 
         Raises:
-            UsageError: if there is no memory even for one image at a time, or three where batch statistics are taken.
+            UsageError: if there is no memory even for one image at a time, or three where batch statistics are taken;
+                or if these leave a batch of one image.
             ValueError: if the run was planned for another task or source, or its recipe has other images.
         """
         own = planned_run(
@@ -99,6 +100,8 @@ class Bundle:
             raise ValueError(
                 f"the recipe has resize {planned.recipe.resize}, and the images were made by {self.task.resize}"
             )
+
+        check_batches(self.source, planned.recipe, n_train=len(self.task.train.labels))
 
         def attempt(micro_batch: int | None) -> tuple[RunRecord, Finetuned]:
             started = time.perf_counter()

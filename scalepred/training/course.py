@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from scalepred.errors import UsageError
 from scalepred.networks.architecture import Architecture
@@ -45,6 +46,7 @@ def critical_scale(
     loss_of: Loss,
     rows_of: Callable[[Tensor], Tensor],
     labels: Tensor,
+    micro_batch: int | None = None,
 ) -> float | None:
     """Return the scale at which the recipe's update, from here, would bring the loss back to where it is.
 
@@ -61,16 +63,25 @@ def critical_scale(
         loss_of: the recipe's loss.
         rows_of: gives the input for rows of the training images, not augmented.
         labels: of all training images.
+        micro_batch: images that go through the network at once, at most, where memory is short; what a part has
+            computed is then computed again for its gradient instead of kept.
     """
     sample = torch.arange(min(len(labels), IMAGES), device=labels.device)
     targets, inputs = labels[sample], rows_of(sample)
     set_mode(network, architecture, recipe)
     optimizer = make_optimizer(network, architecture, recipe, stage_rates(recipe, 1.0))
-    n_parts = math.ceil(len(targets) / recipe.batch_size)
+    n_parts = math.ceil(len(targets) / min(recipe.batch_size, micro_batch or recipe.batch_size))
     parts = list(zip(inputs.tensor_split(n_parts), targets.tensor_split(n_parts), strict=True))
 
+    def part_loss(images: Tensor, labels: Tensor) -> Tensor:
+        return loss_of(forward(images), labels)
+
     def mean_loss(_: None) -> Tensor:
-        return torch.stack([loss_of(forward(images), labels) for images, labels in parts]).sum() / len(targets)
+        if micro_batch and torch.is_grad_enabled():
+            losses = [checkpoint(part_loss, *part, use_reentrant=False) for part in parts]
+        else:
+            losses = [part_loss(*part) for part in parts]
+        return torch.stack(losses).sum() / len(targets)
 
     try:
         with kept_as_they_are(network):

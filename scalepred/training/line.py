@@ -69,6 +69,8 @@ def search_line(loss_at: Callable[[float], float], *, first: float) -> Line:
             middle = math.sqrt(low * high)
             low, high = (middle, high) if rise(middle) <= flat else (low, middle)
         _fill_minimum(rise, rises)
+    if high < math.inf and min(rises.values()) >= -flat:
+        low = 0.0  # level at first, and never below the start
     return Line(
         start=start,
         critical=0.0 if low == 0 else math.inf if high == math.inf else _crossing(low, high, rises),

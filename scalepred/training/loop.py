@@ -140,7 +140,14 @@ def finetune(
             epoch_losses.append(float(torch.stack(losses).mean()))
             if epoch + 1 in measure_after:
                 course[str(epoch + 1)] = critical_scale(
-                    network, forward, architecture, recipe, loss_of=loss, rows_of=rows_of, labels=labels
+                    network,
+                    forward,
+                    architecture,
+                    recipe,
+                    loss_of=loss,
+                    rows_of=rows_of,
+                    labels=labels,
+                    micro_batch=micro_batch,
                 )
             if checkpoint:
                 done = Progress(epoch_losses=epoch_losses, course=course, seconds=time.perf_counter() - started)

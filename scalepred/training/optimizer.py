@@ -1,10 +1,12 @@
 """The optimizer with a group for each stage, and which parts of the network are in training mode."""
 
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import nn
 
+from scalepred.errors import UsageError
 from scalepred.networks.architecture import Architecture
 from scalepred.networks.source import Source
 from scalepred.recipe import Recipe
@@ -53,6 +55,16 @@ def fewest_at_once(source: Source, recipe: Recipe) -> int:
     """Return the least micro-batch that a recipe can train in: three where batch statistics are taken, else one."""
     normalisations = batch_normalisations(source.architecture.network, source.architecture, recipe)
     return 1 if all(is_frozen for _, is_frozen in normalisations) else STATISTICS_IMAGES
+
+
+def check_batches(source: Source, recipe: Recipe, *, n_train: int) -> None:
+    """Raise UsageError if a recipe that takes batch statistics leaves a batch of one image, which has none."""
+    n_batches = math.ceil(n_train / recipe.batch_size)
+    if n_train // n_batches < 2 and fewest_at_once(source, recipe) > 1:
+        raise UsageError(
+            f"This recipe takes statistics of batches, and {n_train} images in batches of at most {recipe.batch_size} "
+            'leave a batch of one: give it a larger batch_size, or "batchnorm": "frozen".'
+        )
 
 
 def batch_normalisations(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from scalepred.data.task import Split
 from scalepred.networks.source import Source, new_network, normalise, on_device
 from scalepred.recipe import Recipe
-from scalepred.training.optimizer import batch_normalisations, set_mode
+from scalepred.training.optimizer import batch_normalisations, check_batches, set_mode
 from scalepred.training.probe import Probe, fit_probe
 from scalepred.training.scoring import predict_logits
 
@@ -59,8 +59,12 @@ def fitted_start(
         dtype: torch.bfloat16 turns autocast on.
         micro_batch: images that go through the network at once, at most, where memory is short.
 
+    Raises:
+        UsageError: if the recipe takes batch statistics and leaves a batch of one image.
+
     Source: Kumar et al. 2022 (Fine-tuning can distort pretrained features), the linear probe before the finetune.
     """
+    check_batches(source, recipe, n_train=len(train.labels))
     network = on_device(copy.deepcopy(source.architecture.network), device)
     network.set_submodule(source.architecture.head, nn.Identity())
     statistics = _task_statistics(network, source, train, recipe, device=device, dtype=dtype, micro_batch=micro_batch)

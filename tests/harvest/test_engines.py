@@ -1,7 +1,9 @@
 """How workers start, and how much memory there is for them, on systems whose files are laid out here."""
 
+import multiprocessing
 import os
 import re
+import struct
 import subprocess
 import sys
 import textwrap
@@ -131,3 +133,15 @@ def test_what_lies_in_the_current_folder_is_not_run_by_workers(tmp_path):
     )  # fmt: skip
     assert done.stdout.startswith("cpu ("), done.stderr
     assert not (tmp_path / "work" / "run").exists()
+
+
+def test_a_worker_that_dies_in_the_midst_of_an_answer_has_died_and_no_more():
+    engine = LocalEngine(WorkerSettings(sources=()), n_workers=1)
+    ours, theirs = multiprocessing.Pipe()
+    os.write(theirs.fileno(), struct.pack("!i", 1000) + b"begun")  # an answer of 1,000 bytes, of which five came
+    theirs.close()
+    gone = multiprocessing.get_context("spawn").Process(target=int)
+    gone.start()
+    engine._workers[0] = (gone, ours)
+    (event,) = engine.wait(10.0)
+    assert (event.worker, event.died, engine._workers) == (0, True, {})

@@ -51,6 +51,12 @@ def journal_with(folder, facts, recipe=SGD):
     return journal
 
 
+def test_a_guess_of_stored_facts_is_that_of_fresh_ones_where_the_critical_rate_lies_far_above_the_minimum(tmp_path):
+    facts = FACTS | {"noise_log2_critical": 6.0, "noise_log2_minimum": -9.0, "half_log2_minimum": -9.0}
+    guesses = Guesses(journal_with(tmp_path, facts, ADAMW))
+    assert guesses.find("task", "source", ADAMW, is_measured=True) == guess_of(facts, ADAMW) == -9 + 5 - 2 + 10
+
+
 def test_a_guess_that_was_never_noted_follows_from_facts_that_are_stored(tmp_path):
     guesses = Guesses(journal_with(tmp_path, FACTS))
     assert guesses.find("task", "source", SGD, is_measured=True) == guess_of(FACTS, SGD)

@@ -320,6 +320,15 @@ def test_a_recipe_that_was_harvested_without_class_weights_alone_takes_the_fixed
     )
 
 
+def test_what_suited_others_is_told_without_the_class_weights_that_they_had_not(task, source):
+    balanced = dataclasses.replace(QUICK, class_weights="balanced")
+    elsewhere = knows("another")
+    plain, weighed = (predict(task, source, elsewhere, recipe=r, device=CPU).choice for r in (QUICK, balanced))
+    assert "suited this recipe best on 1 other network" in plain.reason
+    assert "suited all of this recipe but its class weights best on 1 other network" in weighed.reason
+    assert weighed.scale == plain.scale
+
+
 def test_of_a_recipe_that_was_not_harvested_as_little_as_can_be_is_left_away(source):
     padded, balanced = dataclasses.replace(QUICK, resize="pad"), dataclasses.replace(QUICK, class_weights="balanced")
     both = dataclasses.replace(padded, class_weights="balanced")

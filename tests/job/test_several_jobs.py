@@ -18,6 +18,7 @@ from scalepred.job.classifier import load
 from scalepred.job.finetune import finetune_once
 from scalepred.job.keep import keep_wanted
 from scalepred.job.options import DataOptions, JobOptions, NetworkOptions, check_together, chosen_between
+from scalepred.job.probe import report
 from scalepred.job.setup import set_up
 from scalepred.job.several import Running, kept_choice, run_several
 from scalepred.job.tools import Asked, Tools
@@ -147,6 +148,40 @@ def test_a_job_that_diverges_is_an_observation_and_lower_ones_follow(setup, pred
 def test_if_all_jobs_diverge_it_says_so(setup, prediction, monkeypatch):
     with pytest.raises(UsageError, match=r"All 2 jobs diverged, the lowest at scale .*: --scale X"):
         search_of(setup, prediction, monkeypatch, jobs=2, best=1.0, diverges=0.0)
+
+
+def test_a_job_that_diverges_when_it_is_run_again_is_not_kept(setup, prediction, monkeypatch):
+    runs, best_after = [], iter([0, 1, 0])  # the second is best for a while, and the first in the end
+    run = type(setup.bundle).run
+
+    def diverging(bundle, planned, **more):
+        record, outcome = run(bundle, planned, **more)
+        runs.append(record)
+        return (dataclasses.replace(record, status="diverged") if len(runs) == 4 else record), outcome
+
+    monkeypatch.setattr(type(setup.bundle), "run", diverging)
+    monkeypatch.setattr("scalepred.job.several.best_of", lambda _, tried: tried[next(best_after)].at)
+    with pytest.raises(UsageError, match=r"diverged when it was run again, so nothing was saved.*--scale X"):
+        search_of(setup, prediction, monkeypatch, jobs=3, best=prediction.scale)
+
+
+@pytest.mark.slow
+def test_jobs_that_all_diverged_leave_no_state_behind(setup, prediction, tmp_path):
+    tools = dataclasses.replace(setup.tools, recipe=dataclasses.replace(RECIPE, optimizer="sgd", base_lr=1e30))
+    setup = dataclasses.replace(setup, tools=tools)
+    with pytest.raises(UsageError, match="All 2 jobs diverged"):
+        job_of(setup, prediction, tmp_path / "model", jobs=2, checkpoint_seconds=0.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_model_that_validation_images_chose_is_not_set_beside_the_probe_on_them(setup, prediction):
+    test = dataclasses.replace(setup.task.test, images=setup.task.test.images[:0], labels=setup.task.test.labels[:0])
+    task = dataclasses.replace(setup.task, test=test)
+    bundle = dataclasses.replace(setup.bundle, task=task)
+    scores = dict(bundle.probe_scores())
+    assert report(bundle, prediction.probe, scores).compared.split == "val"
+    assert report(bundle, prediction.probe, scores, splits=("test",)).compared is None
 
 
 def test_it_stops_where_nothing_more_is_expected_to_pay(setup, prediction, monkeypatch):

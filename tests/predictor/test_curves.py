@@ -121,7 +121,7 @@ def forged(folder, change):
         lambda values: values["curves"][0].pop("log2_steps"),
         lambda values: values["curves"][0].update(more=1),
         lambda values: values.update(curves=3),
-        lambda values: values.update(schema=2),
+        lambda values: values.update(schema=1),
         lambda values: values.pop("octaves"),
     ],
 )

@@ -124,16 +124,26 @@ def test_a_point_keeps_losses_of_epochs_until_a_run_diverged_seconds_of_facts_an
 
 def test_grids_are_points_where_they_are_asked_for_and_their_start_is_known():
     grid = [run(octave, 4, role=GRID_RUN) for octave in (-2, -1, 0, 1)] + [run(2, 8, role=EXTENSION)]
-    (point,) = gather([*grid, run(0, 0)], of_grids=True)
+    (point,) = gather(grid, of_grids=True)
     assert point.accuracies.tolist() == [0.5, 0.5, 0.5, 0.5, 1.0]
-    assert gather([*grid, run(0, 0)]) == []
+    assert gather(grid) == []
     assert gather(grid, facts=(), of_grids=True) == []
+
+
+def test_a_design_point_that_goes_on_from_a_grid_has_its_runs_at_whole_octaves():
+    began = [run(octave, 4, role=GRID_RUN) for octave in (-2, -1, 0, math.log2(3), 1)]
+    (point,) = gather([*began, run(2, 8), run(3, 6)])
+    assert point.log2_scales.tolist() == [-2, -1, 0, 1, 2, 3]
+
+
+def test_a_grid_that_goes_on_from_a_design_point_has_its_runs():
+    (point,) = gather([run(0, 8), *(run(octave, 4, role=GRID_RUN) for octave in (-2, -1, 1, 2))], of_grids=True)
+    assert point.accuracies.tolist() == [0.5, 0.5, 1.0, 0.5, 0.5]
 
 
 def test_a_task_of_several_collections_is_apart_from_all_others_and_is_not_judged():
     (point,) = gather(CURVE)
     a, b, both, more = (dataclasses.replace(point, origin=origin) for origin in ("a", "b", "a + b", "c + b"))
-    assert both.collections == {"a", "b"}
     apart = [[one.is_apart(other) for other in (a, b, both, more)] for one in (a, b, both, more)]
     assert apart == [
         [False, True, False, True],

@@ -11,7 +11,7 @@ from scalepred.errors import DataError
 from scalepred.predictor.context import context_features, feature_set
 from scalepred.predictor.harvested import build
 from scalepred.recipe import GRID, baseline_of
-from scalepred.records import FeatureRecord, RecipeRecord
+from scalepred.records import POINT, FeatureRecord, RecipeRecord
 
 ZOO = task_record("birds", n_val=2, n_test=4)
 SEA = task_record("fish", origin="sea", n_val=2, n_test=0)
@@ -250,3 +250,11 @@ def test_facts_of_images_made_squares_in_another_way_are_kept_apart():
     table = harvest(runs, features=features, recipes=recipes).table
     seen = dict(zip(table.recipe_ids, table.features[:, table.feature_names.index("knn")], strict=True))
     assert [seen[recipe.recipe_id] for recipe in recipes] == [0, 1, 2]
+
+
+def test_a_grid_that_was_begun_as_a_design_point_is_whole_with_those_runs():
+    octaves = (0.25, 0.5, 1.0, 2.0, 4.0)
+    points = [dataclasses.replace(run, role=POINT) for run in grid(ZOO) if run.scale in octaves]
+    harvested = harvest([*points, *grid(ZOO, without=octaves)])
+    assert (harvested.table.names, harvested.n_incomplete) == (("birds",), 0)
+    assert harvest(points).n_incomplete == 0  # a design point alone is no grid at all

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 from wide_points import ADAMW, SGD, wide_point
 
@@ -38,3 +39,12 @@ def test_sources_and_recipes_have_their_own_and_those_with_few_tasks_none():
 
 def test_what_has_whole_grids_is_left_to_them():
     assert octave_groups(points(SGD, [0.0] * 3), known={("s0", SGD.recipe_id)}) == ()
+
+
+@pytest.mark.parametrize("accuracies", [[0.8, 0.8, 0.795, 0.79, 0.7, 0.6, 0.5], [0.8, 0.75, 0.7, 0.65, 0.6, 0.5, 0.4]])
+def test_a_scale_that_was_never_run_is_no_best_fixed_scale(accuracies):
+    scales = np.arange(-3.0, 4.0)
+    curve = {"log2_scales": scales, "accuracies": np.array(accuracies), "diverged": np.zeros(len(scales), bool)}
+    members = [dataclasses.replace(point, **curve) for point in points(SGD, [0.0] * 3)]
+    (group,) = octave_groups(members, known=())
+    assert 2**-3 <= group.fixed_scale <= 2**-2

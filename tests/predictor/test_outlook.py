@@ -14,12 +14,12 @@ NEVER = len(OCTAVES)
 FACTS = {"log2_steps": 8.0, "noise_log2_critical": -5.0, "half_log2_critical": -6.0}
 
 
-def curve(relative, *, source="tiny", kind="sgd, noise head", log2_steps=8.0, diverges=NEVER, **critical_scales):
+def curve(relative, *, source="tiny", kind="sgd, noise head", log2_steps=8.0, diverges=NEVER, **critical_rates):
     return Curve(
         source=source,
         kind=kind,
         log2_steps=log2_steps,
-        critical_scales=critical_scales,
+        critical_rates=critical_rates,
         best_scale=4.0,
         rule_scale=2.0,
         relative=tuple(relative.tolist()),
@@ -68,8 +68,8 @@ def test_curves_of_the_same_kind_of_recipe_say_most():
     assert told.lost_double == pytest.approx(0.05 * (1 - 0.1) / 1.1)
 
 
-def test_the_nearest_points_are_those_of_like_steps_critical_scales_and_recipes():
-    flat, at = np.zeros(len(OCTAVES)), {"noise": -5.0 - np.log2(0.001), "half": -6.0 - np.log2(0.001)}
+def test_the_nearest_points_are_those_of_like_steps_critical_rates_and_recipes():
+    flat, at = np.zeros(len(OCTAVES)), {"noise": -5.0, "half": -6.0}
     curves = Curves(
         curves=(
             curve(flat, source="other optimizer", kind="adamw, noise head", **at),
@@ -95,9 +95,9 @@ def test_a_critical_scale_that_is_not_known_is_passed_over():
 
 
 def starts(n, *, source="tiny", steps=8.0):
-    """Return n starts, an octave apart in both critical scales; that of FACTS lies at the second."""
+    """Return n starts, an octave apart in both critical rates; that of FACTS lies at the second."""
     return tuple(
-        curve(np.zeros(len(OCTAVES)), source=source, log2_steps=steps, noise=shift + 3.97, half=shift + 2.97)
+        curve(np.zeros(len(OCTAVES)), source=source, log2_steps=steps, noise=shift - 6.0, half=shift - 7.0)
         for shift in range(n)
     )
 
@@ -137,3 +137,17 @@ def test_a_start_is_unlike_where_it_is_farther_than_points_of_different_networks
 
 def test_points_of_one_network_alone_say_nothing_of_how_far_others_are():
     assert not is_unlike(Curves(curves=starts(4), rule_id="r"), FACTS | {"log2_steps": 99.0}, SGD)
+
+
+def test_a_recipes_base_rate_moves_neither_how_sharp_a_start_is_nor_what_it_is_like():
+    curves = Curves(curves=(*starts(4), *starts(4, source="other", steps=9.0)), rule_id="r")
+    sharp = FACTS | {"noise_log2_critical": -6.2}
+    told = {
+        (
+            moved_by(curves, sharp, recipe, is_damped=False)[0].partition("rates, ")[2],
+            is_unlike(curves, sharp, recipe),
+            tuple(each.source for each in nearest(curves, sharp, recipe)),
+        )
+        for recipe in (dataclasses.replace(SGD, base_lr=rate) for rate in (0.1, 0.001, 1e-6))
+    }
+    assert len(told) == 1

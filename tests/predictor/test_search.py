@@ -170,3 +170,12 @@ def test_the_expected_gain_is_what_drawing_the_next_outcome_many_times_gives():
         )
         best.append((weights / weights.sum() @ means).max())
     assert expected_gains(belief, tried)[at] == pytest.approx(np.mean(best) - belief.mean[ran].max(), abs=0.001)
+
+
+def test_a_job_that_finished_is_not_believed_to_have_diverged_since_a_lower_one_did():
+    tried = [job(0, 0.5), job(2, 0.9), job(1, None)]
+    belief = believe(prior(hill(1), hill(2)), tried)
+    at = {each.at: float(belief.mean[each.at]) for each in tried}
+    assert at[ZERO + 1] == pytest.approx(0.2)
+    assert at[ZERO + 2] > 0.7
+    assert best_of(belief, tried) == ZERO + 2

@@ -96,3 +96,9 @@ def test_the_threshold_is_low_where_predicted_gains_come_true(predictor):
 def test_joint_inputs_run_through_the_scales_for_each_task():
     inputs = model_module.joint_inputs(np.array([[7.0], [8.0]]), np.array([1.0, 4.0]))
     assert inputs.tolist() == [[7, 0], [7, 2], [8, 0], [8, 2]]
+
+
+def test_a_row_of_several_collections_is_learnt_from_only_where_none_of_them_is_held_out():
+    origins = ("a", "b", "a + b", "c")
+    held_and_rest = {tuple(held.tolist()): rest.tolist() for held, rest in table_module.origin_folds(origins)}
+    assert held_and_rest == {(0,): [1, 3], (1,): [0, 3], (2,): [3], (3,): [0, 1, 2]}

@@ -254,3 +254,9 @@ def test_a_gain_over_itself_is_left_empty_and_others_have_signs():
     assert gain([0.0, 0.0, 0.0]) == ""
     assert gain([1.25, -0.5, 3.0]) == "+1.2 (-0.5 to +3.0)"
     assert gain([0.5, math.nan, math.nan]) == "+0.5"
+
+
+def test_a_search_on_validation_images_is_not_judged_by_the_same(points):
+    bare = [dataclasses.replace(point, has_test=at > 0) for at, point in enumerate(points)]
+    assert rivals.SEARCH in rivals_of(frames_of(points, 64)[NETWORK], {})
+    assert rivals.SEARCH not in rivals_of(frames_of(bare, 64)[NETWORK], {})

@@ -8,11 +8,12 @@ from fakes import fake_finetune, write_task
 from small_networks import tiny_source
 
 from scalepred.data.merge import merged
-from scalepred.data.task import read_task
+from scalepred.data.task import Split, read_task
 from scalepred.errors import UsageError
 from scalepred.predictor.facts import facts_of
 from scalepred.predictor.start_facts import start_facts_of
 from scalepred.recipe import Recipe, baseline_of
+from scalepred.records import POINT
 from scalepred.training.bundle import Bundle
 from scalepred.training.embed import embeddings
 from scalepred.training.front import Prepared
@@ -261,3 +262,25 @@ def test_the_probe_is_fitted_once_for_all_scales_and_seeds_of_a_mode(task, monke
         for changes in ({}, {"schedule": "cosine"}, {"optimizer": "adamw"}):
             run(bundle, dataclasses.replace(warm, **changes))
         assert len(fitted) == n
+
+
+def test_what_is_measured_in_the_course_of_a_run_takes_no_more_memory_than_its_steps(task):
+    bundle = bundle_of(task, lambda bundle, module, n: n > 4)
+    recipe = dataclasses.replace(FROZEN, epochs=40)
+    ids = task.record.task_id, bundle.source.source_id
+    found = bundle.run(planned_run(*ids, recipe=recipe, scale=1.0, seed=0, role=POINT))[0]
+    assert (found.status, found.execution["micro_batch"]) == ("done", 4)
+    assert found.course
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_a_batch_of_one_has_no_statistics_which_is_told_before_anything_runs(task, batch_size):
+    train = task.train
+    odd = dataclasses.replace(task, train=Split(train.images[:37], train.labels[:37], train.paths[:37]))
+    recipe = dataclasses.replace(RECIPE, batch_size=batch_size)
+    expected = f"37 images in batches of at most {batch_size} leave a batch of one: give it a larger batch_size, or"
+    with pytest.raises(UsageError, match=expected):
+        run(bundle_of(odd), recipe)
+    with pytest.raises(UsageError, match=expected):
+        start_facts_of(bundle_of(odd), recipe)
+    assert run(bundle_of(odd), dataclasses.replace(recipe, batchnorm="frozen")).status == "done"

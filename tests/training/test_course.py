@@ -71,3 +71,9 @@ def test_the_front_gives_the_same_critical_scale_as_the_whole_network():
     assert prepared.activations
     whole, front = run(recipe, measure_after=(1,)), run(recipe, prepared=prepared, measure_after=(1,))
     assert front.course["1"] == pytest.approx(whole.course["1"], rel=0.05)
+
+
+def test_parts_as_small_as_memory_asks_for_give_the_same_critical_scale():
+    recipe = dataclasses.replace(RECIPE, batchnorm="frozen", batch_size=32)
+    whole, parts = run(recipe, measure_after=(1,)), run(recipe, measure_after=(1,), micro_batch=3)
+    assert parts.course["1"] == pytest.approx(whole.course["1"], rel=0.05)

@@ -80,3 +80,8 @@ def test_of_two_humps_the_one_that_is_met_first_counts():
         return 1 - rate * (1 - rate) * (1 - rate / 60) if rate < 60 else 2 + rate
 
     assert search_line(loss_at, first=0.1).critical == pytest.approx(1, rel=0.1)
+
+
+def test_a_loss_that_is_level_at_first_and_then_rises_never_falls():
+    line = search_line(lambda rate: 1 + 1e-8 * rate * rate, first=1.0)
+    assert (line.critical, line.minimum, line.depth) == (0.0, 0.0, 0.0)

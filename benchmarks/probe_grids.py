@@ -1,0 +1,235 @@
+"""The linear probe beside harvested grids: what one job at a recipe's best fixed scale gains over it, task by task.
+
+    python -m benchmarks.probe_grids WAREHOUSE [--suite SUITE] [--probes FILE.jsonl] [--seconds N]
+
+For the networks of our harvest with their default recipes, and for `efficientnet_lite0` at 64 pixels. The probe is
+multinomial logistic regression on frozen features of the recipe's image size, fitted to the training images alone, as
+the runs of a grid are trained. Its test accuracy is not in the warehouse, so with ``--suite`` it is measured for each
+task of a whole grid, one line of FILE for each; those that are there are passed over, and after so many seconds no
+further task is begun. Without it the lines that are there are told.
+
+The fixed scale is the one of the highest mean test accuracy over the tasks of all other origins, so no task's test
+images choose what is read on them. The head alone is the paper's baseline, by SGD from noise. Gains are paired by task,
+in points, with 95 % intervals over origins. Ends in one line of JSON.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.lines import read_lines
+from scalepred.data.task import read_task
+from scalepred.networks.source import Source, load_source
+from scalepred.predictor.harvested import Harvested, build
+from scalepred.predictor.honest import bootstrap_interval
+from scalepred.recipe import Recipe
+from scalepred.records import TaskRecord
+from scalepred.store.warehouse import open_warehouse
+from scalepred.training.bundle import Bundle
+from scalepred.training.devices import keep_freed_memory
+
+ROOT = Path(__file__).resolve().parent.parent
+PROBES = ROOT / "benchmarks" / "results" / "probes.jsonl"
+GROUPS = (
+    ("efficientnet_lite0", "frozen-statistics-128"),
+    ("efficientnet_lite0", "frozen-statistics"),
+    ("sprites", "cosine"),
+    ("icons", "cosine"),
+    ("glyphs", "cosine"),
+)
+"""Network and recipe."""
+
+SIZES = ((0, 40), (41, 80), (81, 10**9))
+"""Fewest and most training images of the tasks that are told once more by themselves."""
+
+CLEARLY = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A task's whole grid with a network and recipe: test accuracies (s,) of its scales, and of the head alone."""
+
+    task: TaskRecord
+    source: str
+    source_id: str
+    recipe: Recipe
+    accuracies: np.ndarray
+    head: float
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What its probe depends on."""
+        return self.task.task_id, self.source_id, self.recipe.image_px
+
+
+def main() -> None:
+    """Measure what is lacking, if asked to, and tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("warehouse", type=Path)
+    parser.add_argument("--suite", type=Path)
+    parser.add_argument("--probes", type=Path, default=PROBES)
+    parser.add_argument("--seconds", type=float, default=math.inf)
+    arguments = parser.parse_args()
+    groups = read_groups(arguments.warehouse)
+    if arguments.suite is not None:
+        keep_freed_memory()
+        measure(groups, arguments.suite, arguments.probes, seconds=arguments.seconds)
+    lines = read_lines(arguments.probes)
+    accuracies = {(line["task_id"], line["source_id"], line["image_px"]): line["test"] for line in lines}
+    print(json.dumps({"benchmark": "probe_grids", "rows": tell(groups, accuracies)}))
+
+
+def read_groups(warehouse: Path) -> dict[str, list[Grid]]:
+    """Return the whole grids with test images of each of ``GROUPS``, by its name."""
+    with open_warehouse(warehouse, read_only=True) as store:
+        tasks, sources, recipes = store.tasks(), store.sources(), store.recipes()
+        harvested = build(tasks=tasks, sources=sources, recipes=recipes, features=[], runs=store.runs())
+    names = {source.source_id: source.name for source in sources}
+    by_id = {recipe.recipe_id: (recipe.name, Recipe.from_json(recipe.json)) for recipe in recipes}
+    of_task = {(task.name, task.origin): task for task in tasks}
+    groups: dict[str, list[Grid]] = {", ".join(group): [] for group in GROUPS}
+    for row in _rows(harvested):
+        table = harvested.table
+        name, recipe = by_id[table.recipe_ids[row]]
+        source_id = table.source_ids[row]
+        group = f"{names[source_id]}, {name}"
+        if group in groups:
+            grid = Grid(
+                task=of_task[table.names[row], table.origins[row]],
+                source=names[source_id],
+                source_id=source_id,
+                recipe=recipe,
+                accuracies=harvested.test[row],
+                head=float(harvested.baseline[row]),
+            )
+            groups[group].append(grid)
+    return groups
+
+
+def _rows(harvested: Harvested) -> Iterator[int]:
+    return (row for row in range(len(harvested.test)) if harvested.has_test[row])
+
+
+# --- the probes -------------------------------------------------------------------------------------------------------
+
+
+def measure(groups: Mapping[str, Sequence[Grid]], suite: Path, file: Path, *, seconds: float) -> None:
+    """Add a line for each grid whose probe a file lacks.
+
+    Raises:
+        SystemExit: if a task of the suite has other images than the one that was harvested.
+    """
+    torch.set_num_threads(1)
+    started, loaded = time.monotonic(), dict[str, Source]()
+    done = {(line["task_id"], line["source_id"], line["image_px"]) for line in read_lines(file)}
+    for grid in (each for group in groups.values() for each in group):
+        if grid.key in done or time.monotonic() - started > seconds:
+            continue
+        source = loaded.setdefault(grid.source, _source(grid.source))
+        task = read_task(suite / "tasks" / grid.task.name, image_px=grid.recipe.image_px)
+        if (task.record.task_id, source.source_id) != (grid.task.task_id, grid.source_id):
+            raise SystemExit(f"{grid.task.name} or {grid.source} is another one than that which was harvested")
+        bundle = Bundle(task=task, source=source, device=torch.device("cpu"))
+        began = time.perf_counter()
+        probe, scores = bundle.source_start().probe, bundle.probe_scores()
+        line = dict(zip(("task_id", "source_id", "image_px"), grid.key, strict=True))
+        line |= {"task": grid.task.name, "source": grid.source, "test": round(scores["test"].accuracy, 5)}
+        line |= {"cross_validated": probe.accuracy, "seconds": round(time.perf_counter() - began, 2)}
+        with file.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(line) + "\n")
+
+
+def _source(name: str) -> Source:
+    folder = ROOT / "models" / "sources" / name
+    return load_source(str(folder) if folder.is_dir() else name)
+
+
+# --- what is told -----------------------------------------------------------------------------------------------------
+
+
+def tell(groups: Mapping[str, Sequence[Grid]], probes: Mapping[tuple[str, str, int], float]) -> list[dict[str, object]]:
+    """Print a table, and return its rows.
+
+    Args:
+        groups: name -> grids.
+        probes: key of a grid -> test accuracy of its probe.
+    """
+    print(
+        "| network, recipe | training images | tasks (origins) | linear probe | best fixed scale | over the probe "
+        "| two points above, below | head by SGD, over the probe |"
+    )
+    print("|---|---|---:|---:|---:|---:|---:|---:|")
+    rows = []
+    for name, group in groups.items():
+        grids = [grid for grid in group if grid.key in probes]
+        if len({grid.task.origin for grid in grids}) < 2:
+            continue
+        fixed = at_fixed_scale(grids)
+        for low, high in ((0, 10**9), *SIZES):
+            members = np.array([low <= grid.task.n_train <= high for grid in grids])
+            if members.sum() > 1:
+                row = row_of(
+                    [grid for grid, is_in in zip(grids, members, strict=True) if is_in], probes, fixed[members]
+                )
+                rows.append({"group": name, "n_train": [low, high] if (low, high) in SIZES else None} | row)
+                print(f"| {name} | {_words(low, high)} | {_cells(row)} |")
+    return rows
+
+
+def at_fixed_scale(grids: Sequence[Grid]) -> np.ndarray:
+    """Return (n,) each task's accuracy at the scale that is best in the mean over the tasks of all other origins."""
+    accuracies = np.array([grid.accuracies for grid in grids])
+    origins = np.array([grid.task.origin for grid in grids])
+    best = [int(accuracies[origins != origin].mean(axis=0).argmax()) for origin in origins]
+    return np.asarray(accuracies[np.arange(len(grids)), best])
+
+
+def row_of(grids: Sequence[Grid], probes: Mapping[tuple[str, str, int], float], fixed: np.ndarray) -> dict[str, object]:
+    """Return a row's values, in per cent and points."""
+    origins = [grid.task.origin for grid in grids]
+    probe = np.array([probes[grid.key] for grid in grids])
+    heads = np.array([grid.head for grid in grids])
+    gains = fixed - probe
+    return {
+        "n": len(grids),
+        "n_origins": len(set(origins)),
+        "probe": round(100 * float(probe.mean()), 2),
+        "fixed": round(100 * float(fixed.mean()), 2),
+        "gain": _gain(gains, origins),
+        "above": round(float((gains > CLEARLY).mean()), 3),
+        "below": round(float((gains < -CLEARLY).mean()), 3),
+        "head": _gain(heads - probe, origins),
+    }
+
+
+def _gain(gains: np.ndarray, origins: Sequence[str]) -> list[float]:
+    """Return a mean and the ends of its interval, in points, of the tasks that have one."""
+    known = ~np.isnan(gains)
+    some = [origin for origin, is_known in zip(origins, known, strict=True) if is_known]
+    low, high = bootstrap_interval(gains[known], some, lambda drawn: float(drawn.mean()), seed=0)
+    return [round(100 * value, 2) for value in (float(gains[known].mean()), low, high)]
+
+
+def _words(low: int, high: int) -> str:
+    if high == 10**9:
+        return f"{low} or more" if low else "all"
+    return f"{low} to {high}" if low else f"at most {high}"
+
+
+def _cells(row: Mapping[str, object]) -> str:
+    told = ["{:+.1f} ({:+.1f} to {:+.1f})".format(*row[name]) for name in ("gain", "head")]  # type: ignore[misc]
+    shares = f"{row['above']:.0%}, {row['below']:.0%}"
+    return (
+        f"{row['n']} ({row['n_origins']}) | {row['probe']:.1f} | {row['fixed']:.1f} | {told[0]} | {shares} | {told[1]}"
+    )
+
+
+if __name__ == "__main__":
+    main()

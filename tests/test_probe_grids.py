@@ -1,0 +1,52 @@
+"""The benchmark of the linear probe beside grids: on grids and probes whose gains are known."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from fakes import task_record
+
+from benchmarks import probe_grids
+from benchmarks.probe_grids import Grid, at_fixed_scale, tell
+from scalepred.recipe import GRID, Recipe
+
+TOP = GRID.index(2.0)
+
+
+def grid(number, *, origin, top=TOP, best=0.8, n_train=50):
+    """Return a grid whose accuracy falls by two points a scale from its best."""
+    record = dataclasses.replace(task_record(f"t{number}"), task_id=f"id{number}", origin=origin, n_train=n_train)
+    accuracies = best - 0.02 * np.abs(np.arange(len(GRID)) - top)
+    return Grid(task=record, source="net", source_id="s", recipe=Recipe(), accuracies=accuracies, head=0.6)
+
+
+def test_a_gain_is_paired_by_task_and_told_by_size(capsys):
+    grids = [grid(at, origin=f"o{at}", n_train=30 if at < 4 else 100) for at in range(10)]
+    probes = {each.key: 0.75 if each.task.n_train == 30 else 0.85 for each in grids}
+    rows = tell({"net, graduated": grids}, probes)
+    assert [(row["n"], row["n_train"]) for row in rows] == [(10, None), (4, [0, 40]), (6, [81, 10**9])]
+    assert [row["gain"][0] for row in rows] == [-1.0, 5.0, -5.0]
+    assert [(row["above"], row["below"]) for row in rows] == [(0.4, 0.6), (1.0, 0.0), (0.0, 1.0)]
+    assert rows[1]["head"] == [-15.0, -15.0, -15.0]
+    assert "| net, graduated | 81 or more | 6 (6) | 85.0 | 80.0 | -5.0 (-5.0 to -5.0) |" in capsys.readouterr().out
+
+
+def test_the_fixed_scale_of_a_task_is_that_of_all_other_origins():
+    grids = [grid(at, origin=f"o{at}") for at in range(4)]
+    odd = [grid(at, origin="odd", top=0, best=0.99) for at in (4, 5)]  # of one origin, so neither chooses for the other
+    chosen = at_fixed_scale([*grids, *odd])
+    assert chosen[-2:] == pytest.approx(odd[0].accuracies[TOP])
+    assert chosen[:4] == pytest.approx(grids[0].accuracies[TOP])
+
+
+def test_grids_without_a_probe_are_left_out():
+    grids = [grid(at, origin=f"o{at}") for at in range(4)]
+    (row,) = tell({"a, b": grids, "c, d": []}, {each.key: 0.7 for each in grids[:3]})[:1]
+    assert row["n"] == 3
+
+
+def test_the_probes_that_are_kept_are_of_grids_that_ship():
+    lines = [json.loads(line) for line in probe_grids.PROBES.read_text().splitlines()]
+    assert len({(line["task_id"], line["source_id"], line["image_px"]) for line in lines}) == len(lines)
+    assert all(0 <= line["test"] <= 1 for line in lines)
