@@ -70,7 +70,7 @@ class Recipe:
         warmup_epochs: the rates rise evenly to the schedule's over the steps of so many epochs, fewer than ``epochs``;
             with ``steps`` over all steps but the last at most.
         optimizer: "sgd" or "adamw"; multipliers and scale mean the same with both.
-        head_start: "noise" (a new head, drawn small) or "fitted" (the linear probe's solution).
+        head_start: "noise" (a new head, drawn small) or "fitted" (a linear probe's solution for standardised features).
         label_smoothing: share of every target that is spread over all classes, in [0, 1).
         class_weights: "none", or "balanced" (a class's images weigh by the inverse of their number).
         resize: how an image becomes a square: "squash" (the whole image, its sides squeezed to the same length), "crop"

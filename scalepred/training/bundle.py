@@ -142,16 +142,23 @@ class Bundle:
             return self
         return replace(self, dtype=torch.float32, _prepared={})
 
-    def start_of(self, recipe: Recipe, micro_batch: int | None = None, *, dtype: torch.dtype | None = None) -> Start:
+    def start_of(
+        self,
+        recipe: Recipe,
+        micro_batch: int | None = None,
+        *,
+        dtype: torch.dtype | None = None,
+        is_standardised: bool = True,
+    ) -> Start:
         """Return the linear probe in the mode of a recipe; computed once for all recipes with the same mode.
 
-        Its features are taken with the bundle's dtype, or with another.
+        Its features are taken with the bundle's dtype, or with another, once for both kinds of probe.
         """
         dtype = dtype or self.dtype
         mode: tuple[object, ...] = ()
         if recipe.batchnorm == "batch":
             mode = (tuple(m == 0 for m in recipe.multipliers), min(recipe.batch_size, micro_batch or recipe.batch_size))
-        key = (dtype, *mode)
+        key = (is_standardised, dtype, *mode)
         if key not in self._starts:
             self._starts[key] = fitted_start(
                 self.source,
@@ -161,6 +168,8 @@ class Bundle:
                 device=self.device,
                 dtype=dtype,
                 micro_batch=micro_batch,
+                is_standardised=is_standardised,
+                known=self._starts.get((not is_standardised, dtype, *mode)),
             )
         return self._starts[key]
 
@@ -168,14 +177,14 @@ class Bundle:
         """Return the linear probe on the features of the source as it is, with its own statistics; computed once.
 
         Its features are float32 whatever the bundle's dtype, which may be another from call to call where it is
-        measured, so that the probe is always the same, and the one that a saved model is. In float32 it is also what a
-        recipe with frozen statistics starts from with a fitted head.
+        measured, so that the probe is always the same, and the one that a saved model is. A recipe with a fitted head
+        starts from another one, of standardised features.
 
         Raises:
             UsageError: if there is no memory even for one image at a time.
         """
         return self.within_memory(
-            lambda micro_batch: self.start_of(_AS_IT_IS, micro_batch, dtype=torch.float32),
+            lambda micro_batch: self.start_of(_AS_IT_IS, micro_batch, dtype=torch.float32, is_standardised=False),
             most=min(EVALUATION_BATCH, len(self.task.train.labels)),
         )
 

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
@@ -44,6 +44,8 @@ def fitted_start(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
     micro_batch: int | None = None,
+    is_standardised: bool = True,
+    known: Start | None = None,
 ) -> Start:
     """Fit the linear probe to features in the mode that the job will have.
 
@@ -58,12 +60,18 @@ def fitted_start(
         device: where the network runs.
         dtype: torch.bfloat16 turns autocast on.
         micro_batch: images that go through the network at once, at most, where memory is short.
+        is_standardised: the probe of standardised features, from which all harvested fitted heads started; else the
+            better one, which is told and saved.
+        known: another start in the same mode, whose features are taken.
 
     Raises:
         UsageError: if the recipe takes batch statistics and leaves a batch of one image.
 
     Source: Kumar et al. 2022 (Fine-tuning can distort pretrained features), the linear probe before the finetune.
     """
+    if known is not None:
+        probe = fit_probe(known.features, train.labels, n_classes=n_classes, is_standardised=is_standardised)
+        return replace(known, probe=probe)
     check_batches(source, recipe, n_train=len(train.labels))
     network = on_device(copy.deepcopy(source.architecture.network), device)
     network.set_submodule(source.architecture.head, nn.Identity())
@@ -71,7 +79,7 @@ def fitted_start(
     features = predict_logits(
         network, source.architecture, train.images, device=device, dtype=dtype, micro_batch=micro_batch
     )
-    probe = fit_probe(features.numpy(), train.labels, n_classes=n_classes)
+    probe = fit_probe(features.numpy(), train.labels, n_classes=n_classes, is_standardised=is_standardised)
     return Start(probe=probe, features=features.numpy(), statistics=statistics)
 
 

@@ -120,7 +120,7 @@ def test_a_start_that_is_not_finite_falls_back(setup):
     assert (choice.by, choice.rule) == ("fallback", None)
 
 
-@pytest.mark.parametrize(("batchnorm", "n_starts"), [("frozen", 1), ("batch", 2)])
+@pytest.mark.parametrize(("batchnorm", "n_starts"), [("frozen", 2), ("batch", 2)])
 def test_what_was_measured_serves_the_finetune_too(setup, batchnorm, n_starts):
     fitted = with_tools(setup, recipe=dataclasses.replace(RECIPE, head_start="fitted", batchnorm=batchnorm))
     choose_scale(fitted)

@@ -137,12 +137,15 @@ def test_facts_of_a_start_are_measured_in_parts_that_fit_and_stay_the_same(task,
         start_facts_of(bundle_of(task, lambda bundle, module, n: True), recipe)
 
 
-def test_the_probe_of_the_source_is_fitted_once_and_serves_every_recipe_with_frozen_statistics(task):
+def test_the_features_of_the_source_are_taken_once_for_its_probe_and_for_the_fitted_head(task):
     passes = []
     bundle = bundle_of(task, lambda bundle, module, n: passes.append(n))
     start = bundle.source_start()
     n_passes = len(passes)
-    assert bundle.source_start() is bundle.start_of(dataclasses.replace(FROZEN, head_start="fitted")) is start
+    head = bundle.start_of(dataclasses.replace(FROZEN, head_start="fitted"))
+    assert bundle.source_start() is start
+    assert head is bundle.start_of(FROZEN)
+    assert head.features is start.features
     assert len(passes) == n_passes
     assert bundle.start_of(RECIPE) is not start
 

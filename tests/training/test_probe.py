@@ -19,15 +19,18 @@ def blobs(n=60, n_classes=3, d=20, *, distance=2.0, seed=0):
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_it_is_the_solution_that_scikit_learn_finds_for_standardised_features(n_classes):
+@pytest.mark.parametrize(("is_standardised", "atol"), [(False, 5e-2), (True, 2e-2)])  # L-BFGS stops near the solution
+def test_it_is_the_solution_that_scikit_learn_finds_for_scaled_features(n_classes, is_standardised, atol):
     features, labels = blobs(n_classes=n_classes)
-    probe = fit_probe(features, labels, n_classes=n_classes)
-    standard = (features - features.mean(0)) / features.std(0) / math.sqrt(features.shape[1])
-    trusted = LogisticRegression(C=probe.strength, tol=1e-8, max_iter=5000).fit(standard, labels)
-    expected = trusted.predict_log_proba(standard)
+    probe = fit_probe(features, labels, n_classes=n_classes, is_standardised=is_standardised)
+    spread = features.std(0, dtype=np.float64)
+    scaled = (features - features.mean(0)) / (spread if is_standardised else np.sqrt(spread + 1e-3 * spread.mean()))
+    scaled /= math.sqrt((scaled**2).sum(axis=1).mean())
+    trusted = LogisticRegression(C=probe.strength, tol=1e-8, max_iter=5000).fit(scaled, labels)
+    expected = trusted.predict_log_proba(scaled)
     logits = probe.logits(features)
     found = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    np.testing.assert_allclose(found, expected, atol=2e-2)
+    np.testing.assert_allclose(found, expected, atol=atol)
 
 
 def test_the_strength_is_chosen_by_held_out_images_and_noise_is_held_back():
@@ -37,6 +40,17 @@ def test_the_strength_is_chosen_by_held_out_images_and_noise_is_held_back():
     assert noisy.accuracy < 0.5
     assert noisy.log_loss == pytest.approx(math.log(3), abs=0.15)
     assert (clear.n_scored, clear.note) == (90, "")
+
+
+def test_features_that_hardly_vary_and_tell_nothing_do_not_drown_those_that_do():
+    features, labels = blobs(n=3060, d=8, distance=6.0)
+    noise = 1e-3 * np.random.default_rng(1).normal(size=(3060, 400))
+    features = np.concatenate([features, noise], axis=1).astype(np.float32)
+    right = []
+    for is_standardised in (False, True):
+        probe = fit_probe(features[:60], labels[:60], n_classes=3, is_standardised=is_standardised)
+        right.append((probe.logits(features[60:]).argmax(1) == labels[60:]).mean())
+    assert right[0] > right[1] + 0.1
 
 
 def test_its_cross_validated_accuracy_is_that_of_new_images():
@@ -81,7 +95,7 @@ def test_where_there_is_nothing_to_learn_from_it_knows_how_frequent_classes_are(
 
 
 def test_more_classes_than_images_and_a_constant_feature_do_no_harm():
-    features, labels = blobs(n=6)
+    features, labels = blobs(n=6, distance=20.0)
     features[:, 3] = 7
     probe = fit_probe(features, labels, n_classes=10)
     assert not probe.weight[:, 3].any()

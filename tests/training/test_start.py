@@ -56,7 +56,8 @@ def test_with_frozen_statistics_the_head_is_the_probe_of_the_sources_features():
     source = settled()
     start = start_of(RECIPE, source)
     train = separable(40)
-    probe = fit_probe(embeddings(source, train.images, device=CPU, dtype=torch.float32), train.labels, n_classes=2)
+    features = embeddings(source, train.images, device=CPU, dtype=torch.float32)
+    probe = fit_probe(features, train.labels, n_classes=2, is_standardised=True)
     assert start.probe.weight.equal(probe.weight)
     assert not start.statistics
 
