@@ -18,8 +18,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.lines import read_lines
+from benchmarks.sources import source_named
 from scalepred.data.task import read_task
-from scalepred.networks.source import Source, load_source
+from scalepred.networks.source import Source
 from scalepred.predictor.harvested import Key, build
 from scalepred.predictor.start_facts import start_facts_of
 from scalepred.recipe import Recipe
@@ -63,7 +64,7 @@ def main() -> None:
         if opened.record.task_id != task.task_id:
             raise SystemExit(f"{task.name} is another task than the one that was harvested")
         for key in keys:
-            source = loaded.setdefault(key[1], _source(sources[key[1]]))
+            source = loaded.setdefault(key[1], source_named(sources[key[1]]))
             bundle = Bundle(task=opened, source=source, device=torch.device("cpu"), max_bytes=500 << 20)
             line = measured(bundle, recipes[key[2]], task)
             with arguments.output.open("a", encoding="utf-8") as lines:
@@ -110,11 +111,6 @@ def _grids(warehouse: Path) -> tuple[dict[str, TaskRecord], dict[str, str], dict
         {recipe.recipe_id: Recipe.from_json(recipe.json) for recipe in recipes},
         [key for key in keys if (source_names[key[1]], recipe_names[key[2]]) in GROUPS],
     )
-
-
-def _source(name: str) -> Source:
-    folder = Path(__file__).resolve().parent.parent / "models" / "sources" / name
-    return load_source(str(folder) if folder.is_dir() else name)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@
 
 For the networks of our harvest with their default recipes, and for `efficientnet_lite0` at 64 pixels. The probe is
 multinomial logistic regression on frozen features of the recipe's image size, fitted to the training images alone, as
-the runs of a grid are trained. Its test accuracy is not in the warehouse, so with ``--suite`` it is measured for each
-task of a whole grid, one line of FILE for each; those that are there are passed over, and after so many seconds no
-further task is begun. Without it the lines that are there are told.
+the runs of a grid are trained; beside it is the one of standardised features, which fitted heads start from. Their test
+accuracies are not in the warehouse, so with ``--suite`` they are measured for each task of a whole grid, one line of
+FILE for each; those that are there are passed over, and after so many seconds no further task is begun. Without it the
+lines that are there are told.
 
 The fixed scale is the one of the highest mean test accuracy over the tasks of all other origins, so no task's test
 images choose what is read on them. The head alone is the paper's baseline, by SGD from noise. Gains are paired by task,
@@ -17,26 +18,29 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.lines import read_lines
+from benchmarks.sources import source_named
 from scalepred.data.task import read_task
-from scalepred.networks.source import Source, load_source
-from scalepred.predictor.harvested import Harvested, build
+from scalepred.networks.source import Source
+from scalepred.predictor.harvested import build
 from scalepred.predictor.honest import bootstrap_interval
 from scalepred.recipe import Recipe
 from scalepred.records import TaskRecord
 from scalepred.store.warehouse import open_warehouse
 from scalepred.training.bundle import Bundle
 from scalepred.training.devices import keep_freed_memory
+from scalepred.training.embed import embeddings
+from scalepred.training.probe import fit_probe
 
-ROOT = Path(__file__).resolve().parent.parent
-PROBES = ROOT / "benchmarks" / "results" / "probes.jsonl"
+PROBES = Path(__file__).resolve().parent / "results" / "probes.jsonl"
 GROUPS = (
     ("efficientnet_lite0", "frozen-statistics-128"),
     ("efficientnet_lite0", "frozen-statistics"),
@@ -50,6 +54,10 @@ SIZES = ((0, 40), (41, 80), (81, 10**9))
 """Fewest and most training images of the tasks that are told once more by themselves."""
 
 CLEARLY = 0.02
+"""A gain or loss of more than two points is counted by itself."""
+
+Key = tuple[str, str, int]
+"""What a probe depends on: ids of task and source, and the size of images in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +72,7 @@ class Grid:
     head: float
 
     @property
-    def key(self) -> tuple[str, str, int]:
+    def key(self) -> Key:
         """What its probe depends on."""
         return self.task.task_id, self.source_id, self.recipe.image_px
 
@@ -81,9 +89,12 @@ def main() -> None:
     if arguments.suite is not None:
         keep_freed_memory()
         measure(groups, arguments.suite, arguments.probes, seconds=arguments.seconds)
-    lines = read_lines(arguments.probes)
-    accuracies = {(line["task_id"], line["source_id"], line["image_px"]): line["test"] for line in lines}
-    print(json.dumps({"benchmark": "probe_grids", "rows": tell(groups, accuracies)}))
+    print(json.dumps({"benchmark": "probe_grids", "rows": tell(groups, read_probes(arguments.probes))}))
+
+
+def read_probes(file: Path) -> dict[Key, dict[str, Any]]:
+    """Return the lines of a file by what their probes depend on."""
+    return {(line["task_id"], line["source_id"], line["image_px"]): line for line in read_lines(file)}
 
 
 def read_groups(warehouse: Path) -> dict[str, list[Grid]]:
@@ -95,8 +106,8 @@ def read_groups(warehouse: Path) -> dict[str, list[Grid]]:
     by_id = {recipe.recipe_id: (recipe.name, Recipe.from_json(recipe.json)) for recipe in recipes}
     of_task = {(task.name, task.origin): task for task in tasks}
     groups: dict[str, list[Grid]] = {", ".join(group): [] for group in GROUPS}
-    for row in _rows(harvested):
-        table = harvested.table
+    table = harvested.table
+    for row in np.flatnonzero(harvested.has_test):
         name, recipe = by_id[table.recipe_ids[row]]
         source_id = table.source_ids[row]
         group = f"{names[source_id]}, {name}"
@@ -113,10 +124,6 @@ def read_groups(warehouse: Path) -> dict[str, list[Grid]]:
     return groups
 
 
-def _rows(harvested: Harvested) -> Iterator[int]:
-    return (row for row in range(len(harvested.test)) if harvested.has_test[row])
-
-
 # --- the probes -------------------------------------------------------------------------------------------------------
 
 
@@ -128,44 +135,45 @@ def measure(groups: Mapping[str, Sequence[Grid]], suite: Path, file: Path, *, se
     """
     torch.set_num_threads(1)
     started, loaded = time.monotonic(), dict[str, Source]()
-    done = {(line["task_id"], line["source_id"], line["image_px"]) for line in read_lines(file)}
+    done = read_probes(file)
     for grid in (each for group in groups.values() for each in group):
         if grid.key in done or time.monotonic() - started > seconds:
             continue
-        source = loaded.setdefault(grid.source, _source(grid.source))
+        source = loaded.setdefault(grid.source, source_named(grid.source))
         task = read_task(suite / "tasks" / grid.task.name, image_px=grid.recipe.image_px)
         if (task.record.task_id, source.source_id) != (grid.task.task_id, grid.source_id):
             raise SystemExit(f"{grid.task.name} or {grid.source} is another one than that which was harvested")
-        bundle = Bundle(task=task, source=source, device=torch.device("cpu"))
         began = time.perf_counter()
-        probe, scores = bundle.source_start().probe, bundle.probe_scores()
+        bundle = Bundle(task=task, source=source, device=torch.device("cpu"))
+        start, scores = bundle.source_start(), bundle.probe_scores()
+        seconds_taken = round(time.perf_counter() - began, 2)
+        classes = len(task.classes)
+        first = fit_probe(start.features, task.train.labels, n_classes=classes, is_standardised=True)
+        features = embeddings(source, task.test.images, device=bundle.device, dtype=torch.float32, micro_batch=None)
+        standardised = float((first.logits(features).argmax(axis=1) == task.test.labels).mean())
         line = dict(zip(("task_id", "source_id", "image_px"), grid.key, strict=True))
         line |= {"task": grid.task.name, "source": grid.source, "test": round(scores["test"].accuracy, 5)}
-        line |= {"cross_validated": probe.accuracy, "seconds": round(time.perf_counter() - began, 2)}
+        line |= {"standardised": round(standardised, 5), "cross_validated": start.probe.accuracy}
+        line |= {"seconds": seconds_taken}
         with file.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(line) + "\n")
-
-
-def _source(name: str) -> Source:
-    folder = ROOT / "models" / "sources" / name
-    return load_source(str(folder) if folder.is_dir() else name)
 
 
 # --- what is told -----------------------------------------------------------------------------------------------------
 
 
-def tell(groups: Mapping[str, Sequence[Grid]], probes: Mapping[tuple[str, str, int], float]) -> list[dict[str, object]]:
+def tell(groups: Mapping[str, Sequence[Grid]], probes: Mapping[Key, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Print a table, and return its rows.
 
     Args:
         groups: name -> grids.
-        probes: key of a grid -> test accuracy of its probe.
+        probes: key of a grid -> its line.
     """
     print(
         "| network, recipe | training images | tasks (origins) | linear probe | best fixed scale | over the probe "
-        "| two points above, below | head by SGD, over the probe |"
+        "| two points above, below | head by SGD, over the probe | the probe, over that of standardised features |"
     )
-    print("|---|---|---:|---:|---:|---:|---:|---:|")
+    print("|---|---|---:|---:|---:|---:|---:|---:|---:|")
     rows = []
     for name, group in groups.items():
         grids = [grid for grid in group if grid.key in probes]
@@ -191,10 +199,10 @@ def at_fixed_scale(grids: Sequence[Grid]) -> np.ndarray:
     return np.asarray(accuracies[np.arange(len(grids)), best])
 
 
-def row_of(grids: Sequence[Grid], probes: Mapping[tuple[str, str, int], float], fixed: np.ndarray) -> dict[str, object]:
+def row_of(grids: Sequence[Grid], probes: Mapping[Key, Mapping[str, Any]], fixed: np.ndarray) -> dict[str, Any]:
     """Return a row's values, in per cent and points."""
     origins = [grid.task.origin for grid in grids]
-    probe = np.array([probes[grid.key] for grid in grids])
+    probe, standardised = (np.array([probes[grid.key][what] for grid in grids]) for what in ("test", "standardised"))
     heads = np.array([grid.head for grid in grids])
     gains = fixed - probe
     return {
@@ -206,6 +214,7 @@ def row_of(grids: Sequence[Grid], probes: Mapping[tuple[str, str, int], float], 
         "above": round(float((gains > CLEARLY).mean()), 3),
         "below": round(float((gains < -CLEARLY).mean()), 3),
         "head": _gain(heads - probe, origins),
+        "over_standardised": _gain(probe - standardised, origins),
     }
 
 
@@ -223,12 +232,14 @@ def _words(low: int, high: int) -> str:
     return f"{low} to {high}" if low else f"at most {high}"
 
 
-def _cells(row: Mapping[str, object]) -> str:
-    told = ["{:+.1f} ({:+.1f} to {:+.1f})".format(*row[name]) for name in ("gain", "head")]  # type: ignore[misc]
+def _cells(row: Mapping[str, Any]) -> str:
+    told = []
+    for name in ("gain", "head", "over_standardised"):
+        mean, low, high = row[name]
+        told.append(f"{mean:+.1f} ({low:+.1f} to {high:+.1f})")
     shares = f"{row['above']:.0%}, {row['below']:.0%}"
-    return (
-        f"{row['n']} ({row['n_origins']}) | {row['probe']:.1f} | {row['fixed']:.1f} | {told[0]} | {shares} | {told[1]}"
-    )
+    counts, accuracies = f"{row['n']} ({row['n_origins']})", f"{row['probe']:.1f} | {row['fixed']:.1f}"
+    return f"{counts} | {accuracies} | {told[0]} | {shares} | {told[1]} | {told[2]}"
 
 
 if __name__ == "__main__":

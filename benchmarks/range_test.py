@@ -24,9 +24,10 @@ import torch
 
 from benchmarks.lines import read_lines
 from benchmarks.rule import read_points
+from benchmarks.sources import source_named
 from scalepred.data.subset import subset
 from scalepred.data.task import read_task
-from scalepred.networks.source import Source, load_source, on_device
+from scalepred.networks.source import Source, on_device
 from scalepred.predictor.points import Point
 from scalepred.training.bundle import Bundle
 from scalepred.training.devices import keep_freed_memory
@@ -74,16 +75,14 @@ def main() -> None:
 
 
 def _bundle_of(point: Point, suite: Path, sources: dict[str, Source]) -> Bundle:
-    folder = Path(__file__).resolve().parent.parent / "models" / "sources" / point.source
-    name = str(folder) if folder.is_dir() else point.source
-    if name not in sources:
-        sources[name] = load_source(name)
+    if point.source not in sources:
+        sources[point.source] = source_named(point.source)
     whole, _, n_images = point.task.partition("~")  # as data.subset names what it cuts
     task = read_task(suite / "tasks" / whole, image_px=point.recipe.image_px)
     task = subset(task, int(n_images)) if n_images else task
     if task.record.task_id != point.task_id:
         raise SystemExit(f"{point.task} is another task than the one that was harvested")
-    return Bundle(task=task, source=sources[name], device=torch.device("cpu"), max_bytes=500 << 20)
+    return Bundle(task=task, source=sources[point.source], device=torch.device("cpu"), max_bytes=500 << 20)
 
 
 def range_test(bundle: Bundle, point: Point, *, seed: int = 0) -> Found:

@@ -79,12 +79,13 @@ class Job:
 def main() -> None:
     """Run what is missing, or tell."""
     arguments = argument_parser().parse_args()
-    tasks = smallest(wanted_tasks(arguments), n=arguments.n_tasks, min_train=arguments.min_train)
+    wanted = wanted_tasks(arguments)
+    tasks = smallest(wanted, n=arguments.n_tasks, min_train=arguments.min_train)
     plans = {name: chosen_variants(SETTINGS[name], arguments) for name in arguments.settings}
     if arguments.list:
         print(*(task.name for task in tasks), sep="\n")
     elif arguments.report:
-        n_train = {task.name: task.n_train for task in wanted_tasks(arguments)}
+        n_train = {task.name: task.n_train for task in wanted}
         unknown = 0 if arguments.tasks is None else -1
         seen = [s for s in read_seen(arguments.warehouse) if n_train.get(s.task, unknown) >= arguments.min_train]
         print_report(plans, seen, command=sys.argv[1:])

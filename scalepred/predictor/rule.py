@@ -22,8 +22,10 @@ SCHEMA = 1
 FILE = "rule.json"
 MAX_BYTES = 100_000
 STEP = 0.25
-TIE = 1e-9
 """Octaves between the constants to choose from."""
+
+TIE = 1e-9
+"""Mean accuracies that differ by no more are equal: what rounding makes of curves that are level."""
 
 REACH = 16.0
 """Constants are looked for within so many octaves of the coordinate; the best rate of AdamW is about 2^-10."""
