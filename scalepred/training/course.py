@@ -5,13 +5,12 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from scalepred.errors import UsageError
 from scalepred.networks.architecture import Architecture
 from scalepred.recipe import Recipe
 from scalepred.training.critical import kept_as_they_are, measure
-from scalepred.training.loss import Loss
+from scalepred.training.loss import Loss, mean_in_parts
 from scalepred.training.optimizer import make_optimizer, set_mode
 from scalepred.training.rates import stage_rates
 
@@ -70,22 +69,17 @@ def critical_scale(
     targets, inputs = labels[sample], rows_of(sample)
     set_mode(network, architecture, recipe)
     optimizer = make_optimizer(network, architecture, recipe, stage_rates(recipe, 1.0))
-    n_parts = math.ceil(len(targets) / min(recipe.batch_size, micro_batch or recipe.batch_size))
-    parts = list(zip(inputs.tensor_split(n_parts), targets.tensor_split(n_parts), strict=True))
+    at_once = min(recipe.batch_size, micro_batch or recipe.batch_size)
 
-    def part_loss(images: Tensor, labels: Tensor) -> Tensor:
-        return loss_of(forward(images), labels)
+    def part_loss(part: Tensor) -> Tensor:
+        return loss_of(forward(inputs[part]), targets[part])
 
-    def mean_loss(_: None) -> Tensor:
-        if micro_batch and torch.is_grad_enabled():
-            losses = [checkpoint(part_loss, *part, use_reentrant=False) for part in parts]
-        else:
-            losses = [part_loss(*part) for part in parts]
-        return torch.stack(losses).sum() / len(targets)
+    def mean_loss(rows: Tensor) -> Tensor:
+        return mean_in_parts(part_loss, rows, at_once=at_once, saves_memory=micro_batch is not None)
 
     try:
         with kept_as_they_are(network):
-            factor = measure(optimizer, mean_loss, [None]).factor
+            factor = measure(optimizer, mean_loss, [sample]).factor
     except UsageError:  # not finite, as the run's own next step will say
         return None
     return factor if 0 < factor < math.inf else None

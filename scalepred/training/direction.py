@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from scalepred.networks.source import on_device
 from scalepred.recipe import STAGES, Recipe
 from scalepred.training.bundle import Bundle
 from scalepred.training.critical import CriticalRate, measure
 from scalepred.training.front import inputs_of
-from scalepred.training.loss import make_loss
+from scalepred.training.loss import make_loss, mean_in_parts
 from scalepred.training.optimizer import make_optimizer, set_mode
 from scalepred.training.rates import stage_rates
 from scalepred.training.start import half_way, start_network
@@ -92,12 +91,7 @@ def measure_direction(
         return loss_of(forward(rows_of(part)), labels[part])
 
     def mean_loss(rows: Tensor) -> Tensor:
-        parts = rows.tensor_split(math.ceil(len(rows) / at_once))
-        if micro_batch and torch.is_grad_enabled():
-            losses = [checkpoint(part_loss, part, use_reentrant=False) for part in parts]
-        else:
-            losses = [part_loss(part) for part in parts]
-        return torch.stack(losses).sum() / len(rows)
+        return mean_in_parts(part_loss, rows, at_once=at_once, saves_memory=micro_batch is not None)
 
     stage_of = {id(parameter): architecture.stages[name] for name, parameter in network.named_parameters()}
     trained: list[Tensor] = [parameter for group in optimizer.param_groups for parameter in group["params"]]

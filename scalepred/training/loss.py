@@ -1,11 +1,13 @@
 """The loss of a recipe: cross-entropy with smoothed labels and weights of classes."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from scalepred.recipe import Recipe
 
@@ -37,3 +39,20 @@ def make_loss(recipe: Recipe, labels: np.ndarray, *, n_classes: int, device: tor
         )
 
     return loss
+
+
+def mean_in_parts(loss_of: Callable[[Tensor], Tensor], rows: Tensor, *, at_once: int, saves_memory: bool) -> Tensor:
+    """Return the mean loss over rows of images that go through the network in even parts.
+
+    Args:
+        loss_of: rows -> the sum of their losses.
+        rows: of images.
+        at_once: rows in a part, at most.
+        saves_memory: where gradients are taken, what a part has computed is computed again for them instead of kept.
+    """
+    parts = rows.tensor_split(math.ceil(len(rows) / at_once))
+    if saves_memory and torch.is_grad_enabled():
+        losses = [checkpoint(loss_of, part, use_reentrant=False) for part in parts]
+    else:
+        losses = [loss_of(part) for part in parts]
+    return torch.stack(losses).sum() / len(rows)
