@@ -144,7 +144,7 @@ def _open(curve: dict[float, float | None], log2_scales: np.ndarray, n_images: i
     inside = [scale for scale in log2_scales if min(curve) <= scale <= max(curve)]
     if not inside:
         return [1 if log2_scales[-1] < min(curve) else -1]
-    seen = {place: Seen(accuracy=_at(curve, scale)) for place, scale in enumerate(inside)}
+    seen = {float(scale): Seen(accuracy=_at(curve, scale)) for scale in inside}
     return open_sides(seen, n_images=n_images) if best_octaves(seen) else [-1]
 
 

@@ -26,7 +26,7 @@ from scalepred.cli.harvest import carry_out
 from scalepred.harvest.calls import WorkerSettings
 from scalepred.harvest.draw import DesignPoint, draw_points, survey_tasks
 from scalepred.harvest.local_engine import LocalEngine
-from scalepred.harvest.octaves import Seen, next_octaves
+from scalepred.harvest.octaves import Seen, further_octaves
 from scalepred.harvest.request import Wanted
 from scalepred.harvest.sizes import sizes_taken
 from scalepred.harvest.space import load_space
@@ -152,7 +152,7 @@ def keys_of(point: DesignPoint) -> set[Key]:
 def known_curves(tasks: Sequence[TaskRecord], sources: Sequence[SourceRecord], runs: Sequence[RunRecord]) -> set[Key]:
     """Return the curves of design points for which nothing more would be run; a second seed where it has the first's.
 
-    Octaves that are asked for at first are consecutive, so any curve of five or more tells where it goes on.
+    Any curve of three or more octaves tells where it goes on.
     """
     task_of = {task.task_id: task for task in tasks}
     source_of = {source.source_id: Path(source.name).name for source in sources}
@@ -177,7 +177,7 @@ def _is_whole(curve: Mapping[int, RunRecord], task: TaskRecord) -> bool:
     seen = {
         octave: Seen(accuracy=_held_out(run, task) if run.status == DONE else None) for octave, run in curve.items()
     }
-    return not next_octaves(seen, guess=min(curve) + 2, n_images=n_images)
+    return not further_octaves(seen, n_images=n_images)
 
 
 def _held_out(run: RunRecord, task: TaskRecord) -> float:

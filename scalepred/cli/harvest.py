@@ -59,7 +59,7 @@ Octaves = Annotated[
     bool,
     typer.Option(
         "--octaves",
-        help="Instead of the eleven scales: each double the one before, placed by what comes out until accuracy has "
+        help="Instead of the eleven scales: whole octaves, placed by what comes out until accuracy has "
         "fallen on both sides. The facts of the start are measured, so that a rule can learn from them.",
     ),
 ]

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from scalepred.harvest.octaves import Seen, next_octaves
+from scalepred.harvest.octaves import MOST, STEP, Seen, further_octaves, next_octaves
 from scalepred.recipe import GRID, Recipe, baseline_of, content_id, run_id
 from scalepred.records import DIVERGED, EXTENSION, GRID_RUN, POINT, Outcome
 from scalepred.training.planned import PlannedRun, planned_run
@@ -135,8 +135,9 @@ def point_runs(
 ) -> tuple[list[PlannedRun], list[PlannedRun]]:
     """Return which runs of a design point are done, and which come next; none if its curve is known.
 
-    Octaves follow from what came out of seed 0, each decision from all that were asked for before it. A second seed is
-    run over the same octaves.
+    Octaves follow from what came out of seed 0, each decision from all that were asked for before it. Where more are
+    stored, placed by an earlier version or around another guess, and show the whole curve, nothing is asked for. A
+    second seed is run over the same octaves.
 
     Args:
         task_id: of the point's task.
@@ -158,17 +159,22 @@ def point_runs(
             for key, scale in zip(keys, scales, strict=True)
         ]
 
+    def seen_at(octaves: Iterable[int]) -> dict[int, Seen]:
+        at = list(octaves)
+        found = [(octave, outcomes.get(run.run_id)) for octave, run in zip(at, runs_at(at, 0), strict=True)]
+        return {octave: _seen(outcome, n_val=n_val, n_test=n_test) for octave, outcome in found if outcome}
+
     seen: dict[int, Seen] = {}
-    done: list[PlannedRun] = []
     while octaves := next_octaves(seen, guess=guess, n_images=n_val + n_test):
-        asked = runs_at(octaves, 0)
-        done += [run for run in asked if run.run_id in outcomes]
-        if lacking := [run for run in asked if run.run_id not in outcomes]:
-            return done, lacking
-        came_out = [_seen(outcomes[run.run_id], n_val=n_val, n_test=n_test) for run in asked]
-        seen |= dict(zip(octaves, came_out, strict=True))
+        seen |= (now := seen_at(octaves))
+        if len(now) < len(octaves):
+            stored = seen_at(range(guess - STEP * MOST, guess + STEP * MOST + 1))
+            if stored.keys() <= seen.keys() or further_octaves(stored, n_images=n_val + n_test):
+                return runs_at(seen, 0), runs_at((octave for octave in octaves if octave not in now), 0)
+            seen = stored
+            break
     again = [run for seed in range(1, n_seeds) for run in runs_at(sorted(seen), seed)]
-    done += [run for run in again if run.run_id in outcomes]
+    done = [*runs_at(seen, 0), *(run for run in again if run.run_id in outcomes)]
     return done, [run for run in again if run.run_id not in outcomes]
 
 

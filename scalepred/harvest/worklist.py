@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from scalepred.harvest.bundles import BundleState
 from scalepred.harvest.guess import Guesses
-from scalepred.harvest.octaves import FIRST
+from scalepred.harvest.octaves import first_octaves
 from scalepred.harvest.plan import missing_runs, point_runs, wanted_runs
 from scalepred.harvest.request import Wanted
 from scalepred.predictor.context import feature_set, start_set
@@ -91,7 +91,7 @@ class Worklist:
                 dtype=self.dtypes.get((numbers[point.source], point.recipe.image_px), ""),
                 point=point,
                 n_seeds=point.n_seeds,
-                n_expected=(2 * FIRST + 1) * point.n_seeds,
+                n_expected=len(first_octaves(0)) * point.n_seeds,
             )
             for point in self.wanted.points
             if point.data in origins

@@ -19,9 +19,17 @@ def hump(best, *, drop=0.05, top=0.9):
     return lambda octave: max(0.1, top - drop * (octave - best) ** 2)
 
 
-def test_it_starts_with_five_around_the_guess():
-    assert next_octaves({}, guess=-3, n_images=50) == [-5, -4, -3, -2, -1]
-    assert next_octaves({-3: Seen(accuracy=0.5)}, guess=-3, n_images=50) == [-5, -4, -2, -1]
+def test_it_starts_with_three_around_the_guess():
+    assert next_octaves({}, guess=-3, n_images=50) == [-5, -3, -1]
+    assert next_octaves({-3: Seen(accuracy=0.5)}, guess=-3, n_images=50) == [-5, -1]
+
+
+def test_it_goes_outwards_by_twos_and_then_looks_beside_the_best():
+    asked, seen = [], {}
+    while wanted := next_octaves(seen, guess=0, n_images=1000):
+        asked.append(wanted)
+        seen |= {octave: Seen(accuracy=hump(2.9)(octave)) for octave in wanted}
+    assert asked == [[-2, 0, 2], [4], [6], [1, 3]]
 
 
 @pytest.mark.parametrize("best", [-6, -2, 0, 1, 5])
@@ -30,7 +38,7 @@ def test_a_hump_is_surrounded_wherever_it_lies_and_not_much_more(best):
     assert best_octaves(seen) == [best]
     assert min(seen) <= best - 2
     assert max(seen) >= best + 2
-    assert len(seen) <= 5 + abs(best) + 3
+    assert len(seen) <= 7 + abs(best) / 2
 
 
 def test_a_cliff_ends_its_side_at_once_and_the_other_side_goes_on():
@@ -41,7 +49,7 @@ def test_a_cliff_ends_its_side_at_once_and_the_other_side_goes_on():
 
 
 def test_a_curve_that_rises_to_the_end_is_followed_as_far_as_is_allowed():
-    seen = follow(lambda octave: 0.5 + 0.03 * octave)
+    seen = follow(lambda octave: 0.5 + 0.02 * octave)
     assert len(seen) == MOST
     assert best_octaves(seen) == [max(seen)]
 

@@ -10,6 +10,7 @@ from scalepred.harvest.plan import missing_runs, next_scale, point_runs, wanted_
 from scalepred.predictor.context import feature_set
 from scalepred.recipe import GRID, baseline_of
 from scalepred.records import DIVERGED, DONE, EXTENSION, GRID_RUN, POINT, Outcome
+from scalepred.training.planned import planned_run
 
 FROZEN = dataclasses.replace(QUICK, batchnorm="frozen")
 
@@ -154,10 +155,37 @@ def best_at(octave):
     return lambda at, _seed: Outcome(DONE, 0.9 - 0.1 * abs(at - octave), 0.5)
 
 
-def test_a_point_begins_with_five_octaves_around_its_guess_and_goes_on_until_its_curve_falls():
+def test_a_point_begins_with_three_octaves_around_its_guess_and_goes_on_until_its_curve_falls():
     turns, _ = point_of(best_at(3), guess=1)
-    assert turns[0] == [(octave, 0, POINT) for octave in (-1, 0, 1, 2, 3)]
-    assert [octave for turn in turns for octave, *_ in turn][5:] == [4, 5]
+    assert turns[0] == [(octave, 0, POINT) for octave in (-1, 1, 3)]
+    assert [octave for turn in turns for octave, *_ in turn][3:] == [5, 2, 4]
+
+
+ONE_SEED = {"n_seeds": 1, "n_val": 100, "n_test": 0}
+
+
+def stored_at(octaves):
+    """Return what is stored of a point whose best octave is 2, by run."""
+    runs = [planned_run("task", "source", recipe=QUICK, scale=2.0**at, seed=0, role=POINT) for at in octaves]
+    return {run.run_id: best_at(2)(math.log2(run.scale), 0) for run in runs}
+
+
+@pytest.mark.parametrize("guess", [0, 1, 5])
+def test_a_curve_that_was_placed_otherwise_and_is_whole_is_left_as_it_is(guess):
+    _, following = point_runs("task", "source", QUICK, guess=guess, **ONE_SEED, outcomes=stored_at(range(-2, 5)))
+    assert following == []
+
+
+def test_a_second_seed_of_a_curve_that_was_placed_otherwise_is_run_over_the_same_octaves():
+    two = ONE_SEED | {"n_seeds": 2}
+    _, following = point_runs("task", "source", QUICK, guess=5, **two, outcomes=stored_at(range(-2, 5)))
+    assert [(math.log2(run.scale), run.seed) for run in following] == [(at, 1) for at in range(-2, 5)]
+
+
+def test_a_curve_that_was_placed_otherwise_and_is_not_whole_goes_on():
+    done, following = point_runs("task", "source", QUICK, guess=1, **ONE_SEED, outcomes=stored_at(range(-2, 3)))
+    assert [run.scale for run in done] == [0.5, 2]
+    assert [run.scale for run in following] == [8]
 
 
 def test_a_second_seed_is_run_over_the_octaves_that_the_first_has_chosen():
@@ -189,9 +217,9 @@ def test_a_point_that_is_taken_up_again_asks_for_what_is_left_and_for_nothing_wh
 def test_nothing_is_decided_before_all_that_was_asked_for_is_in():
     at = {"guess": 0, "n_seeds": 2, "n_val": 100, "n_test": 0}
     _, following = point_runs("task", "source", QUICK, **at, outcomes={})
-    four = {run.run_id: best_at(9)(math.log2(run.scale), 0) for run in following[:4]}
-    done, rest = point_runs("task", "source", QUICK, **at, outcomes=four)
-    assert (done, rest) == (following[:4], following[4:])
+    two = {run.run_id: best_at(9)(math.log2(run.scale), 0) for run in following[:2]}
+    done, rest = point_runs("task", "source", QUICK, **at, outcomes=two)
+    assert (done, rest) == (following[:2], following[2:])
 
 
 def test_validation_and_test_images_decide_together_how_far_a_curve_is_followed():
