@@ -253,6 +253,7 @@ def place(tmp_path, monkeypatch):
         (folder / name).symlink_to(ROOT / name)
     write_digits(folder / "my_images", last=50)
     write_digits(folder / "my_domain", first=60, last=120)
+    write_digits(folder / "new_images", first=120, last=150)
     for index in range(20):  # a flat folder, folders of two levels, and clips of several frames
         pixels = np.random.default_rng(index).integers(0, 256, (24, 24, 3), dtype=np.uint8)
         animal, clip = ("cat", "dog")[index % 2], index // 4

@@ -65,10 +65,15 @@ def evaluate(
 def _show(console: "Console", result: "Evaluation") -> None:
     """Show the accuracy, what probabilities are worth, and the classes with the lowest recall."""
     from scalepred.cli import output as out
+    from scalepred.job.paired import wilson
     from scalepred.job.report_html import interval, percent
     from scalepred.job.report_parts import rows_part
 
-    console.print(f"accuracy:  {percent(result.accuracy)} ({interval(result.interval)}) of {result.n} images")
+    n, new = result.n_trained_on, result.new
+    caveat = f", not honest: the model was trained on {n} of them" if n else ""
+    console.print(f"accuracy:  {percent(result.accuracy)} ({interval(result.interval)}) of {result.n} images{caveat}")
+    if n and new:
+        console.print(f"on others: {percent(new[0] / new[1])} ({interval(wilson(*new))}) of {new[1]} images")
     console.print(f"log loss:  {result.quality.log_loss:.3f} nats, calibration error {percent(result.quality.ece)}")
     rows = rows_part(result.scored)
     headings = ("class", "images", "recall", "95 %", "precision", "95 %")

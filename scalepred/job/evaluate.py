@@ -19,6 +19,7 @@ from scalepred.data.load import load_images
 from scalepred.data.scan import Skipped
 from scalepred.errors import DataError
 from scalepred.job.classifier import Classifier, load
+from scalepred.job.learnt import numbers_of
 from scalepred.job.options import MAX_MEGAPIXELS
 from scalepred.job.paired import wilson
 from scalepred.job.report_parts import PAIRS, softmax
@@ -39,6 +40,7 @@ class Evaluation:
         scored: the images with their labels and calibrated probabilities.
         quality: log loss and calibration error of these probabilities.
         temperature: of the model.
+        trained_on: which of the n images the model was trained on, bool; None where it does not know.
         set_aside: class that the model does not know -> images, which are not scored.
         skipped: files that can't be used, each with its reason.
         warnings: what a user should know, in words.
@@ -50,6 +52,7 @@ class Evaluation:
     scored: Scored
     quality: Quality
     temperature: float
+    trained_on: np.ndarray | None
     set_aside: dict[str, int]
     skipped: list[Skipped]
     warnings: list[str]
@@ -75,6 +78,21 @@ class Evaluation:
         return wilson(self.n_right, self.n)
 
     @property
+    def n_trained_on(self) -> int | None:
+        """How many of the images the model was trained on; None where it does not know."""
+        return None if self.trained_on is None else int(self.trained_on.sum())
+
+    @property
+    def new(self) -> tuple[int, int] | None:
+        """Of the images that the model was not trained on, how many are right, and how many there are.
+
+        None where the model does not know, or there are no such images.
+        """
+        if self.trained_on is None or self.trained_on.all():
+            return None
+        return int(self.scored.right[~self.trained_on].sum()), int((~self.trained_on).sum())
+
+    @property
     def rows(self) -> list[ClassRow]:
         """A row for each class of the model, in the order of its outputs."""
         return class_rows(self._matrix, self.scored.classes)
@@ -85,7 +103,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values for ``scalepred evaluate --json``."""
-        pairs = most_confused(self._matrix, self.scored.classes, most=PAIRS)
+        pairs, new = most_confused(self._matrix, self.scored.classes, most=PAIRS), self.new
         return {
             "schema": 2,
             "model": str(self.model),
@@ -93,6 +111,8 @@ class Evaluation:
             "n": self.n,
             "accuracy": self.accuracy,
             "interval": list(self.interval),
+            "n_trained_on": self.n_trained_on,
+            "new": None if new is None else {"n": new[1], "accuracy": new[0] / new[1], "interval": list(wilson(*new))},
             "log_loss": self.quality.log_loss,
             "ece": self.quality.ece,
             "bins": N_BINS,
@@ -121,7 +141,8 @@ def evaluate(
     """Score a saved model on all images of some labelled data, whatever their splits.
 
     Classes are matched by name, never by position, so the data may lack some, or have them in another order. Images of
-    a class that the model does not know are set aside and counted.
+    a class that the model does not know are set aside and counted. Those that it was trained on are counted too, since
+    the accuracy is then not honest.
 
     Args:
         model: a folder that ``scalepred finetune`` has written.
@@ -156,6 +177,8 @@ def evaluate(
         raise DataError(_nothing(data, classifier.classes, set_aside, n_bad=len(bad)))
     labels = np.array([column[entry.label] for entry in kept], dtype=np.int64)
     logits = _logits(classifier, loaded.images)
+    known = square.trained_on
+    trained_on = None if known is None else np.isin(numbers_of(loaded.hashes), known)
     return Evaluation(
         model=Path(model),
         data=str(data),
@@ -170,9 +193,10 @@ def evaluate(
         ),
         quality=quality_of(logits / square.temperature, labels),
         temperature=square.temperature,
+        trained_on=trained_on,
         set_aside=set_aside,
         skipped=[*listing.skipped, *bad],
-        warnings=listing.notes + _warnings(classifier.classes, kept, set_aside),
+        warnings=_of_training(kept, trained_on) + listing.notes + _warnings(classifier.classes, kept, set_aside),
     )
 
 
@@ -191,6 +215,21 @@ def _logits(classifier: Classifier, images: np.ndarray) -> np.ndarray:
     return np.asarray(logits.numpy())
 
 
+def _of_training(kept: Sequence[Entry], trained_on: np.ndarray | None) -> list[str]:
+    """Warn of images that the model was trained on; where it does not know them, of splits that may hold such."""
+    if trained_on is not None:
+        n = int(trained_on.sum())
+        words = "is one that" if n == 1 else "are ones that"
+        told = f"{n} of {len(kept)} images {words} the model was trained on: the accuracy of all is not honest"
+        return [told] if n else []
+    n = sum(entry.split in ("train", "val") for entry in kept)
+    told = (
+        f"{n} of {len(kept)} images lie in a training or validation split: a model that was trained on them looks "
+        "better than it is"
+    )
+    return [told] if n else []
+
+
 def _warnings(classes: Sequence[str], kept: Sequence[Entry], set_aside: dict[str, int]) -> list[str]:
     warnings = []
     if set_aside:
@@ -200,12 +239,6 @@ def _warnings(classes: Sequence[str], kept: Sequence[Entry], set_aside: dict[str
     absent = sorted(set(classes) - {entry.label for entry in kept})
     if absent:
         warnings.append(f"no image is of {_few(absent)}, so nothing is said of {'it' if len(absent) == 1 else 'them'}")
-    n_trained = sum(entry.split in ("train", "val") for entry in kept)
-    if n_trained:
-        warnings.append(
-            f"{n_trained} of {len(kept)} images lie in a training or validation split: a model that was trained on "
-            "them looks better than it is"
-        )
     return warnings
 
 

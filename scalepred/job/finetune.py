@@ -255,6 +255,7 @@ def _save(job: Job, network: nn.Module, *, source: Source, recipe: Recipe | None
         job=job.to_json(),
         temperature=job.calibration.temperature,
         none_of_these=unlike,
+        hashes=(job.task if job.refit is None else job.refit.task).train.hashes,
     )
 
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
 from scalepred.errors import ScalepredError, UsageError, VersionError
 from scalepred.files import filling, sha256
+from scalepred.job import learnt
 from scalepred.job.card import card, squares_of
 from scalepred.job.none_of_these import NoneOfThese, from_tensors
 from scalepred.job.probe import ProbeRun
@@ -35,7 +37,10 @@ WEIGHTS, CONFIG, CLASSES, FACTS = "model.safetensors", "config.json", "classes.j
 NONE_OF_THESE = "none_of_these.safetensors"
 """Of models that can tell that an image shows none of their classes; others have no such file."""
 
-FILES = (FACTS, CLASSES, CONFIG, NONE_OF_THESE, "metrics.json", "run.json", "README.md", WEIGHTS)
+TRAINING_IMAGES = "training_images.safetensors"
+"""Of models that know which images they were trained on; those that were saved before that have no such file."""
+
+FILES = (FACTS, CLASSES, CONFIG, NONE_OF_THESE, TRAINING_IMAGES, "metrics.json", "run.json", "README.md", WEIGHTS)
 """What a model's folder holds, in the order in which a save puts them there: the first one tells whose they are."""
 
 _PROBE_CONFIG = {"recipe": None, "scale": None, "rates": None}
@@ -46,7 +51,11 @@ _MARKS = (b'"config_id"', b'"architecture"', b'"pixel_range"')
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A finetuned classifier, ready to classify."""
+    """A finetuned classifier, ready to classify.
+
+    ``trained_on`` has the sorted ``learnt.numbers_of`` the images that it was trained on, (n,) int64; None where it
+    does not know them.
+    """
 
     architecture: Architecture
     classes: tuple[str, ...]
@@ -54,6 +63,7 @@ class Model:
     resize: str = "squash"
     temperature: float = 1.0
     none_of_these: NoneOfThese | None = None
+    trained_on: np.ndarray | None = None
 
 
 def is_model(folder: Path) -> bool:
@@ -82,6 +92,7 @@ def save_model(
     refit: RunRecord | ProbeRun | None = None,
     temperature: float = 1.0,
     none_of_these: NoneOfThese | None = None,
+    hashes: Sequence[str] = (),
 ) -> None:
     """Write the model, its run and its card.
 
@@ -100,11 +111,13 @@ def save_model(
         refit: the record of the second run, on all images, where that made the network.
         temperature: what logits are divided by before they become probabilities.
         none_of_these: tells that an image shows none of the classes; None where that was not learned.
+        hashes: of the contents of the images that the network was trained on; without any the folder keeps none.
 
     Raises:
         UsageError: if the folder can't be written.
     """
-    files = [name for name in FILES if name != NONE_OF_THESE or none_of_these]
+    left_out = {NONE_OF_THESE: none_of_these is None, TRAINING_IMAGES: not hashes}
+    files = [name for name in FILES if not left_out.get(name)]
     try:
         with filling(folder, files) as scratch:
             state = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
@@ -114,6 +127,9 @@ def save_model(
             config["none_of_these"] = None if none_of_these is None else none_of_these.facts()
             if none_of_these is not None:
                 save_file(none_of_these.tensors(), scratch / NONE_OF_THESE)
+            if hashes:
+                config["n_training_images"] = len(hashes)
+                save_file(learnt.tensors_of(hashes), scratch / TRAINING_IMAGES)
             squares = {"image_px": config["image_px"], "resize": config["resize"]}
             _write_json(scratch / CONFIG, timm_config(source.architecture, classes=classes, **squares))
             _write_json(scratch / FACTS, _sealed(config, scratch))
@@ -152,6 +168,7 @@ def load_model(folder: Path) -> Model:
             resize=_resize_of(config),
             temperature=_temperature_of(config),
             none_of_these=_none_of_these(folder, config, architecture),
+            trained_on=_trained_on(folder, config),
         )
     except VersionError:
         raise
@@ -177,8 +194,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
             f"The model at {folder} has schema {schema!r:.40}, and this scalepred reads {readable}: finetune again, or "
             "use the scalepred that wrote it."
         )
-    if config.get("none_of_these") is not None:
-        _check_there(folder, [NONE_OF_THESE])
+    _check_there(folder, _own_files(config))
     if config != _sealed(config, folder):
         names = ", ".join(each for each in needed if each != WEIGHTS)
         raise ValueError(f"{names} and {WEIGHTS} were damaged, changed, or not saved together.")
@@ -218,10 +234,23 @@ def _none_of_these(folder: Path, config: Mapping[str, Any], architecture: Archit
     return from_tensors(read_weights(folder / NONE_OF_THESE), size=int(cast("nn.Linear", head).in_features))
 
 
+def _trained_on(folder: Path, config: Mapping[str, Any]) -> np.ndarray | None:
+    """Return the numbers of the images that a model was trained on, where it has them."""
+    if config.get("n_training_images") is None:
+        return None
+    return learnt.from_tensors(read_weights(folder / TRAINING_IMAGES))
+
+
+def _own_files(config: Mapping[str, Any]) -> list[str]:
+    """Return the files that not every model has, and this one does."""
+    kept = {NONE_OF_THESE: "none_of_these", TRAINING_IMAGES: "n_training_images"}
+    return [file for file, key in kept.items() if config.get(key) is not None]
+
+
 def _sealed(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return the config with the hashes of the folder's other files that are read, and of itself."""
     files = [CLASSES, WEIGHTS] + ([] if config["schema"] < 4 else [CONFIG])
-    files += [] if config.get("none_of_these") is None else [NONE_OF_THESE]
+    files += _own_files(config)
     bare = {name: value for name, value in config.items() if name not in ("sha256", "config_id")}
     hashed = bare | {"sha256": {name: sha256(folder / name) for name in files}}
     return hashed | {"config_id": content_id("model", hashed)}

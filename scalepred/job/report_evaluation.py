@@ -4,6 +4,7 @@ from typing import Any
 
 from scalepred.job import report_parts
 from scalepred.job.evaluate import Evaluation
+from scalepred.job.paired import wilson
 from scalepred.job.report_html import interval, percent, render
 from scalepred.job.scored import majority
 
@@ -13,13 +14,19 @@ def evaluation_report(evaluation: Evaluation, *, command: str | None = None) -> 
     scored, words = evaluation.scored, interval(evaluation.interval)
     suspects = [(scored, report_parts.suspects_beyond_mistakes(scored))]
     judge = "Judged by confident learning, by this model; mistakes above are not shown again."
+    n_learnt = evaluation.n_trained_on
+    honest = f", not honest: {n_learnt} of them learnt" if n_learnt else ""
     skipped = report_parts.skipped_lines(evaluation.skipped)
     page = {
         "kind": "scalepred: an evaluation",
         "title": f"{evaluation.model.name or evaluation.model} on {evaluation.data}",
         "subtitle": f"{evaluation.n} images of {len(set(scored.labels.tolist()))} classes",
         "tiles": [
-            {"name": "accuracy", "value": percent(evaluation.accuracy), "note": f"{words} %, on {evaluation.n} images"},
+            {
+                "name": "accuracy",
+                "value": percent(evaluation.accuracy),
+                "note": f"{words} %, on {evaluation.n} images{honest}",
+            },
             {"name": "log loss", "value": f"{evaluation.quality.log_loss:.3f}", "note": "nats"},
             {"name": "calibration error", "value": percent(evaluation.quality.ece), "note": "of 15 equal bins"},
             {"name": "set aside", "value": str(sum(evaluation.set_aside.values())), "note": "images of other classes"},
@@ -41,9 +48,11 @@ def evaluation_report(evaluation: Evaluation, *, command: str | None = None) -> 
 
 
 def _accuracies(evaluation: Evaluation) -> list[dict[str, Any]]:
-    labels = evaluation.scored.labels
+    labels, new = evaluation.scored.labels, evaluation.new if evaluation.n_trained_on else None
+    others = [] if new is None else [("on images that it has not learnt", new[0] / new[1], wilson(*new))]
     return [
         report_parts.accuracy_row("this model", evaluation.accuracy, evaluation.interval),
+        *(report_parts.accuracy_row(*each) for each in others),
         report_parts.accuracy_row("always the largest class", majority(labels, labels)),
         report_parts.accuracy_row("guessing evenly", 1 / len(evaluation.scored.classes)),
     ]

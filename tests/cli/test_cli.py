@@ -389,7 +389,8 @@ def test_a_job_at_a_given_scale_saves_a_model_that_classifies(run, tmp_path, qui
     assert Path(job["output"]) == model
     files = {path.name for path in model.iterdir()}
     about = {"config.json", "scalepred.json", "classes.json", "metrics.json", "run.json", "README.md"}
-    assert files == {"model.safetensors", "none_of_these.safetensors", "report.html", *about}
+    of_images = {"none_of_these.safetensors", "training_images.safetensors"}
+    assert files == {"model.safetensors", "report.html", *of_images, *about}
     code, out, _ = run("classify", model, task / "light", "--json")
     assert code == 0
     assert len(json.loads(out)["images"]) == 20

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from browser import browse, needs_chromium
 from fakes import QUICK, named_source, write_task
+from PIL import Image
 from safetensors.torch import save_file
+from saved_models import saved
 
 import scalepred
 from scalepred.data.layout import Layout
 from scalepred.errors import DataError, VersionError
+from scalepred.job.folder import load_model
 from scalepred.job.paired import wilson
 
 pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
@@ -121,13 +124,64 @@ def test_labels_are_read_from_where_the_layout_says_and_how_they_were_read_is_to
     assert (refused[0], "--label-column" in refused[2]) == (2, True)
 
 
-def test_training_images_are_scored_with_a_warning(job, data):
-    result = evaluate(job, data)
-    assert result.n == 78
+def test_images_that_the_model_was_trained_on_are_counted_and_told_first(run, job, data):
+    result, test, val = (evaluate(job, data / name) for name in ("", "test", "val"))
+    assert (result.n, result.n_trained_on, test.n_trained_on, val.n_trained_on) == (78, 36, 0, 0)
+    told = "36 of 78 images are ones that the model was trained on: the accuracy of all is not honest"
+    assert result.warnings == [told]
+    assert result.new == (test.n_right + val.n_right, 42)
+    code, out, err = run("evaluate", job.output, data)
+    assert (code, err.splitlines()[0]) == (0, f"note: {told}")
+    first, second = out.splitlines()[:2]
+    assert first.startswith("accuracy:  ")
+    assert first.endswith(" of 78 images, not honest: the model was trained on 36 of them")
+    assert second.startswith(f"on others: {100 * result.new[0] / 42:.1f} % (")
+    assert second.endswith(") of 42 images")
+
+
+def test_they_are_known_by_their_pixels_whatever_their_names_folders_and_formats(job, data, tmp_path):
+    (tmp_path / "d" / "night").mkdir(parents=True)
+    for name in ("train", "test"):
+        with Image.open(data / name / "night" / "0.png") as image:
+            image.save(tmp_path / "d" / "night" / f"copy of {name}.bmp")
+    result = evaluate(job, tmp_path / "d")
+    assert result.trained_on.tolist() == [path.endswith("train.bmp") for path in result.scored.paths]
+    assert result.warnings[0].startswith("1 of 2 images is one that the model was trained on: ")
+    values = result.to_json()
+    assert (values["n_trained_on"], values["new"]["n"]) == (1, 1)
+    assert evaluate(job, data / "test").to_json()["new"]["accuracy"] == job.test_accuracy
+
+
+def test_a_refit_knows_all_images_and_has_no_accuracy_of_others(data, job, tmp_path):
+    refitted = scalepred.finetune(
+        data, source="timm/test_resnet", weights=job.output.parent / "w.safetensors", recipe=QUICK, scale="probe",
+        output=tmp_path / "model", device="cpu", refit=True,
+    )  # fmt: skip
+    result = evaluate(refitted, data / "test")
+    assert (result.n, result.n_trained_on, result.new) == (30, 30, None)
+    assert result.to_json()["new"] is None
+
+
+def test_a_model_of_before_that_does_not_know_its_images_warns_of_the_splits(data, job, tmp_path):
+    classes = json.loads((job.output / "classes.json").read_text(encoding="utf-8"))
+    old = saved(tmp_path / "old", "timm/test_resnet", image_px=16, classes=classes)
+    assert not (old / "training_images.safetensors").exists()
+    result = scalepred.evaluate(old, data, device="cpu")
+    assert (result.n_trained_on, result.new, result.to_json()["n_trained_on"]) == (None, None, None)
     assert result.warnings == [
         "48 of 78 images lie in a training or validation split: a model that was trained on them looks better than it "
         "is"
     ]
+
+
+def test_a_folder_without_its_training_images_or_with_others_is_refused(job, tmp_path):
+    folder = shutil.copytree(job.output, tmp_path / "model")
+    (file := folder / "training_images.safetensors").write_bytes(b"")
+    with pytest.raises(VersionError, match="were damaged, changed, or not saved together"):
+        load_model(folder)
+    file.unlink()
+    with pytest.raises(VersionError, match=r"it has no training_images\.safetensors"):
+        load_model(folder)
 
 
 def test_bad_files_are_skipped_and_named(job, data, tmp_path):
@@ -177,5 +231,5 @@ def test_a_browser_shows_the_report_of_an_evaluation_without_an_error(run, job, 
     assert run("evaluate", job.output, data, "--report", page)[0] == 0
     shown = browse(page, tmp_path)
     assert "CONSOLE" not in shown.stderr
-    assert "48 of 78 images lie in a training or validation split" in shown.stdout
+    assert "36 of 78 images are ones that the model was trained on" in shown.stdout
     assert "<script" not in shown.stdout

@@ -190,7 +190,7 @@ def test_the_first_predictor_that_has_met_the_source_is_asked_and_the_first_of_a
 def test_a_job_saves_the_model_and_says_what_it_did(job, task, source, tmp_path):
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
         "README.md", "classes.json", "config.json", "metrics.json", "model.safetensors", "none_of_these.safetensors",
-        "report.html", "run.json", "scalepred.json",
+        "report.html", "run.json", "scalepred.json", "training_images.safetensors",
     ]  # fmt: skip
     values = json.loads(json.dumps(job.to_json(), allow_nan=False))
     assert values["choice"]["scale"] == 2.0
