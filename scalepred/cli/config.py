@@ -18,8 +18,22 @@ FILE = "scalepred.toml"
 ALL = "all"
 """The table for options of any command that has them."""
 
-EITHER = (("auto", "scale", "probe"), ("architecture", "width"))
-"""Options of which a command takes one: what is given nearer takes the place of the others."""
+_OF_A_DRAW = ("draw", "draw_seed", "space")
+_OF_A_GRID = ("recipe", "image_px", "seeds", "scale", "octaves", "extend")
+
+EITHER = (
+    ("auto", "scale", "probe"),
+    ("architecture", "width"),
+    ("label_pattern", "class_depth"),
+    ("csv", "json", "json_lines"),
+    ("octaves", "scale"),
+    ("octaves", "extend"),
+    *(("jobs", other) for other in ("scale", "probe", "log_to")),
+    *(("probe", other) for other in ("warehouse", "log_to", "class_weights")),
+    *((one, other) for one in _OF_A_DRAW for other in _OF_A_GRID),
+)
+"""Options of which a command takes one: what is given nearer takes the place of the others. One that is given its
+default, such as 1 for ``jobs``, takes no place."""
 
 Command = tuple[str, ...]
 """A command's names, such as ("warehouse", "status")."""
@@ -55,8 +69,9 @@ def read_settings(app: typer.Typer) -> Settings:
     settings: Settings = {}
     for file in files():
         if file.is_file():
-            for command, given in _checked(file, _read(file), dict(commands_of(app))).items():
-                _lay_over(settings.setdefault(command, {}), given)
+            commands = dict(commands_of(app))
+            for command, given in _checked(file, _read(file), commands).items():
+                _lay_over(settings.setdefault(command, {}), given, defaults_of(commands[command]))
     return settings
 
 
@@ -81,10 +96,11 @@ def default_map(settings: Settings) -> dict[str, Any]:
     return nested
 
 
-def _lay_over(below: dict[str, Setting], nearer: Mapping[str, Setting]) -> None:
+def _lay_over(below: dict[str, Setting], nearer: Mapping[str, Setting], defaults: Mapping[str, Any]) -> None:
     """Put nearer settings over those that are there, and take away those that they exclude."""
+    asking = {name for name, setting in nearer.items() if setting.value != defaults.get(name)}
     for names in EITHER:
-        if any(name in nearer for name in names):
+        if not asking.isdisjoint(names):
             for name in names:
                 below.pop(name, None)
     below.update(nearer)
@@ -124,7 +140,7 @@ def _checked(file: Path, content: Mapping[str, Any], commands: Mapping[Command, 
         for command, known in kinds.items()
     }
     for command, given in own.items():
-        _lay_over(everywhere[command], given)
+        _lay_over(everywhere[command], given, defaults_of(commands[command]))
     return everywhere
 
 

@@ -10,8 +10,8 @@ from scalepred.cli import options
 
 def export(
     model: Annotated[Path, typer.Argument(help="A folder that `scalepred finetune` has written.", show_default=False)],
-    kind: Annotated[
-        str, typer.Option("--format", help="onnx (extra `onnx`), torchscript, or timm (a folder).", show_default=False)
+    format: Annotated[  # noqa: A002 - so that a settings file calls it what the command line does
+        str, typer.Option(help="onnx (extra `onnx`), torchscript, or timm (a folder).", show_default=False)
     ],
     output: Annotated[
         Path | None,
@@ -41,7 +41,7 @@ def export(
     files = find_images(images or [])[0]
     if images and not files:
         raise DataError(f"There are no images in {', '.join(map(str, images))}.")
-    exported = export_model(model, kind=kind, output=output, images=files, overwrite=overwrite)
+    exported = export_model(model, kind=format, output=output, images=files, overwrite=overwrite)
     if json:
         out.print_json(exported.to_json())
     else:

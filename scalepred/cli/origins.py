@@ -10,6 +10,9 @@ import typer
 from scalepred.cli.config import EITHER, Command, Setting, Settings, default_map, defaults_of, read_settings
 from scalepred.errors import UsageError
 
+NEAREST = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
+"""Where the values of options come from, the nearest first; the last are those of the files."""
+
 SETTINGS = "scalepred.settings"
 """Under this name a context keeps the settings of its files."""
 
@@ -59,10 +62,10 @@ def _configurable(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def command(context: typer.Context, show_config: bool = False, **values: Any) -> Any:
-        excluded = _excluded(context, defaults)
+        excluded = _excluded(context, values, defaults)
         values |= excluded
         if show_config:
-            return _show(context, values)
+            return _show(context, values, excluded)
         _tell(context, excluded)
         return function(**values)
 
@@ -76,14 +79,16 @@ def _configurable(function: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _excluded(context: typer.Context, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return, with their plain defaults, those options of a file that what is given on the command line excludes."""
-    given: dict[str, Any] = {}
+def _excluded(context: typer.Context, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return, with their plain defaults, the options that what is given nearer excludes."""
+    sources = {name: _source(context, name) for name in defaults if values[name] != defaults[name]}
+    place = {name: NEAREST.index(source) for name, source in sources.items() if source in NEAREST}
+    excluded: dict[str, Any] = {}
     for names in EITHER:
-        sources = {name: _source(context, name) for name in names if name in defaults}
-        if {"COMMANDLINE", "ENVIRONMENT"} & {*sources.values()}:
-            given |= {name: defaults[name] for name, source in sources.items() if source == "DEFAULT_MAP"}
-    return given
+        asking = [name for name in names if name in place and name not in excluded]
+        nearest = min((place[name] for name in asking), default=0)
+        excluded |= {name: defaults[name] for name in asking if place[name] > nearest}
+    return excluded
 
 
 def _tell(context: typer.Context, excluded: Mapping[str, Any]) -> None:
@@ -127,11 +132,10 @@ def origin_of(context: typer.Context, name: str, *, is_excluded: bool = False) -
     return f"{setting.file}, {setting.key}" if source == "DEFAULT_MAP" and setting else "default"
 
 
-def _show(context: typer.Context, values: Mapping[str, Any]) -> None:
+def _show(context: typer.Context, values: Mapping[str, Any], excluded: Mapping[str, Any]) -> None:
     """Print every option's value and origin, as a table or as one JSON document."""
     from scalepred.cli import output as out
 
-    excluded = _excluded(context, values)
     rows = []
     for parameter in context.command.params:
         if parameter.name in values:

@@ -3,9 +3,12 @@
 import json
 
 import pytest
+import typer
 from fakes import TINY, write_task
 from safetensors.torch import save_file
 
+from scalepred.cli import app
+from scalepred.cli.config import commands_of, option_kinds
 from scalepred.networks.architecture import build
 
 
@@ -69,6 +72,59 @@ def test_what_is_given_takes_the_place_of_what_it_excludes(run, here, whose):
     assert shown(run, "finetune", "--scale", "2")["--auto"] == (False, "default")
     assert shown(run, "finetune", "--probe")["--auto"] == (False, "default")
     assert shown(run, "pretrain", "--architecture", "resnet27/16")["--width"] == (None, "default")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "taken"),
+    [
+        ("[finetune]\nauto = true\njobs = 3\n", "finetune --scale 1", {"--auto": False, "--jobs": 1}),
+        ("[finetune]\nauto = true\njobs = 3\n", "finetune --probe", {"--auto": False, "--jobs": 1}),
+        ('[finetune]\nlog-to = ["mlflow:x"]\n', "finetune --auto --jobs 2", {"--log-to": None}),
+        ("[finetune]\nscale = 2\n", "finetune --auto --jobs 2", {"--scale": None}),
+        ('[finetune]\nwarehouse = "w.duckdb"\n', "finetune --probe", {"--warehouse": None}),
+        ('[all]\nclass-weights = "balanced"\n', "finetune --probe", {"--class-weights": None}),
+        ('[all]\nclass-depth = "2"\n', "inspect --label-pattern {label}.*", {"--class-depth": None}),
+        ("[harvest]\nscale = [1]\nextend = false\n", "harvest t --octaves", {"--scale": None, "--extend": True}),
+        ("[harvest]\ndraw = 9\ndraw-seed = 1\n", "harvest t --image-px 64", {"--draw": None, "--draw-seed": None}),
+        ("[harvest]\nseeds = 2\nimage-px = 64\n", "harvest t --draw 9", {"--seeds": None, "--image-px": None}),
+    ],
+)
+def test_of_all_options_that_exclude_each_other_the_nearest_holds(run, here, text, line, taken):
+    file = here("here", text)
+    before, after = shown(run, line.split()[0]), shown(run, *line.split())
+    assert all(before[name][1].startswith(str(file)) for name in taken)
+    assert {name: after[name] for name in taken} == {name: (value, "default") for name, value in taken.items()}
+
+
+def test_a_form_of_output_takes_the_place_of_that_in_the_file(run, here, tmp_path):
+    here("here", "[all]\njson = true\n")
+    (tmp_path / "here" / "model").mkdir()
+    for option in ("--csv", "--json-lines"):
+        code, _, err = run("classify", "model", "image.jpg", option)
+        assert (code, "model can't be read as a model" in err) == (5, True)
+    code, _, err = run("warehouse", "query", "SELECT 1 AS one", "--csv", "--warehouse", "w.duckdb")
+    assert (code, "--csv" in err) == (3, False)  # there is no warehouse
+
+
+def test_a_default_that_is_given_excludes_nothing(run, here):
+    here("user", "[finetune]\nscale = 2\n")
+    here("here", "[finetune]\nauto = false\njobs = 1\n")
+    assert shown(run, "finetune")["--scale"][0] == 2.0
+    assert shown(run, "finetune", "--jobs", "1")["--scale"][0] == 2.0
+
+
+def test_an_option_is_called_in_the_file_what_it_is_called_on_the_command_line(run, here):
+    file = here("here", '[export]\nformat = "timm"\nimages = ["a", "b"]\n')
+    options = shown(run, "export", "model")
+    assert options["--format"] == ("timm", f"{file}, export.format")
+    assert options["--images"] == (["a", "b"], f"{file}, export.images")
+    assert shown(run, "export", "model", "--format", "onnx")["--format"] == ("onnx", "command line")
+    for names, function in commands_of(app):
+        command = typer.main.get_command(app)
+        for name in names:
+            command = command.commands[name]
+        called = {each.name: each.opts for each in command.params}
+        assert all(f"--{name.replace('_', '-')}" in called[name] for name in option_kinds(function)), names
 
 
 def test_the_folder_takes_the_place_of_what_it_excludes_of_the_users(run, here):
