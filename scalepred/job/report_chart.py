@@ -11,6 +11,9 @@ WIDTH, HEIGHT = 360, 230
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 10, 38
 """Margins around what is plotted."""
 
+LEAST = 1e-300
+"""A logarithmic axis goes no lower, and no higher than its inverse."""
+
 STYLES = 7
 """Lines that can be told apart by colour, dashes and marks."""
 
@@ -28,7 +31,8 @@ class Axis:
     def share(self, value: float) -> float:
         """Return where a value lies between the ends, 0 to 1; beyond them is outside of that."""
         if self.is_log:
-            return math.log(value / self.low) / math.log(self.high / self.low)
+            low = math.log(self.low)
+            return (math.log(value) - low) / (math.log(self.high) - low)  # a quotient of values may overflow
         return (value - self.low) / (self.high - self.low)
 
 
@@ -95,8 +99,11 @@ def linear(label: str, values: Iterable[float], *, from_zero: bool = False, n_ti
 
 
 def logarithmic(label: str, values: Iterable[float], *, base: int, n_ticks: int = 7) -> Axis:
-    """Return a logarithmic axis around finite values above 0, its ends at powers of the base."""
-    known = [value for value in values if math.isfinite(value) and value > 0] or [1.0]
+    """Return a logarithmic axis around finite values above 0, its ends at powers of the base.
+
+    Values that are next to nothing or to infinity have no place on it, since there is no such power beyond them.
+    """
+    known = [value for value in values if LEAST <= value <= 1 / LEAST] or [1.0]
     first = math.floor(math.log(min(known), base) + 1e-9)
     last = max(math.ceil(math.log(max(known), base) - 1e-9), first + 1)
     each = max(1, math.ceil((last - first) / n_ticks))

@@ -132,6 +132,17 @@ def test_a_logarithmic_axis_holds_its_values_between_powers(values, base):
     assert axis.high > axis.low
 
 
+@pytest.mark.parametrize("base", [2, 10])
+def test_a_plot_takes_values_next_to_nothing_and_to_infinity_and_leaves_them_out(base):
+    values = [5e-324, 1e-320, 1e-3, 1.0, 1.7e308]
+    series = Series(name="a", points=[(float(at), value) for at, value in enumerate(values)], has_marks=True)
+    y = logarithmic("y", values, base=base)
+    assert len(chart("t", [series], x=linear("x", [0, 5]), y=y).series[0].marks) == 2
+    assert 0 < y.low <= 1e-3
+    assert logarithmic("y", [1e-320], base=base).share(1.0) == 0
+    assert logarithmic("y", [1e-290, 1e290], base=base).share(1.0) == pytest.approx(0.5, abs=1e-2)
+
+
 def test_a_plot_puts_points_where_their_values_are_and_leaves_out_those_without_a_place():
     series = Series(name="a", points=[(1, 0), (4, 1), (16, 0.5), (0, 1), (2, math.nan), (4, 3)], has_marks=True)
     plot = chart(
