@@ -126,6 +126,13 @@ def test_a_scale_that_is_none_is_refused_before_anything_is_read(scale, tmp_path
         scalepred.finetune(tmp_path / "nowhere", scale=scale)
 
 
+@pytest.mark.parametrize("output", ["", "  "])
+def test_an_empty_output_is_not_the_current_folder(output):
+    with pytest.raises(UsageError) as caught:
+        scalepred.finetune("my_images", scale=1, output=output)
+    assert str(caught.value) == f"output is {output!r}: give a folder, or None for my_images-model."
+
+
 # --- finetune ---------------------------------------------------------------------------------------------------------
 
 

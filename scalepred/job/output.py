@@ -20,8 +20,10 @@ def output_folder(output: str | Path | None, data: str | Path, *, overwrite: boo
         overwrite: allow a model that is there to be replaced.
 
     Raises:
-        UsageError: as ``check_outside`` and ``check_free``.
+        UsageError: if it is an empty text, which would be the current folder; as ``check_outside`` and ``check_free``.
     """
+    if isinstance(output, str) and not output.strip():
+        raise UsageError(f"output is {output!r}: give a folder, or None for {default_output(data)}.")
     folder = default_output(data) if output is None else Path(output)
     check_outside(folder, data)
     check_free(folder, overwrite=overwrite)
