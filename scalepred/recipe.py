@@ -202,7 +202,7 @@ def _problems(recipe: Recipe) -> list[str]:
         (_is_number(r.base_lr) and r.base_lr > 0, "base_lr must be above 0", r.base_lr),
         (
             six and all(_is_number(m) and m >= 0 for m in r.multipliers) and any(r.multipliers),
-            f"multipliers must be {len(STAGES)} numbers of 0 or more, not all 0",
+            f"multipliers must be a tuple of {len(STAGES)} numbers of 0 or more, not all 0",
             r.multipliers,
         ),
         (_is_count(r.epochs), "epochs must be a whole number of 1 or more", r.epochs),

@@ -84,6 +84,15 @@ def test_epochs_and_steps_together_are_refused_by_both_names():
         assert str(caught.value) == words
 
 
+def test_multipliers_of_another_kind_are_told_which_is_wanted():
+    with pytest.raises(UsageError) as caught:
+        Recipe(multipliers=[0, 1, 2, 4, 8, 16])
+    assert str(caught.value) == (
+        "This recipe can't be used: multipliers must be a tuple of 6 numbers of 0 or more, not all 0, not "
+        "[0, 1, 2, 4, 8, 16]."
+    )
+
+
 def test_layer_wise_decay_falls_by_the_same_factor_from_stage_to_stage():
     assert layer_decay(0.5) == (0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0)
     assert layer_decay(1, head=10) == (1.0,) * 5 + (10.0,)
