@@ -46,7 +46,10 @@ class PILImage(Protocol):
         """Return it with other channels."""
 
 
-AnyImage: TypeAlias = str | os.PathLike[str] | PILImage | np.ndarray
+AnyPath: TypeAlias = str | os.PathLike[str]
+AnyPaths: TypeAlias = AnyPath | Iterable[AnyPath]
+
+AnyImage: TypeAlias = AnyPath | PILImage | np.ndarray
 """The path of an image file, an image of Pillow's, or a (h, w, 3) uint8 array."""
 
 ImageT = TypeVar("ImageT", bound=AnyImage)
@@ -131,18 +134,29 @@ class Classifier:
         return np.stack(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
 
     def classify(
-        self, paths: Iterable[Path], *, top: int = 5, threshold: float = 0.0, false_alarms: float = FALSE_ALARMS
+        self,
+        paths: AnyPath | Iterable[AnyPath],
+        *,
+        top: int = 5,
+        threshold: float = 0.0,
+        false_alarms: float = FALSE_ALARMS,
     ) -> list[Classified]:
         """Return what ``stream`` gives, all at once."""
         return list(self.stream(paths, top=top, threshold=threshold, false_alarms=false_alarms))
 
     def stream(
-        self, paths: Iterable[Path], *, top: int = 5, threshold: float = 0.0, false_alarms: float = FALSE_ALARMS
+        self,
+        paths: AnyPath | Iterable[AnyPath],
+        *,
+        top: int = 5,
+        threshold: float = 0.0,
+        false_alarms: float = FALSE_ALARMS,
     ) -> Iterator[Classified]:
         """Yield what each image file is taken for, in their order, as soon as its ``AT_ONCE`` images are done.
 
         Args:
-            paths: of image files; they are asked for no sooner than they are needed, so they may come from a pipe.
+            paths: of an image file, or of several; they are asked for no sooner than they are needed, so they may come
+                from a pipe.
             top: classes to rank.
             threshold: an image whose most probable class is less probable gets the verdict ``UNSURE``.
             false_alarms: the share of images of the classes that may get the verdict ``NONE``; 0 gives it to none. Nor
@@ -155,14 +169,15 @@ class Classifier:
             raise UsageError(f"threshold must be a probability from 0 to 1, not {threshold!r}.")
         known = self.model.none_of_these
         farthest = math.inf if known is None else known.threshold(false_alarms)
+        several = [paths] if isinstance(paths, str | os.PathLike) else paths
         return (
             self._classified(path, each, top=top, threshold=threshold, farthest=farthest)
-            for part in self._parts(paths)
+            for part in self._parts(several)
             for path, each in part
         )
 
     def _classified(
-        self, path: Path, outcome: _Seen | str, *, top: int, threshold: float, farthest: float
+        self, path: AnyPath, outcome: _Seen | str, *, top: int, threshold: float, farthest: float
     ) -> Classified:
         """Return what is said of an image, by what the network gives, or by why it can't be read."""
         if isinstance(outcome, str):

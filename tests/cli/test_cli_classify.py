@@ -132,6 +132,13 @@ def test_results_come_before_the_last_path_is_known(model, images):
     assert len(documents(rest)) == AT_ONCE + 1
 
 
+def test_one_path_is_a_path_and_not_its_letters(model, images):
+    classifier, path = load(model, device="cpu"), images / "dark" / "0.png"
+    (expected,) = classifier.classify([path])
+    for one in (path, str(path)):
+        assert list(classifier.stream(one)) == classifier.classify(one) == [expected]
+
+
 def test_no_more_than_two_parts_are_asked_for_ahead(model, images):
     asked = []
 
