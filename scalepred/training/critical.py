@@ -64,7 +64,8 @@ def critical_rate(
 
     Raises:
         UsageError: if there is no batch, a loss that is no scalar, or weights in half precision; ``StartError``, which
-            is one too, if there is nothing to train, no gradient, or a loss or gradient that is not finite.
+            is one too, if there is nothing to train, no rate above 0, no gradient, or a loss or gradient that is not
+            finite.
 
     Source: Kalra et al. 2026 (arXiv 2601.16979), who measure 2 / critical rate along the update and call it the
     critical sharpness.
@@ -101,6 +102,7 @@ def measure(
     """
     parameters: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
     _check_trainable(parameters)
+    _check_rates(optimizer)
     state = copy.deepcopy(optimizer.state_dict())
     lines: list[Line] = []
     for batch in batches:
@@ -211,6 +213,14 @@ def _check_trainable(parameters: list[Tensor]) -> None:
         raise UsageError(
             f"The weights are {', '.join(sorted(kinds))}, in which steps this small are lost: "
             "measure with network.float() and use the factor for both."
+        )
+
+
+def _check_rates(optimizer: torch.optim.Optimizer) -> None:
+    groups = [group for group in optimizer.param_groups if any(p.requires_grad for p in group["params"])]
+    if all(group.get("lr") == 0 for group in groups):
+        raise StartError(
+            "Nothing can be trained: the learning rate of the optimizer is 0, so it makes no update to stretch."
         )
 
 

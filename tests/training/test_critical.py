@@ -10,7 +10,7 @@ from small_networks import separable, tiny_source
 from torch import nn
 from torch.nn import functional
 
-from scalepred.errors import UsageError
+from scalepred.errors import StartError, UsageError
 from scalepred.networks.source import normalise
 from scalepred.training.critical import critical_rate
 
@@ -216,6 +216,21 @@ def test_what_can_not_be_measured_says_why(change, loss, batches, words):
     with pytest.raises(UsageError) as caught:
         critical_rate(network, loss, [images_and_labels()] * batches, optimizer)
     assert str(caught.value).startswith(words)
+
+
+def test_an_optimizer_whose_rates_are_all_zero_is_refused():
+    network = networks()["convolutional"]
+    for rate in (0.0, torch.tensor(0.0)):
+        with pytest.raises(StartError) as caught:
+            critical_rate(
+                network, cross_entropy, [images_and_labels()], torch.optim.AdamW(network.parameters(), lr=rate)
+            )
+        assert str(caught.value) == (
+            "Nothing can be trained: the learning rate of the optimizer is 0, so it makes no update to stretch."
+        )
+    first, *others = network.parameters()
+    groups = [{"params": [first], "lr": 0.0}, {"params": others}]
+    assert critical_rate(network, cross_entropy, [images_and_labels()], torch.optim.SGD(groups, lr=0.1)).factor > 0
 
 
 def test_an_optimizer_of_another_network_is_refused():
