@@ -43,7 +43,7 @@ class NoneOfThese:
         normalised features the Euclidean distance there orders as this one.
         """
         cosines = _unit(features) @ self.references.astype(np.float32).T
-        nearest: np.ndarray = 1 - cosines.max(axis=1)
+        nearest: np.ndarray = np.clip(1 - cosines.max(axis=1), 0, 2)  # in float16 references are a little longer than 1
         return nearest
 
     def threshold(self, false_alarms: float = FALSE_ALARMS) -> float:

@@ -50,6 +50,15 @@ def test_a_training_image_is_near_itself_however_bright_its_features_and_blank_o
     assert distances[20] == 1
 
 
+def test_no_distance_is_below_zero_or_above_two():
+    train = features(200)
+    near, far = (none_of_these(train, train).distances(each) for each in (train, -train[:1]))
+    assert near.min() == 0
+    assert none_of_these(train, train).held_out.min() == 0
+    assert none_of_these(train[:1], train).distances(-train[:1]).max() <= 2
+    assert near.dtype == far.dtype == np.float32
+
+
 @pytest.mark.parametrize(("n", "false_alarms", "rank"), [(19, 0.05, 19), (39, 0.05, 38), (100, 0.05, 96), (9, 0.1, 9)])
 def test_the_threshold_is_the_quantile_of_split_conformal_prediction(n, false_alarms, rank):
     held_out = np.linspace(0.1, 0.9, n, dtype=np.float32)
