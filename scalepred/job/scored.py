@@ -41,7 +41,9 @@ class Scored:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassRow:
-    """How a model does on a class; a share is None where it is of no image, and intervals are Wilson's, 95 %.
+    """How a model does on a class; intervals are Wilson's, 95 %.
+
+    A share is None where it is of no image, and all are where the class has no images, of which nothing can be said.
 
     Attributes:
         name: of the class.
@@ -91,8 +93,8 @@ def class_rows(matrix: np.ndarray, classes: Sequence[str]) -> list[ClassRow]:
                 n_right=n_right,
                 recall=n_right / n if n else None,
                 recall_interval=wilson(n_right, n) if n else None,
-                precision=n_right / n_predicted if n_predicted else None,
-                precision_interval=wilson(n_right, n_predicted) if n_predicted else None,
+                precision=n_right / n_predicted if n and n_predicted else None,
+                precision_interval=wilson(n_right, n_predicted) if n and n_predicted else None,
             )
         )
     return rows

@@ -96,6 +96,13 @@ def test_a_confusion_matrix_counts_labels_down_and_predictions_across():
     ]
 
 
+def test_nothing_is_said_of_a_class_without_images_though_some_are_taken_for_it():
+    matrix = confusion(np.array([0, 0, 0]), np.array([0, 1, 1]), n_classes=2)
+    none = class_rows(matrix, "ab")[1]
+    assert (none.n, none.n_predicted, none.recall) == (0, 2, None)
+    assert (none.precision, none.precision_interval) == (None, None)
+
+
 def test_mistakes_are_the_surest_wrong_ones_and_uncertain_ones_the_nearest():
     probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.51, 0.49]])
     images = scored(probabilities, np.array([1, 1, 1, 0]))
