@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import json
+import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # torch's own words advise to run what is in the file
+        raise WeightsError(
+            f"{path} can't be read as weights: it is damaged, or holds more than tensors, and reading that could run "
+            "code of its author. Where you trust it, load it in a Python of its own, save its state_dict() by "
+            "safetensors.torch.save_file, and give that file."
+        ) from error
     except Exception as error:  # damaged and hostile files fail in many ways, and all mean the same
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise WeightsError(

@@ -61,6 +61,14 @@ def test_a_checkpoint_with_code_is_refused_and_not_run(tmp_path):
     (tmp_path / "w.pth").write_bytes(pickle.dumps({"state_dict": Evil()}))
     with pytest.raises(WeightsError, match="can't be read as weights"):
         read_weights(tmp_path / "w.pth")
+    torch.save({"model": Evil()}, tmp_path / "torch.pth")
+    with pytest.raises(WeightsError) as caught:
+        read_weights(tmp_path / "torch.pth")
+    assert str(caught.value) == (
+        f"{tmp_path / 'torch.pth'} can't be read as weights: it is damaged, or holds more than tensors, and reading "
+        "that could run code of its author. Where you trust it, load it in a Python of its own, save its state_dict() "
+        "by safetensors.torch.save_file, and give that file."
+    )
     assert not (tmp_path / "owned").exists()
 
 
