@@ -35,11 +35,11 @@ def evaluate(
     from scalepred.cli import output as out
     from scalepred.cli.progress import progress
     from scalepred.job.evaluate import evaluate as score
-    from scalepred.job.report_evaluation import evaluation_report
-    from scalepred.job.report_html import check_page, write_page
+    from scalepred.job.report_evaluation import check_place, evaluation_report
+    from scalepred.job.report_html import write_page
 
     if report is not None:
-        check_page(report)
+        check_place(report)
     with progress("reading images") as bar:
         result = score(
             model,

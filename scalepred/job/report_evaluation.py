@@ -1,12 +1,24 @@
 """The report of an evaluation: a saved model on further labelled images."""
 
+from pathlib import Path
 from typing import Any
 
+from scalepred.errors import UsageError
 from scalepred.job import report_parts
 from scalepred.job.evaluate import Evaluation
+from scalepred.job.folder import is_model
 from scalepred.job.paired import wilson
-from scalepred.job.report_html import interval, percent, render
+from scalepred.job.report import REPORT
+from scalepred.job.report_html import check_page, interval, percent, render
 from scalepred.job.scored import majority
+
+
+def check_place(path: Path) -> None:
+    """Raise UsageError unless a report can be written there, and not over the one that a job has left by its model."""
+    check_page(path)
+    place = path.resolve()
+    if place.name == REPORT and is_model(place.parent):
+        raise UsageError(f"{path} is the report of the model there: give another name, such as evaluation.html.")
 
 
 def evaluation_report(evaluation: Evaluation, *, command: str | None = None) -> str:

@@ -219,6 +219,19 @@ def test_the_command_prints_what_the_function_returns_and_writes_a_report(run, j
     assert out.startswith(f"accuracy:  {100 * expected['accuracy']:.1f} % (")
 
 
+def test_a_report_takes_the_place_of_none_that_a_job_has_left(run, job, data, tmp_path):
+    own = (job.output / "report.html").read_bytes()
+    (tmp_path / "link.html").symlink_to(job.output / "report.html")
+    for page in (job.output / "report.html", tmp_path / "link.html"):
+        code, out, err = run("evaluate", job.output, data / "test", "--report", page)
+        assert (code, out) == (2, "")
+        assert (
+            err == f"scalepred: {page} is the report of the model there: give another name, such as evaluation.html.\n"
+        )
+    assert (job.output / "report.html").read_bytes() == own
+    assert run("evaluate", job.output, data / "test", "--report", job.output / "evaluation.html")[0] == 0
+
+
 def test_a_report_that_has_no_place_is_refused_before_anything_is_read(run, job, tmp_path):
     code, out, err = run("evaluate", job.output, tmp_path / "nowhere", "--report", tmp_path / "x.pdf")
     assert (code, out) == (2, "")
