@@ -46,6 +46,7 @@ def classify(
 
     Results come as they are ready, but for --json, whose one document comes at the end.
     """
+    from scalepred.cli.output import until_nobody_reads
     from scalepred.job.classifier import load
     from scalepred.training.devices import keep_freed_memory
 
@@ -55,14 +56,15 @@ def classify(
     classifier = load(model, device=device, max_megapixels=max_megapixels)
     skipped: list[Skipped] = []
     results = _Counted(classifier.stream(_files(images, skipped), threshold=threshold, false_alarms=false_alarms))
-    if csv:
-        _print_csv(results)
-    elif json_lines:
-        _print_lines(results)
-    elif json:
-        _print_document(results, skipped, model=model)
-    else:
-        _show(results)
+    with until_nobody_reads():
+        if csv:
+            _print_csv(results)
+        elif json_lines:
+            _print_lines(results)
+        elif json:
+            _print_document(results, skipped, model=model)
+        else:
+            _show(results)
     if not results.n_read:
         raise DataError("None of the images could be read." if results.n else "There are no images to classify.")
 

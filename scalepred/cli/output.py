@@ -1,12 +1,17 @@
 """Where commands print: one JSON document or text on stdout, notes on stderr, and nothing unsafe on either."""
 
+import errno
 import json
+import os
 import shlex
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,6 +39,17 @@ def print_json(document: Any, *, indent: int | None = 1) -> None:
         text = json.dumps(document, indent=indent, ensure_ascii=True, allow_nan=False)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+@contextmanager
+def until_nobody_reads() -> Iterator[None]:
+    """End the command quietly where whoever reads stdout has closed it, as `head` does after its lines."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python complains of what can't be flushed
+        raise typer.Exit from None
 
 
 def console() -> "Console":
@@ -75,7 +91,14 @@ def _console(*, stderr: bool) -> "Console":
 
     stream = sys.stderr if stderr else sys.stdout
     # a class may be named :cat:, and is to be shown so
-    return Console(stderr=stderr, highlight=False, emoji=False, width=None if stream.isatty() else UNBROKEN)
+    made = Console(stderr=stderr, highlight=False, emoji=False, width=None if stream.isatty() else UNBROKEN)
+    if not stderr:
+        made.on_broken_pipe = _nobody_reads  # type: ignore[method-assign]  # its own ends the process with 1
+    return made
+
+
+def _nobody_reads() -> NoReturn:
+    raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def safe(text: str) -> str:

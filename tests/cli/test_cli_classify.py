@@ -132,6 +132,21 @@ def test_results_come_before_the_last_path_is_known(model, images):
     assert len(documents(rest)) == AT_ONCE + 1
 
 
+@pytest.mark.parametrize("form", ["--csv", "--json-lines", None])
+def test_a_reader_who_has_seen_enough_ends_it_quietly(model, images, form):
+    """As `head -1` does: results are yet to come when it closes the pipe."""
+    command = [sys.executable, "-m", "scalepred", "classify", str(model), "-", "--device", "cpu"]
+    command += [form] if form else []
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, cwd=ROOT, **pipes, text=True) as process:
+        process.stdin.write(f"{images / 'dark' / '0.png'}\n" * 3 * AT_ONCE)
+        process.stdin.flush()
+        assert process.stdout.readline()
+        process.stdout.close()
+        process.stdin.close()
+        assert (process.stderr.read(), process.wait()) == ("", 0)
+
+
 def test_one_path_is_a_path_and_not_its_letters(model, images):
     classifier, path = load(model, device="cpu"), images / "dark" / "0.png"
     (expected,) = classifier.classify([path])
