@@ -18,6 +18,10 @@ UNEVEN = 10
 GIVE_SPLITS = "give your own splits (folders train/val/test, or a `split` column)"
 
 
+HOLD_OUT = "finetune by --train-on train, which measures on the validation images"
+"""What to do where no test images can be had, as finetune would measure nothing."""
+
+
 def problem_of(reading: Reading) -> str | None:
     """Return why nothing can be learnt from these images, or None."""
     labels, codes = reading.labels, reading.codes
@@ -136,20 +140,32 @@ def _shared(groups: np.ndarray) -> list[list[int]]:
 
 
 def split_warnings(reading: Reading) -> list[str]:
-    """Return what to know of the user's splits: groups in several, images without one, no test images."""
-    if reading.given is None:
-        return []
+    """Return what to know of the splits: no test images; of the user's, groups in several and images without one."""
     warnings = []
     torn = _torn_groups(reading)
     if torn:
         lie = "1 group lies" if len(torn) == 1 else f"{len(torn)} groups lie"
         warnings.append(f"{lie} in several of your splits; {SPLITS_KEPT}: {_few(torn)}")
-    unnamed = reading.given.count(None)
+    unnamed = (reading.given or []).count(None)
     if unnamed:
         warnings.append(f"{_images(unnamed, 'is', 'are')} without a split and taken for training")
-    if not (reading.codes == 2).any() and set(reading.given) - {None, "train"}:
-        warnings.append("your splits have no test images, so there is no test accuracy")
-    return warnings
+    return warnings + _no_test_images(reading)
+
+
+def _no_test_images(reading: Reading) -> list[str]:
+    """Return a warning where nothing will be tested on, with the reason and what to do."""
+    if (reading.codes == 2).any() or problem_of(reading):
+        return []
+    if set(reading.given or ()) - {None, "train"}:
+        return ["your splits have no test images, so there is no test accuracy"]
+    few = FEWEST["test"]
+    if max(Counter(reading.labels).values()) < few:
+        why, do = f"every class has fewer than {few} images", "add images"
+    elif any(entry.group for entry in reading.entries):
+        why, do = "images of a group share a split, and the groups are too few", "make three groups or more of a class"
+    else:
+        why, do = "near duplicates share a split, and too few of each class differ", "add images"
+    return [f"there are no test images, so there is no test accuracy: {why}; {do}, {GIVE_SPLITS}, or {HOLD_OUT}"]
 
 
 def _torn_groups(reading: Reading) -> list[str]:

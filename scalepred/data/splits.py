@@ -50,6 +50,7 @@ def split_images(
 
     A fifth of every class goes to test, where it has five images or more, and a fifth of the rest, at least one of
     two, to val. Images of a group share a split, so the shares are approximate; every class keeps a training image.
+    Where groups are so few that one of the two would be empty, val gets one first, and then test.
     A split that the user gave is kept: then val is carved from train where there is none, and test is left empty; an
     image without a split counts as train.
 
@@ -94,9 +95,10 @@ def _carve(codes: np.ndarray, labels: np.ndarray, units: list[np.ndarray], *, ca
         label: max(1, round(VAL_SHARE * (n - test[label]))) if n >= FEWEST["val"] else 0 for label, n in total.items()
     }
     left = Counter(total)
+    lacks = {2: dict(test), 1: dict(val)}
     for unit in units:
         counts = Counter(labels[unit])
-        for code, wanted in ((2, test), (1, val)):
+        for code, wanted in lacks.items():
             fits = all(wanted[label] >= n and left[label] > n for label, n in counts.items())
             if fits:
                 codes[unit] = code
@@ -106,6 +108,11 @@ def _carve(codes: np.ndarray, labels: np.ndarray, units: list[np.ndarray], *, ca
                 break
     _top_up(codes, labels, units, code=1, wanted=val, keep=0)
     _top_up(codes, labels, units, code=2, wanted=test, keep=0.5)
+    if carve_test and not (codes == 1).any():  # the groups that can be spared are all in test
+        codes[:] = 0
+        _top_up(codes, labels, units, code=1, wanted=val, keep=0)
+    if not (codes == 2).any():  # of three groups of a size none leaves the half
+        _top_up(codes, labels, units, code=2, wanted=test, keep=0.25)
 
 
 def _top_up(

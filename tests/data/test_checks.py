@@ -123,6 +123,42 @@ def test_groups_that_leave_none_to_validate_on_are_said_and_what_to_do(tmp_path)
         assert inspection.problem.startswith(f"12 images leave none to validate on; they lie in {count}, {hint}")
 
 
+NO_TEST = "there are no test images, so there is no test accuracy: "
+INSTEAD = (
+    "give your own splits (folders train/val/test, or a `split` column), or finetune by --train-on train, which "
+    "measures on the validation images"
+)
+
+
+def test_groups_that_leave_no_test_set_are_said_and_what_to_do(tmp_path):
+    make_classes(tmp_path)
+    rows = [f"{name}/{index}.png,{name},{name}{index % 2}" for name in "ab" for index in range(6)]
+    for header, splits in (("path,label,group", ""), ("path,label,group,split", ",train")):
+        inspection = inspect(write_manifest(tmp_path / "m.csv", [row + splits for row in rows], header=header))
+        assert inspection.splits == {"train": 6, "val": 6, "test": 0}
+        assert inspection.warnings == [
+            f"{NO_TEST}images of a group share a split, and the groups are too few; make three groups or more of a "
+            f"class, {INSTEAD}"
+        ]
+
+
+def test_classes_too_small_for_a_test_set_are_said_and_what_to_do(tmp_path):
+    make_classes(tmp_path, n=4)
+    assert read_task(tmp_path).inspection.warnings == [
+        f"{NO_TEST}every class has fewer than 5 images; add images, {INSTEAD}"
+    ]
+
+
+def test_near_duplicates_that_leave_no_test_set_are_said_and_what_to_do(tmp_path):
+    for at, name in enumerate("ab"):
+        for index in range(6):
+            save(tmp_path / name / f"{index}.png", noise(seed=[at, index % 2]))
+    assert inspect(tmp_path).warnings == [
+        "8 images repeat another one exactly or nearly; duplicates share a split",
+        f"{NO_TEST}near duplicates share a split, and too few of each class differ; add images, {INSTEAD}",
+    ]
+
+
 def group_of(path):
     """Return the group of an image: one for the class c, two for d, none for others."""
     return {"c": "c", "d": f"d{int(path.stem, 36) % 2}"}.get(path.parent.name, "")

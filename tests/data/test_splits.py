@@ -3,6 +3,7 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -85,3 +86,30 @@ def test_the_split_is_what_it_was_when_the_first_tasks_were_harvested():
     labels, hashes = np.array(["a", "b"] * 10, dtype=object), [f"{i:03d}" for i in range(20)]
     codes = split_images(labels, np.arange(20), hashes, seed=0)
     assert "".join(map(str, codes)) == "00112020000102001002"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "counts"),
+    [
+        ([5, 5, 5], (10, 10, 10)),
+        ([20, 15, 15], (40, 30, 30)),
+        ([30, 3, 3], (60, 6, 6)),
+        ([5, 5], (10, 10, 0)),
+        ([30, 3], (60, 6, 0)),
+        ([3, 3, 3, 3], (12, 6, 6)),
+    ],
+)
+def test_few_groups_go_to_train_first_then_to_val_and_then_to_test(sizes, counts):
+    groups = np.repeat(np.arange(2 * len(sizes)), sizes * 2)
+    labels = np.repeat(np.array(["a", "b"], dtype=object), sum(sizes))
+    for seed in range(5):
+        codes = split_images(labels, groups, [f"{i:03d}" for i in range(len(labels))], seed=seed)
+        assert tuple(np.bincount(codes, minlength=3)) == counts
+
+
+def test_a_users_test_images_stay_where_no_group_can_be_spared_to_validate_on():
+    given = ["train"] * 8 + ["test"] * 2
+    codes = split_images(
+        np.array(["a", "b"] * 5, dtype=object), np.arange(10) % 2, [*"0123456789"], seed=0, given=given
+    )
+    assert codes.tolist() == [0] * 8 + [2] * 2
