@@ -71,15 +71,28 @@ def one_of_each():
     }
 
 
-def png(width, height, rows=b"", *, bits=1, chunks=()):
-    """Return a grey PNG file of any size and depth, with these decompressed rows and extra (kind, data) chunks."""
+def png(width, height, rows=b"", *, bits=1, colour=0, chunks=()):
+    """Return a PNG file of any size and depth, with these decompressed rows and extra (kind, data) chunks.
+
+    ``colour`` is PNG's colour type: 0 is grey, 2 is RGB.
+    """
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows, 1)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, data) for kind, data in parts)
+
+
+def tiff_of_12_bits(values):
+    """Return a grey TIFF file of one row of an even number of values, packed at 12 bits each."""
+    bits = "".join(f"{value:012b}" for value in values)
+    rows = int(bits, 2).to_bytes(len(bits) // 8, "big")
+    tags = {256: len(values), 257: 1, 258: 12, 259: 1, 262: 1, 273: 0, 277: 1, 278: 1, 279: len(rows)}
+    tags[273] = 8 + 2 + 12 * len(tags) + 4  # where the pixels begin
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0) + rows
 
 
 def huge_png(path, side):

@@ -15,6 +15,7 @@ import pytest
 import test_house
 import typer
 from fakes import named_source, write_task
+from image_files import save
 from manifest_files import write_examples
 from PIL import Image
 from safetensors.torch import save_file
@@ -332,6 +333,17 @@ def test_the_python_examples_run(page, place):
     for block in blocks(ROOT / page, "python"):
         exec(block, names)  # noqa: S102 - our own documents
     assert (place / "my_model" / "model.safetensors").is_file()
+
+
+def test_images_of_twelve_bits_are_brought_to_sixteen_as_the_page_says(place):
+    for at, name in enumerate("aabb"):
+        save(place / "my_scans" / name / f"{at}.png", np.array([[at, 4095, 5000]], np.uint16))
+    assert [note for note in scalepred.inspect("my_scans").warnings if "so it is dark" in note]
+    for block in blocks(ROOT / "docs/data.md", "python"):
+        exec(block, {})  # noqa: S102 - our own documents
+    assert not [note for note in scalepred.inspect("my_scans_16").warnings if "so it is dark" in note]
+    with Image.open("my_scans_16/b/3.png") as image:
+        assert np.asarray(image).tolist() == [[48, 65_520, 65_535]]
 
 
 @pytest.mark.slow

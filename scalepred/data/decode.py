@@ -24,6 +24,9 @@ ANIMATED = "animated or of several pages, so the first is used"
 
 NO_EXIF = "its EXIF data can't be read, so it is not turned"
 
+DARK = 64
+"""An image of more than 8 bits that is nowhere brighter, of 255, is told; 14 bits kept in 16 come to 64."""
+
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -148,13 +151,32 @@ def _decoded(image: Image.Image, max_megapixels: float) -> Decoded:
         raise BadImageError("no pixels")
     if not is_jpeg and getattr(image, "is_animated", False):
         notes.append(ANIMATED)
+    raw_mode = _raw_mode(image)
     image.load()
     try:
         turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # the pixels are good whatever is wrong with the EXIF data
         turn = None
         notes.append(NO_EXIF)
-    return Decoded(_on_white(image if turn is None else image.transpose(turn)), tuple(notes))
+    bits = 12 if raw_mode == "I;12" else 16
+    rgb = _on_white(image if turn is None else image.transpose(turn), bits=bits)
+    if (";16" in raw_mode or _is_deep(image)) and rgb.max() <= DARK:
+        notes.append(
+            f"its brightest pixel is {rgb.max()} of 255, so it is dark; where images hold fewer bits than their files, "
+            "such as 12 in 16, multiply the values of all by one number, such as 16, and save them as 16-bit PNG"
+        )
+    return Decoded(rgb, tuple(notes))
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """Return how the file holds pixels, as "I;12" and "RGB;16B"; "" once it is loaded, and where no file says it."""
+    tiles = getattr(image, "tile", None)
+    arguments = tiles[0][3] if tiles else ""
+    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode.startswith("I;16") or image.mode in ("I", "F")
 
 
 def _shrink(image: Image.Image, max_megapixels: float) -> None:
@@ -166,11 +188,11 @@ def _shrink(image: Image.Image, max_megapixels: float) -> None:
             return
 
 
-def _on_white(image: Image.Image) -> np.ndarray:
+def _on_white(image: Image.Image, *, bits: int) -> np.ndarray:
     clear = image.info.get("transparency")
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+    if _is_deep(image):
         values = np.asarray(image)
-        grey = _eight_bits(values, image.mode)
+        grey = _eight_bits(values, image.mode, bits=bits)
         if isinstance(clear, int):
             grey[values == clear] = 255
         return np.repeat(grey[:, :, None], 3, axis=2)
@@ -186,10 +208,12 @@ def _on_white(image: Image.Image) -> np.ndarray:
     return rgb
 
 
-def _eight_bits(values: np.ndarray, mode: str) -> np.ndarray:
+def _eight_bits(values: np.ndarray, mode: str, *, bits: int) -> np.ndarray:
     """Scale grey values to 0..255 by their depth: 8, 16 or 32 bits, the least that holds them; floats of 0..1 or more.
 
-    A 16-bit image is always scaled by 16 bits, and a float image whose values pass 255 by its highest.
+    A 16-bit image is always scaled by 16 bits, or by the fewer that its file says, and a float image whose values pass
+    255 by its highest. What a file says of its own lowest and highest values counts for nothing: each image of a task
+    would be stretched by another factor, and its brightness lost.
     """
     values = values.astype(np.float32)
     top = float(values.max(initial=0.0))
@@ -200,7 +224,7 @@ def _eight_bits(values: np.ndarray, mode: str) -> np.ndarray:
     elif mode == "I" and (top <= 255 or top > 65_535):
         factor = 1.0 if top <= 255 else 255 / (2**31 - 1)
     else:
-        factor = 1 / 257
+        factor = 255 / (2**bits - 1)
     values *= factor
     eight: np.ndarray = np.clip(np.rint(values, out=values), 0, 255).astype(np.uint8)
     return eight

@@ -276,3 +276,12 @@ def test_classes_of_which_one_has_over_ten_times_the_images_of_another_are_told(
     )
     warnings = {name: inspect(tmp_path / name).warnings for name in ("even", "uneven")}
     assert [words in each for each in warnings.values()] == [False, True]
+
+
+def test_dark_images_of_more_than_eight_bits_are_counted(tmp_path):
+    make_classes(tmp_path)
+    for index in range(3):
+        save(tmp_path / "a" / f"{index}.png", noise(seed=index)[:, :, 0].astype(np.uint16) * (16 + index))
+    (warning,) = inspect(tmp_path).warnings
+    assert warning.startswith(f"{tmp_path / 'a' / '0.png'}: its brightest pixel is 16 of 255, so it is dark; where ")
+    assert warning.endswith("save them as 16-bit PNG (3 images like it)")

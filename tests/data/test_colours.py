@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 import pytest
-from image_files import noise, png, save
+from image_files import noise, png, save, tiff_of_12_bits
 from PIL import Image
 from readings import reason_of
 
@@ -29,6 +29,45 @@ def test_every_sixteen_bit_value_is_rounded_to_the_nearest():
 
 def test_a_dark_sixteen_bit_image_stays_dark(tmp_path):
     assert decode(save(tmp_path / "dark.png", np.full((4, 4), 300, np.uint16))).rgb.max() == 1
+
+
+def test_a_tiff_of_twelve_bits_is_scaled_by_twelve(tmp_path):
+    (tmp_path / "deep.tiff").write_bytes(tiff_of_12_bits([0, 100, 2048, 4095]))
+    decoded = decode(tmp_path / "deep.tiff")
+    assert decoded.rgb[0, :, 0].tolist() == [0, 6, 128, 255]
+    assert decoded.notes == ()
+
+
+DARK = (
+    "its brightest pixel is {} of 255, so it is dark; where images hold fewer bits than their files, such as 12 in 16, "
+    "multiply the values of all by one number, such as 16, and save them as 16-bit PNG"
+)
+
+
+@pytest.mark.parametrize(("bits", "brightest"), [(10, 4), (12, 16), (14, 64)])
+@pytest.mark.parametrize("name", ["deep.png", "deep.tiff"])
+def test_fewer_bits_that_are_kept_in_sixteen_are_told(tmp_path, bits, brightest, name):
+    decoded = decode(save(tmp_path / name, np.array([[0, 2**bits - 1]], np.uint16)))
+    assert decoded.notes == (DARK.format(brightest),)
+
+
+@pytest.mark.parametrize(
+    ("values", "brightest"), [(np.int32(4095), 16), (np.int32(70_000), 0), (np.float32(1.01), 1), (np.float32(0.2), 51)]
+)
+def test_dark_images_of_32_bits_are_told(tmp_path, values, brightest):
+    assert decode(save(tmp_path / "deep.tiff", np.full((2, 2), values))).notes == (DARK.format(brightest),)
+
+
+def test_fewer_bits_that_are_kept_in_sixteen_of_each_colour_are_told(tmp_path):
+    (tmp_path / "deep.png").write_bytes(png(1, 1, b"\0" + struct.pack(">3H", 0, 4095, 0), bits=16, colour=2))
+    assert decode(tmp_path / "deep.png").notes == (DARK.format(15),)
+
+
+def test_dark_images_of_eight_bits_and_light_ones_of_more_are_not_told(tmp_path):
+    dark, light = np.full((2, 2), 3, np.uint8), np.array([[0, 20_000]], np.uint16)
+    assert decode(save(tmp_path / "dark.png", dark)).notes == ()
+    assert decode(save(tmp_path / "light.png", light)).notes == ()
+    assert decode(save(tmp_path / "light.tiff", light.astype(np.float32))).notes == ()
 
 
 @pytest.mark.parametrize(("top", "brightest"), [(200, 200), (65_535, 255), (2**31 - 1, 255), (2**30, 128)])
