@@ -12,9 +12,9 @@ from scalepred.data import dialects
 from scalepred.data.cells import text_of
 from scalepred.data.find import Finder, finder, folder_that_has
 from scalepred.data.layout import FOUND_OUT, Layout
-from scalepred.data.listing import Entry, Listing
+from scalepred.data.listing import Entry, Listing, contradictions
 from scalepred.data.parts import split_of
-from scalepred.data.scan import Skipped, children, folders_in, is_file, readable
+from scalepred.data.scan import Place, Skipped, children, folders_in, is_file, readable
 from scalepred.data.splits import SPLIT_NAMES
 from scalepred.errors import DataError, UsageError, join_problems
 
@@ -61,6 +61,8 @@ def coco_files(folder: Path) -> list[Part]:
 def from_coco(parts: Iterable[Part], *, layout: Layout = FOUND_OUT, inside: Path | None = None) -> Listing:
     """List the images of annotations; those of no class or of several are skipped, each with its reason.
 
+    A file that several images name, under any spelling of its path, is used once.
+
     Args:
         parts: the files, each with the split of its images; an image's own field ``split`` goes before it.
         layout: the user's ``group_column`` is a field of the images, such as "location".
@@ -73,12 +75,16 @@ def from_coco(parts: Iterable[Part], *, layout: Layout = FOUND_OUT, inside: Path
     if layout.image_column or layout.label_column:
         raise UsageError("COCO annotations have no columns: leave --image-column and --label-column out.")
     listing = Listing(name="", origin="", layout="COCO annotations")
+    entries: dict[Place, Entry] = {}
     for part in parts:
-        _add_part(listing, part, layout=layout, inside=inside)
+        _add_part(listing, entries, part, layout=layout, inside=inside)
+    listing.entries = list(entries.values())
     return listing
 
 
-def _add_part(listing: Listing, part: Part, *, layout: Layout, inside: Path | None) -> None:
+def _add_part(
+    listing: Listing, entries: dict[Place, Entry], part: Part, *, layout: Layout, inside: Path | None
+) -> None:
     images, problems = _images_of(part.document)
     classes, more = _classes_of(part.document, images)
     problems += more + _group_problems(images.values(), layout.group_column)
@@ -88,7 +94,7 @@ def _add_part(listing: Listing, part: Part, *, layout: Layout, inside: Path | No
     for key, image in images.items():
         names = sorted(classes.get(key, ()))
         if len(names) == 1:
-            problems += _add_image(listing, image, names[0], find, split=part.split, group=layout.group_column)
+            problems += _add_image(entries, image, names[0], find, split=part.split, group=layout.group_column)
         else:
             n_several += len(names) > 1
             reason = f"has {len(names)} classes: {', '.join(names[:5])}" if names else "has no annotation"
@@ -104,7 +110,13 @@ def _add_part(listing: Listing, part: Part, *, layout: Layout, inside: Path | No
 
 
 def _add_image(
-    listing: Listing, image: Mapping[str, Any], label: str, find: Finder, *, split: str | None, group: str | None
+    entries: dict[Place, Entry],
+    image: Mapping[str, Any],
+    label: str,
+    find: Finder,
+    *,
+    split: str | None,
+    group: str | None,
 ) -> list[str]:
     """Add an image of one class; return what is wrong with it."""
     match = find(image["file_name"])
@@ -114,8 +126,10 @@ def _add_image(
     if own and own not in SPLIT_NAMES:
         return [f"the split {own!r} of {image['file_name']} is unknown; known are train, val and test"]
     part = text_of(image.get(group)) if group else None
-    listing.entries.append(Entry(readable(match.path), match.path, label, SPLIT_NAMES.get(own) or split, part or None))
-    return []
+    entry = Entry(readable(match.path), match.path, label, SPLIT_NAMES.get(own) or split, part or None)
+    first = entries.setdefault((match.status.st_dev, match.status.st_ino), entry)
+    name = readable(image["file_name"])
+    return [f"image id {image['id']!r}: {problem}" for problem in contradictions(name, first, entry)]
 
 
 def _images_of(document: Any) -> tuple[dict[str, dict[str, Any]], list[str]]:
@@ -136,11 +150,8 @@ def _images_of(document: Any) -> tuple[dict[str, dict[str, Any]], list[str]]:
 
 def _classes_of(document: Any, images: Mapping[str, Any]) -> tuple[dict[str, set[str]], list[str]]:
     """Return the names of each image's classes, and what is wrong with categories and annotations."""
-    names = {str(each.get("id")): each.get("name") for each in _list(document, "categories") if isinstance(each, dict)}
+    names, problems = _categories_of(document)
     classes: dict[str, set[str]] = defaultdict(set)
-    problems = [
-        f"the category {key} has no name" for key, name in names.items() if not isinstance(name, str) or not name
-    ]
     for at, mark in enumerate(_list(document, "annotations")):
         image, category = (
             (str(mark.get(key)) for key in ("image_id", "category_id")) if isinstance(mark, dict) else ("", "")
@@ -150,8 +161,22 @@ def _classes_of(document: Any, images: Mapping[str, Any]) -> tuple[dict[str, set
         elif category not in names:
             problems.append(f"annotation {at + 1} is of an unknown category, {category!r}")
         else:
-            classes[image].add(str(names[category]))
+            classes[image].add(names[category])
     return classes, problems
+
+
+def _categories_of(document: Any) -> tuple[dict[str, str], list[str]]:
+    """Return the names of categories by their ids, and what is wrong with them."""
+    names: dict[str, str] = {}
+    problems = []
+    for category in (each for each in _list(document, "categories") if isinstance(each, dict)):
+        key, name = str(category.get("id")), category.get("name")
+        first = names.setdefault(key, str(name))
+        if not isinstance(name, str) or not name:
+            problems.append(f"the category {key} has no name")
+        elif first != name:
+            problems.append(f"the category id {category.get('id')!r} comes twice, as {first!r} and {name!r}")
+    return names, problems
 
 
 def _list(document: Any, key: str) -> list[Any]:

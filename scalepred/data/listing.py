@@ -22,6 +22,16 @@ class Entry:
     group: str | None = None
 
 
+def contradictions(path: str, first: Entry, again: Entry) -> list[str]:
+    """Return what two entries of one file say differently of it."""
+    facts = [
+        ("has two labels", repr(first.label), repr(again.label)),
+        ("is in two splits", first.split or "none", again.split or "none"),
+        ("is in two groups", repr(first.group), repr(again.group)),
+    ]
+    return [f"{path} {what}, {one} and {other}" for what, one, other in facts if one != other]
+
+
 @dataclass(kw_only=True)
 class Listing:
     """The images of a data set in the order of its layout, the classes without any, and the paths that are not used.

@@ -13,7 +13,7 @@ from scalepred.data.cells import label_of, text_of
 from scalepred.data.columns import Columns, choose_columns
 from scalepred.data.find import Finder, Match, finder, folder_that_has
 from scalepred.data.layout import FOUND_OUT, Layout
-from scalepred.data.listing import Entry, Listing
+from scalepred.data.listing import Entry, Listing, contradictions
 from scalepred.data.scan import Place, readable
 from scalepred.data.splits import SPLIT_NAMES
 from scalepred.data.tables import read_table
@@ -145,7 +145,7 @@ def _add_entries(
             given = SPLIT_NAMES.get(row.split.lower()) or split
             entry = Entry(readable(match.path), match.path, row.label, given, row.group or None)
             first = entries.setdefault((match.status.st_dev, match.status.st_ino), entry)
-            row_problems = _contradictions(row.path, first, entry) if first is not entry else []
+            row_problems = contradictions(_shown(row.path), first, entry)
         problems += [f"{row.where}: {problem}" for problem in row_problems]
     if problems:
         message = join_problems(f"{manifest.file} can't be used as it is:", problems)
@@ -198,15 +198,6 @@ def _row_problems(row: Row, match: Match) -> list[str]:
 
 def _is_file(status: os.stat_result | None) -> bool:
     return status is not None and stat.S_ISREG(status.st_mode)
-
-
-def _contradictions(path: str, first: Entry, again: Entry) -> list[str]:
-    facts = [
-        ("has two labels", repr(first.label), repr(again.label)),
-        ("is in two splits", first.split or "none", again.split or "none"),
-        ("is in two groups", repr(first.group), repr(again.group)),
-    ]
-    return [f"{_shown(path)} {what}, {one} and {other}" for what, one, other in facts if one != other]
 
 
 def _shown(path: str) -> str:

@@ -125,6 +125,38 @@ def test_all_that_is_wrong_with_annotations_comes_in_one_error(tmp_path):
     ]
 
 
+def test_one_file_under_two_image_ids_counts_once_and_contradictions_are_told(tmp_path):
+    rows = images_of_two(tmp_path)
+    same = [*rows, ("./cat/0.png", "cat")]
+    assert inspect(write_coco(tmp_path / "a.json", same)).classes == {"cat": 6, "dog": 6}
+    fields = [{"split": "train", "site": 1}] * len(rows) + [{"split": "test", "site": 2}]
+    path = write_coco(tmp_path / "a.json", [*rows, ("./cat/0.png", "dog")], fields=fields)
+    assert refusal(path, layout=Layout(group_column="site")).splitlines() == [
+        f"{path} can't be used as it is:",
+        "  - image id 12: ./cat/0.png has two labels, 'cat' and 'dog'",
+        "  - image id 12: ./cat/0.png is in two splits, train and test",
+        "  - image id 12: ./cat/0.png is in two groups, '1' and '2'",
+    ]
+
+
+def test_a_file_in_the_annotations_of_two_splits_is_told(tmp_path):
+    rows = images_of_two(tmp_path)
+    write_coco(tmp_path / "train.json", [(path, f"a {label}") for path, label in rows])
+    write_coco(tmp_path / "val.json", [(path, f"a {label}") for path, label in rows[:1]])
+    assert refusal(tmp_path).splitlines()[1:] == ["  - image id 0: cat/0.png is in two splits, train and val"]
+
+
+def test_a_category_id_that_comes_twice_with_two_names_is_told(tmp_path):
+    path = write_coco(tmp_path / "a.json", images_of_two(tmp_path))
+    document = json.loads(path.read_text())
+    document["categories"] += [{"id": 10, "name": "cat"}, {"id": 10, "name": "lynx"}, {"id": "11", "name": "wolf"}]
+    path.write_text(json.dumps(document))
+    assert refusal(path).splitlines()[1:] == [
+        "  - the category id 10 comes twice, as 'cat' and 'lynx'",
+        "  - the category id '11' comes twice, as 'dog' and 'wolf'",
+    ]
+
+
 def test_images_that_lie_elsewhere_are_found_by_the_folder_that_is_proposed(tmp_path):
     rows = images_of_two(tmp_path / "far" / "off")
     path = write_coco(tmp_path / "a.json", rows)
