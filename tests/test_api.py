@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from fakes import QUICK, write_task
 from PIL import Image
 
 import scalepred
-from scalepred.errors import DataError, UsageError, VersionError
+from scalepred.errors import DataError, ScalepredError, UsageError, VersionError
 from scalepred.recipe import RECIPES
 from scalepred.store.warehouse import open_warehouse
 
@@ -108,6 +109,8 @@ def test_the_predicted_scale_is_that_of_the_command(run, task):
         ({"on_bad_image": "ignore"}, "on_bad_image must be one of skip, fail, not 'ignore'."),
         ({"split_seed": -1}, "split_seed must be a whole number of 0 or more, not -1."),
         ({"max_megapixels": 0}, "max_megapixels must be above 0, not 0."),
+        ({"max_megapixels": "64"}, "max_megapixels must be a number above 0, not '64'."),
+        ({"layout": None}, "layout is a scalepred.Layout, such as Layout(class_depth=2), not None."),
         ({"train_on": "val"}, "train_on must be one of train, train+val, all, not 'val'."),
     ],
 )
@@ -118,6 +121,37 @@ def test_an_option_that_is_out_of_range_is_named(task, options, message):
     with pytest.raises(UsageError) as caught:
         scalepred.finetune(task, **options)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split_seed": -1}, "split_seed must be a whole number of 0 or more, not -1."),
+        ({"max_megapixels": "64"}, "max_megapixels must be a number above 0, not '64'."),
+        ({"max_megapixels": 0}, "max_megapixels must be above 0, not 0."),
+        ({"layout": 2}, "layout is a scalepred.Layout, such as Layout(class_depth=2), not 2."),
+    ],
+)
+def test_an_option_of_inspect_that_can_not_be_used_is_named(task, options, message):
+    with pytest.raises(UsageError) as caught:
+        scalepred.inspect(task, **options)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("a\0b", r"'a\x00b' can't be read: embedded null byte."),
+        (3, "The data is 3, which is no path: give a folder of class folders or a CSV manifest."),
+    ],
+)
+def test_data_that_can_be_no_path_is_told(data, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for function in (scalepred.inspect, scalepred.predict_scale, partial(scalepred.finetune, scale=1.0)):
+        with pytest.raises(ScalepredError) as caught:
+            function(data)
+        assert str(caught.value) == message
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("scale", [0, -1.0, float("nan"), "fast"])

@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,7 +15,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from scalepred.data import heic
 from scalepred.data.scan import readable
-from scalepred.errors import DataError
+from scalepred.errors import DataError, UsageError
 
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000")
 
@@ -59,6 +60,16 @@ class Decoded:
 
     rgb: np.ndarray
     notes: tuple[str, ...] = ()
+
+
+def check_megapixels(value: float) -> float:
+    """Return a limit in megapixels; raise UsageError unless it is a number above 0."""
+    given: object = value
+    if isinstance(given, bool) or not isinstance(given, Real):
+        raise UsageError(f"max_megapixels must be a number above 0, not {value!r}.")
+    if not value > 0:
+        raise UsageError(f"max_megapixels must be above 0, not {value!r}.")
+    return value
 
 
 def decode(item: Item, *, max_megapixels: float = MAX_MEGAPIXELS) -> Decoded:

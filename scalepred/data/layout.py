@@ -41,9 +41,26 @@ class Layout:
     image_folder: str | None = None
 
     def __post_init__(self) -> None:
+        _check_texts(self)
         _check_patterns(self)
         _check_classes(self)
         _check_columns(self)
+
+
+def check_layout(layout: Layout) -> Layout:
+    """Return it; raise UsageError if it is none."""
+    given: object = layout
+    if not isinstance(given, Layout):
+        raise UsageError(f"layout is a scalepred.Layout, such as Layout(class_depth=2), not {given!r:.80}.")
+    return layout
+
+
+def _check_texts(layout: Layout) -> None:
+    """Refuse what is no text and should be."""
+    texts = {"--label-pattern": layout.label_pattern, "--group-pattern": layout.group_pattern}
+    for option, value in (texts | _manifest_options(layout)).items():
+        if not isinstance(value, str | None):
+            raise UsageError(f"{option} is text, not {value!r:.80}.")
 
 
 def _check_patterns(layout: Layout) -> None:

@@ -1,6 +1,7 @@
 """Recognises the layout of the data: a manifest, class folders, splits, an archive, or a torchvision data set."""
 
 import json
+import os
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from scalepred.data.coco import coco_files, coco_part, from_coco
 from scalepred.data.decode import is_image
 from scalepred.data.flat import from_names
 from scalepred.data.folders import from_folders
-from scalepred.data.layout import FOUND_OUT, Layout, check_no_columns
+from scalepred.data.layout import FOUND_OUT, Layout, check_layout, check_no_columns
 from scalepred.data.listing import MANIFEST, TASK_FILE, Entry, Listing
 from scalepred.data.manifests import from_manifest
 from scalepred.data.metadata import folders_say_the_same, from_metadata, has_metadata, tables_beside
@@ -32,8 +33,9 @@ def list_images(data: str | Path, *, layout: Layout = FOUND_OUT) -> Listing:
 
     Raises:
         DataError: if there is nothing at the path, or no layout fits; says what is expected.
-        UsageError: if what the user says is of folders or of manifests, and the data is none.
+        UsageError: if what the user says is of folders or of manifests, and the data is none; if it is no path at all.
     """
+    check_layout(layout)
     if str(data).startswith(PREFIX):
         _refuse_folder_options(layout, str(data))
         check_no_columns(layout, data)
@@ -155,6 +157,9 @@ def find_tasks(data: str | Path) -> list[str]:
 def _existing(data: str | Path) -> Path:
     """Return the path of a file or folder that is there."""
     expected = "give a folder of class folders or a CSV manifest"
+    given: object = data
+    if not isinstance(given, str | os.PathLike):
+        raise UsageError(f"The data is {given!r:.80}, which is no path: {expected}.")
     path = Path(data)
     if data == "":
         raise DataError(f"The path of the data is empty: {expected}.")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from scalepred.data.aside import SetAside, without_excluded, without_small_or_untrained
+from scalepred.data.decode import check_megapixels
 from scalepred.data.duplicates import joined, near_duplicate_groups
 from scalepred.data.grouping import grouped
 from scalepred.data.layout import FOUND_OUT, Layout
@@ -14,7 +15,7 @@ from scalepred.data.layouts import list_images
 from scalepred.data.listing import Entry, Listing
 from scalepred.data.load import IN_MEMORY_BYTES, Loaded, load_images
 from scalepred.data.scan import Skipped
-from scalepred.data.splits import split_images
+from scalepred.data.splits import check_seed, split_images
 from scalepred.data.twins import joined_twins
 
 
@@ -61,8 +62,10 @@ def read_data(
 
     Raises:
         DataError: as ``list_images``, and if a pattern for groups finds nothing.
-        UsageError: if a class is to be excluded that there isn't.
+        UsageError: if a class is to be excluded that there isn't, or an argument can't be used.
     """
+    check_seed("split_seed", split_seed)
+    check_megapixels(max_megapixels)
     listing, excluded = without_excluded(joined_twins(list_images(data, layout=layout)), layout)
     listing = grouped(listing, layout.group_pattern)
     loaded = load_images(

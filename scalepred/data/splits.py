@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from scalepred.errors import UsageError
+
 SPLITS = ("train", "val", "test")
 
 SPLIT_NAMES = {
@@ -30,6 +32,13 @@ VAL_SHARE = 0.2
 
 FEWEST = {"val": 2, "test": 5}
 """A class of fewer images gives none to the split."""
+
+
+def check_seed(option: str, value: int) -> int:
+    """Return a seed; raise UsageError unless it is a whole number of 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise UsageError(f"{option} must be a whole number of 0 or more, not {value!r}.")
+    return value
 
 
 def split_of_name(name: str) -> str | None:

@@ -149,7 +149,7 @@ def read_task(
 
     Raises:
         DataError: if nothing can be learnt from it, with what is needed.
-        UsageError: if ``on_bad_image`` or ``resize`` is anything else.
+        UsageError: if an argument can't be used, or what the layout says is not of such data.
     """
     check_resize(resize)
     if on_bad_image not in ("skip", "fail"):
@@ -216,6 +216,7 @@ def inspect(
 
     Raises:
         DataError: if there is no such data, or its layout or manifest can't be read.
+        UsageError: if an argument can't be used, or what the layout says is not of such data.
     """
     return _inspection(
         read_data(

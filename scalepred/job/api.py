@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from scalepred.data.decode import MAX_MEGAPIXELS
 from scalepred.data.layout import FOUND_OUT, Layout
 from scalepred.job.choose import Prediction, choose_scale
 from scalepred.job.finetune import probe_once
 from scalepred.job.keep import keep_wanted
 from scalepred.job.options import (
     CHECKPOINT_SECONDS,
-    MAX_MEGAPIXELS,
     DataOptions,
     JobOptions,
     NetworkOptions,

@@ -14,13 +14,13 @@ from typing import Any, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 import numpy as np
 import torch
 
-from scalepred.data.decode import BadImageError, decode
+from scalepred.data.decode import MAX_MEGAPIXELS, BadImageError, check_megapixels, decode
 from scalepred.data.scan import Skipped, readable, walk
 from scalepred.data.square import to_square
 from scalepred.errors import DataError, UsageError, join_problems
 from scalepred.job.folder import Model, load_model
 from scalepred.job.none_of_these import FALSE_ALARMS
-from scalepred.job.options import MAX_MEGAPIXELS, check_device, check_megapixels
+from scalepred.job.options import check_device
 from scalepred.networks.source import on_device
 from scalepred.training.devices import pick_device
 from scalepred.training.embed import logits_and_features

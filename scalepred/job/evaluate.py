@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from scalepred.data.aside import without_excluded
+from scalepred.data.decode import MAX_MEGAPIXELS
 from scalepred.data.layout import FOUND_OUT, Layout
 from scalepred.data.layouts import list_images
 from scalepred.data.listing import Entry
@@ -20,7 +21,6 @@ from scalepred.data.scan import Skipped
 from scalepred.errors import DataError
 from scalepred.job.classifier import Classifier, load
 from scalepred.job.learnt import numbers_of
-from scalepred.job.options import MAX_MEGAPIXELS
 from scalepred.job.paired import wilson
 from scalepred.job.report_parts import PAIRS, softmax
 from scalepred.job.scored import ClassRow, Scored, class_rows, confusion, most_confused

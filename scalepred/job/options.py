@@ -4,7 +4,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from scalepred.data.layout import FOUND_OUT, Layout
+from scalepred.data.decode import MAX_MEGAPIXELS, check_megapixels
+from scalepred.data.layout import FOUND_OUT, Layout, check_layout
+from scalepred.data.splits import check_seed
 from scalepred.errors import UsageError
 from scalepred.job.places import warehouse_file
 from scalepred.networks.names import DEFAULT_SOURCE
@@ -14,7 +16,6 @@ DEVICES = ("auto", "cpu", "cuda")
 ON_BAD_IMAGE = ("skip", "fail")
 TRAIN_ON = {"train": (), "train+val": ("val",), "all": ("val", "test")}
 """What a job may train on -> the splits that are merged into the training images for it."""
-MAX_MEGAPIXELS = 64.0
 CHECKPOINT_SECONDS = 30.0
 MOST_JOBS = 11
 """As many as the paper's search takes."""
@@ -48,6 +49,7 @@ class DataOptions:
         check_seed("split_seed", self.split_seed)
         check_one_of("on_bad_image", self.on_bad_image, ON_BAD_IMAGE)
         check_megapixels(self.max_megapixels)
+        check_layout(self.layout)
         if self.train_on is not None:
             check_one_of("train_on", self.train_on, tuple(TRAIN_ON))
 
@@ -177,20 +179,6 @@ def check_together(network: NetworkOptions, job: JobOptions) -> None:
 def check_device(name: str) -> str:
     """Return the name of a device; raise UsageError if it is none."""
     return check_one_of("device", name, DEVICES)
-
-
-def check_megapixels(value: float) -> float:
-    """Return a limit in megapixels; raise UsageError unless it is above 0."""
-    if not value > 0:
-        raise UsageError(f"max_megapixels must be above 0, not {value!r}.")
-    return value
-
-
-def check_seed(option: str, value: int) -> int:
-    """Return a seed; raise UsageError unless it is a whole number of 0 or more."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise UsageError(f"{option} must be a whole number of 0 or more, not {value!r}.")
-    return value
 
 
 def check_one_of(option: str, value: str, allowed: tuple[str, ...]) -> str:

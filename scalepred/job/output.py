@@ -84,5 +84,6 @@ def _data_folder(data: str | Path) -> Path | None:
     try:
         path = Path(data).resolve()
         return path if str(data) and path.is_dir() else None
-    except (OSError, RuntimeError):  # the second is a link to itself; whoever reads the data says so
+    except (OSError, RuntimeError, ValueError, TypeError):
+        # a link to itself, a NUL byte, or no path: whoever reads the data says so
         return None

@@ -8,8 +8,10 @@ import pytest
 from image_files import make_classes, save, write_manifest
 from readings import refusal, skipped
 
+from scalepred.data.layout import Layout
 from scalepred.data.layouts import find_tasks, list_images
 from scalepred.data.task import inspect
+from scalepred.errors import UsageError
 
 
 def test_nothing_a_pipe_and_impossible_paths_are_refused(tmp_path):
@@ -99,3 +101,9 @@ def test_a_folder_of_damaged_images_is_taken_for_a_task_to_be_told_what_is_wrong
         (tmp_path / name).mkdir()
         (tmp_path / name / "0.jpg").write_bytes(b"x")
     assert find_tasks(tmp_path) == [str(tmp_path)]
+
+
+@pytest.mark.parametrize("option", ["label_pattern", "group_pattern", "image_column", "image_folder"])
+def test_what_is_no_text_and_should_be_is_refused(option):
+    with pytest.raises(UsageError, match=f"^--{option.replace('_', '-')} is text, not 3\\.$"):
+        Layout(**{option: 3})
