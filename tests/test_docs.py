@@ -25,6 +25,7 @@ import scalepred
 from scalepred import errors
 from scalepred.cli import app
 from scalepred.data.digits import write_digits
+from scalepred.data.unpack import LIMITS
 from scalepred.networks.architecture import build
 from scalepred.recipe import RECIPES, Recipe
 from scalepred.store.warehouse import open_warehouse
@@ -102,6 +103,12 @@ def test_the_readme_is_for_five_minutes():
 def test_there_are_examples_to_test():
     assert len(LINES) > 30
     assert len(PYTHON) > 1
+
+
+def test_the_limits_of_archives_are_those_of_the_code():
+    told = " ".join(text_of("docs/data.md").split())
+    assert f"more than {LIMITS.n_entries:,} entries or {LIMITS.n_bytes >> 30} GiB are refused" in told
+    assert f"more than {LIMITS.ratio_from_bytes >> 30} GiB and to more than {LIMITS.ratio} times their size" in told
 
 
 @pytest.mark.parametrize(("page", "line"), LINES, ids=lambda value: value if isinstance(value, str) else value[0])

@@ -36,7 +36,8 @@ def show_inspection(console: "Console", inspection: "Inspection", *, whole: bool
     """Show the layout, classes and splits, warnings and what was skipped; all of it if ``whole``."""
     classes, skipped = inspection.classes, inspection.skipped
     splits = ", ".join(f"{n} {name}" for name, n in inspection.splits.items())
-    console.print(f"{safe(inspection.layout)}: {sum(classes.values())} images of {len(classes)} classes ({splits})")
+    held = f"{_count(sum(classes.values()), 'image', 'images')} of {_count(len(classes), 'class', 'classes')}"
+    console.print(f"{safe(inspection.layout)}: {held} ({splits})")
     if whole:
         console.print(table(("class", "images"), classes.items()))
     for warning in inspection.warnings:
@@ -48,6 +49,10 @@ def show_inspection(console: "Console", inspection: "Inspection", *, whole: bool
         say(console, f"  {safe(line)}")
     if min(len(lines), SHOWN) < len(skipped) and not whole:
         console.print("  `scalepred inspect` lists them all")
+
+
+def _count(n: int, one: str, several: str) -> str:
+    return f"{n} {one if n == 1 else several}"
 
 
 def _by_reason(skipped: "Sequence[Skipped]") -> list[str]:

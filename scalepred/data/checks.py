@@ -72,7 +72,8 @@ def class_warnings(reading: Reading) -> list[str]:
     counts = Counter(reading.labels)
     aside = {each.label for each in reading.set_aside}
     lost = sorted({entry.label for entry in reading.listing.entries} - set(counts) - aside)
-    single = sorted(name for name, n in counts.items() if n == 1)
+    trained = set(reading.labels[reading.codes == 0])
+    single = sorted(name for name, n in counts.items() if n == 1 and name in trained)
     warnings = [f"the class {name!r} has no images and is left out" for name in reading.listing.empty]
     warnings += [f"the class {name!r} has no usable image and is left out" for name in lost]
     if single:

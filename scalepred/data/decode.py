@@ -157,7 +157,7 @@ def _decoded(image: Image.Image, max_megapixels: float) -> Decoded:
         _shrink(image, max_megapixels)
         notes.append(f"decoded at {image.size[0]} x {image.size[1]} instead of {size[0]} x {size[1]} px")
     if _megapixels(image) > max_megapixels:
-        raise BadImageError(f"{megapixels:.1f} megapixels, over the limit of {max_megapixels:g}")
+        raise BadImageError(_over(megapixels, max_megapixels))
     if megapixels == 0:
         raise BadImageError("no pixels")
     if not is_jpeg and getattr(image, "is_animated", False):
@@ -239,6 +239,12 @@ def _eight_bits(values: np.ndarray, mode: str, *, bits: int) -> np.ndarray:
     values *= factor
     eight: np.ndarray = np.clip(np.rint(values, out=values), 0, 255).astype(np.uint8)
     return eight
+
+
+def _over(megapixels: float, limit: float) -> str:
+    """Return by what an image is over the limit, in as many digits as tell them apart."""
+    digits = next((n for n in range(1, 6) if round(megapixels, n) > limit), 6)
+    return f"{megapixels:.{digits}f} megapixels, over the limit of {limit:.12g}"
 
 
 def _megapixels(image: Image.Image) -> float:

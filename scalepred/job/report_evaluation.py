@@ -29,10 +29,11 @@ def evaluation_report(evaluation: Evaluation, *, command: str | None = None) -> 
     n_learnt = evaluation.n_trained_on
     honest = f", not honest: {n_learnt} of them learnt" if n_learnt else ""
     skipped = report_parts.skipped_lines(evaluation.skipped)
+    n_classes = len(set(scored.labels.tolist()))
     page = {
         "kind": "scalepred: an evaluation",
         "title": f"{evaluation.model.name or evaluation.model} on {evaluation.data}",
-        "subtitle": f"{evaluation.n} images of {len(set(scored.labels.tolist()))} classes",
+        "subtitle": f"{evaluation.n} images of {n_classes} class{'' if n_classes == 1 else 'es'}",
         "tiles": [
             {
                 "name": "accuracy",

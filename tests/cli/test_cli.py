@@ -150,6 +150,9 @@ def test_inspect_says_what_is_wrong_and_still_prints_its_document(run, tmp_path)
     assert code == 3
     assert json.loads(out)["classes"] == {"only": 6}
     assert "at least two classes" in err
+    assert run("inspect", tmp_path / "task")[1].startswith("class folders: 6 images of 1 class (")
+    single = make_task(tmp_path / "single", classes=("only",), n=1)
+    assert run("inspect", single)[1].startswith("class folders: 1 image of 1 class (")
 
 
 def test_sources_shows_five_stages_and_a_head(run):

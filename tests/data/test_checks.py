@@ -215,6 +215,15 @@ def test_a_class_without_training_images_is_set_aside_and_refused_if_strict(tmp_
     )
 
 
+def test_a_class_of_one_test_image_is_not_said_to_be_kept_for_training(tmp_path):
+    make_classes(tmp_path / "train")
+    make_classes(tmp_path / "test", names="ab", n=3, seed=1)
+    save(tmp_path / "test" / "c" / "0.png", noise(seed=99))
+    inspection = inspect(tmp_path, layout=Layout(strict=True))
+    assert inspection.warnings == []
+    assert inspection.problem.startswith("no training images of 'c'; add some, ")
+
+
 def where(task):
     """Return the splits of every image, by its class and the beginning of its name."""
     splits = {}

@@ -181,6 +181,19 @@ def test_huge_images_are_refused_from_the_header(tmp_path, side, megapixels):
     assert reason_of(tmp_path / "huge.png") == f"{megapixels} megapixels, over the limit of 64"
 
 
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        (64, "64.000001 megapixels, over the limit of 64"),
+        (63.99, "64.0 megapixels, over the limit of 63.99"),
+        (64.0000005, "64.000001 megapixels, over the limit of 64.0000005"),
+    ],
+)
+def test_an_image_just_over_the_limit_is_told_in_as_many_digits_as_it_takes(tmp_path, limit, words):
+    (tmp_path / "huge.png").write_bytes(png(64_000_001, 1))
+    assert reason_of(tmp_path / "huge.png", max_megapixels=limit) == words
+
+
 def test_the_limit_is_the_callers(tmp_path):
     assert decode(huge_png(tmp_path / "huge.png", 1_300), max_megapixels=1.7).rgb.shape == (1_300, 1_300, 3)
     assert reason_of(tmp_path / "huge.png", max_megapixels=1.6) == "1.7 megapixels, over the limit of 1.6"

@@ -59,7 +59,7 @@ def test_a_damaged_heic_image_is_bad_and_the_others_are_read(photo, tmp_path):
 
 
 def test_a_heic_image_over_the_limit_is_refused_before_its_pixels(photo):
-    assert reason_of(photo, max_megapixels=0.001) == "0.0 megapixels, over the limit of 0.001"
+    assert reason_of(photo, max_megapixels=0.001) == "0.002 megapixels, over the limit of 0.001"
 
 
 @pytest.mark.parametrize("kind", ["HEIF", "AVIF"])

@@ -140,7 +140,7 @@ def test_listing_decodes_no_image_and_a_damaged_one_is_skipped(root):
 def test_the_callers_limit_holds_for_sets_too(root):
     write_eurosat(root)
     assert {each.reason for each in inspect("torchvision:EuroSAT", max_megapixels=0.0001).skipped} == {
-        "0.0 megapixels, over the limit of 0.0001"
+        "0.001 megapixels, over the limit of 0.0001"
     }
 
 

@@ -19,6 +19,7 @@ from scalepred.data.layout import Layout
 from scalepred.errors import DataError, VersionError
 from scalepred.job.folder import load_model
 from scalepred.job.paired import wilson
+from scalepred.job.report_evaluation import evaluation_report
 
 pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
 
@@ -99,6 +100,7 @@ def test_images_of_one_class_alone_can_be_scored_from_a_manifest(job, data, tmp_
     result = evaluate(job, tmp_path / "m.csv")
     assert result.n == 10
     assert result.accuracy == next(row.recall for row in result.rows if row.name == "night")
+    assert "10 images of 1 class<" in evaluation_report(result)
 
 
 def test_labels_are_read_from_where_the_layout_says_and_how_they_were_read_is_told(run, job, data, tmp_path):
