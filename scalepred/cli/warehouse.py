@@ -67,6 +67,9 @@ def verify(
 def export(
     folder: Snapshot,
     warehouse: options.WarehouseFile = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a snapshot that is there even if it has runs that are lacking.")
+    ] = False,
     lock_timeout: options.LockTimeout = 10.0,
     json: options.Json = False,
 ) -> None:
@@ -74,7 +77,7 @@ def export(
     from scalepred.store.warehouse import open_warehouse
 
     with open_warehouse(options.warehouse_path(warehouse), read_only=True, lock_timeout_seconds=lock_timeout) as store:
-        counts = store.export_parquet(folder)
+        counts = store.export_parquet(folder, overwrite=overwrite)
     _show_counts("exported", counts, json=json)
 
 

@@ -21,12 +21,18 @@ _ADDED = {"runs": ("role", "execution", "course")}
 """Columns that snapshots of older schemas lack, and that take their defaults then."""
 
 
-def export_parquet(connection: Any, folder: Path) -> dict[str, int]:
+def export_parquet(connection: Any, folder: Path, *, path: Path, overwrite: bool) -> dict[str, int]:
     """Write one Parquet file for each table, rows in the order of their keys, and ``snapshot.json`` last.
 
     All tables are of one moment. A file appears under its name only once it is whole, and ``snapshot.json`` holds
     its hash, so that a snapshot that was stopped half-way, or was mixed from two, can't be imported. Returns the
     rows of each table.
+
+    Args:
+        connection: to the warehouse.
+        folder: which need not exist.
+        path: the warehouse's, for errors.
+        overwrite: replace a snapshot there whatever it holds, also runs that this one would lack.
 
     Raises:
         UsageError: if the folder can't be written.
@@ -36,6 +42,8 @@ def export_parquet(connection: Any, folder: Path) -> dict[str, int]:
     try:
         make_folder(folder)
         with transaction(connection):
+            if not overwrite:
+                _check_nothing_is_lost(connection, folder, path=path)
             for table, key in KEYS.items():
                 with appearing(folder / f"{table}.parquet") as file:
                     connection.execute(
@@ -52,6 +60,29 @@ def export_parquet(connection: Any, folder: Path) -> dict[str, int]:
             f"The snapshot can't be written to {folder}: {reason_of(error)}. Make room, or give another folder."
         ) from error
     return counts
+
+
+def _check_nothing_is_lost(connection: Any, folder: Path, *, path: Path) -> None:
+    """Raise UsageError if runs lie in the folder that the warehouse lacks, or that can't be read.
+
+    What an export leaves that was stopped has no other runs, so the same command goes on from there.
+    """
+    file = folder / "runs.parquet"
+    if not file.exists():
+        return
+    try:
+        lacking = value_of(connection, f"SELECT count(*) FROM {_rows(file)} ANTI JOIN runs USING (run_id)")
+    except duckdb.Error as error:
+        raise UsageError(
+            f"{file} is there already, and its runs can't be read, so whether the warehouse {path} has them can't be "
+            f"told: {first_line(error)} Give another folder, or --overwrite to replace it."
+        ) from error
+    if lacking:
+        raise UsageError(
+            f"The snapshot at {folder} has {lacking} runs that the warehouse {path} lacks, so they would be lost. Give "
+            f"another folder, or --overwrite to replace it, or add them first: scalepred warehouse import {folder} "
+            f"--warehouse {path}"
+        )
 
 
 def import_parquet(connection: Any, folder: Path, *, path: Path) -> dict[str, int]:
@@ -75,8 +106,7 @@ def import_parquet(connection: Any, folder: Path, *, path: Path) -> dict[str, in
 
 
 def _import_table(connection: Any, table: str, file: Path) -> int:
-    # a folder named like origin=3 would otherwise overrule the column of that name
-    rows = f"read_parquet({_quoted(file)}, hive_partitioning = false)"
+    rows = _rows(file)
     wanted, stored = columns_and_types(connection, table), columns_and_types(connection, rows)
     added = {name: kind for name, kind in wanted.items() if name in _ADDED.get(table, ()) and name not in stored}
     if wanted != stored | added:
@@ -123,3 +153,9 @@ def _sha256(file: Path) -> str:
 def _quoted(path: Path) -> str:
     text = str(path.absolute()).replace("'", "''")
     return f"'{text}'"
+def _rows(file: Path) -> str:
+    """Return a file's rows as SQL."""
+    # a folder named like origin=3 would otherwise overrule the column of that name
+    return f"read_parquet({_quoted(file)}, hive_partitioning = false)"
+
+

@@ -177,9 +177,9 @@ class Warehouse:
 
     # --- snapshots ---
 
-    def export_parquet(self, folder: Path) -> dict[str, int]:
+    def export_parquet(self, folder: Path, *, overwrite: bool = False) -> dict[str, int]:
         """Write a snapshot; returns the rows of each table. See :func:`scalepred.store.snapshot.export_parquet`."""
-        return snapshot.export_parquet(self.connection, folder)
+        return snapshot.export_parquet(self.connection, folder, path=self.path, overwrite=overwrite)
 
     def import_parquet(self, folder: Path) -> dict[str, int]:
         """Add a snapshot's rows; returns new rows by table. See :func:`scalepred.store.snapshot.import_parquet`."""

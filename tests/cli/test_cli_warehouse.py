@@ -136,6 +136,55 @@ def test_query_prints_json_with_names_as_they_are(query):
     out = query("SELECT name, val_correct, epoch_losses FROM runs JOIN tasks USING (task_id) WHERE scale = 1", "--json")
     assert json.loads(out) == {
         "schema": 2,
+def test_exporting_again_replaces_a_snapshot_of_the_same_runs_or_fewer(run, filled, tmp_path):
+    fewer, snapshot = fill(tmp_path / "fewer.duckdb", make_run(1.0)), tmp_path / "snapshot"
+    for path in (fewer, fewer, filled, filled):
+        code, out, err = run("export", snapshot, "--warehouse", path, "--json")
+        assert (code, err) == (0, "")
+    assert json.loads(out)["rows"]["runs"] == 2
+
+
+def test_exporting_over_runs_that_the_warehouse_lacks_needs_overwrite(run, filled, tmp_path):
+    fewer, snapshot = fill(tmp_path / "fewer.duckdb", make_run(1.0)), tmp_path / "snapshot"
+    run("export", snapshot, "--warehouse", filled)
+    before = {file.name: file.read_bytes() for file in snapshot.iterdir()}
+    code, out, err = run("export", snapshot, "--warehouse", fewer)
+    assert (code, out, err) == (
+        2,
+        "",
+        f"scalepred: The snapshot at {snapshot} has 1 runs that the warehouse {fewer} lacks, so they would be lost. "
+        "Give another folder, or --overwrite to replace it, or add them first: scalepred warehouse import "
+        f"{snapshot} --warehouse {fewer}\n",
+    )
+    assert {file.name: file.read_bytes() for file in snapshot.iterdir()} == before
+    assert run("export", snapshot, "--warehouse", fewer, "--overwrite")[0] == 0
+    assert run("export", snapshot, "--warehouse", fewer)[0] == 0
+
+
+@pytest.mark.parametrize("sql", [None, "SELECT 1 AS one"], ids=["text", "another's table"])
+def test_exporting_over_runs_that_cannot_be_read_needs_overwrite(run, filled, tmp_path, sql):
+    file = tmp_path / "runs.parquet"
+    if sql is None:
+        file.write_text("mine")
+    else:
+        duckdb.connect().execute(f"COPY ({sql}) TO '{file}' (FORMAT parquet)").close()
+    before = file.read_bytes()
+    code, out, err = run("export", tmp_path, "--warehouse", filled)
+    assert (code, out) == (2, "")
+    words = f"{file} is there already, and its runs can't be read, so whether the warehouse {filled} has them can't be "
+    assert err.startswith(f"scalepred: {words}told: ")
+    assert err.endswith(" Give another folder, or --overwrite to replace it.\n")
+    assert list(tmp_path.iterdir()) == [file]
+    assert file.read_bytes() == before
+    assert run("export", tmp_path, "--warehouse", filled, "--overwrite")[0] == 0
+
+
+def test_an_export_that_was_stopped_can_be_done_again(run, filled, tmp_path):
+    run("export", tmp_path, "--warehouse", fill(tmp_path / "fewer.duckdb", make_run(1.0)))
+    (tmp_path / "snapshot.json").unlink()
+    assert run("export", tmp_path, "--warehouse", filled)[0] == 0
+
+
         "columns": ["name", "val_correct", "epoch_losses"],
         "rows": [[NASTY, "e0", [1.5, 0.1 + 0.2]]],
     }

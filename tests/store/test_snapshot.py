@@ -198,7 +198,7 @@ def test_a_snapshot_that_cannot_be_finished_leaves_the_one_before(path, snapshot
     keys = KEYS | {"predictions": "nonsense"}
     monkeypatch.setattr(snapshot_module, "KEYS", keys)
     with open_warehouse(path, read_only=True) as store, pytest.raises(duckdb.BinderException):
-        store.export_parquet(snapshot)
+        store.export_parquet(snapshot, overwrite=True)
     monkeypatch.undo()
     assert not [file for file in snapshot.iterdir() if file.name.startswith(".")]
     with open_warehouse(copy) as store:
