@@ -89,10 +89,9 @@ def import_(
     json: options.Json = False,
 ) -> None:
     """Add a snapshot's rows; rows that are there already stay as they are."""
-    from scalepred.store.warehouse import open_warehouse
+    from scalepred.store.warehouse import import_snapshot
 
-    with open_warehouse(options.warehouse_path(warehouse), lock_timeout_seconds=lock_timeout) as store:
-        counts = store.import_parquet(folder)
+    counts = import_snapshot(options.warehouse_path(warehouse), folder, lock_timeout_seconds=lock_timeout)
     _show_counts("imported", counts, json=json)
 
 

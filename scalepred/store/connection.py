@@ -52,21 +52,36 @@ def connect_warehouse(path: Path, *, read_only: bool, lock_timeout_seconds: floa
 
 def _create(path: Path, scripts: Mapping[str, str]) -> None:
     """Make an empty warehouse beside the path and then put it there: it exists whole, or not at all."""
-    file = file_of(path)
-    make_folder(file.parent)
-    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-    try:
+    with beside(path) as temporary:
         connection = _connect(temporary, read_only=False, lock_timeout_seconds=0, settings=SETTINGS, shown=path)
         try:
             with translated(path):
                 migrations.migrate(connection, scripts, list(scripts))
-                connection.execute("CHECKPOINT")  # at the end DuckDB would do it too, but say nothing if it fails
+                checkpoint(connection)
         finally:
             connection.close()
-        _link(temporary, file)
+        _link(temporary, file_of(path))
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Give a temporary path for a database that is to lie at ``path``; what is left there at the end is removed."""
+    file = file_of(path)
+    try:
+        make_folder(file.parent)
+    except OSError as error:
+        raise unusable(path, error) from error
+    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
+    try:
+        yield temporary
     finally:
-        for leftover in (temporary, temporary.with_name(f"{temporary.name}.wal")):
+        for leftover in (temporary, _wal(temporary)):
             leftover.unlink(missing_ok=True)
+
+
+def checkpoint(connection: Any) -> None:
+    """Have all rows in the database's file; DuckDB does it when it closes too, but says nothing if it fails."""
+    connection.execute("CHECKPOINT")
 
 
 def make_folder(folder: Path) -> None:
@@ -157,8 +172,8 @@ def _connect(
         wait_seconds = min(2 * wait_seconds, 0.5)
 
 
-def rename_corrupt(path: Path) -> Path:
-    """Rename a database and its WAL to end in ``.corrupt-<time>``; return the database's new path.
+def move_aside(path: Path, *, ending: str) -> Path:
+    """Rename a database and its WAL to end in ``.<ending>-<time>``; return the database's new path.
 
     Nothing is overwritten and nothing deleted.
 
@@ -167,8 +182,8 @@ def rename_corrupt(path: Path) -> Path:
     """
     file = file_of(path)
     now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-    endings = itertools.chain([f".corrupt-{now}"], (f".corrupt-{now}-{n}" for n in itertools.count(2)))
-    candidates = (file.with_name(file.name + ending) for ending in endings)
+    numbers = itertools.chain([""], (f"-{n}" for n in itertools.count(2)))
+    candidates = (file.with_name(f"{file.name}.{ending}-{now}{number}") for number in numbers)
     renamed = next(each for each in candidates if not (each.exists() or _wal(each).exists()))
     try:
         file.rename(renamed)  # before its WAL: alone it might open, without the rows that are in there

@@ -2,15 +2,17 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from scalepred.errors import DamagedError, UsageError, WarehouseBusyError
+from scalepred.errors import DamagedError, ScalepredError, UsageError, WarehouseBusyError
 from scalepred.recipe import content_id
 from scalepred.records import KINDS, FeatureRecord, Outcome
-from scalepred.store.connection import rename_corrupt
+from scalepred.store.connection import beside, move_aside
+from scalepred.store.faults import reason_of
 from scalepred.store.journal import Journal, Record, key_of
+from scalepred.store.snapshot import check_snapshot
+from scalepred.store.text import file_of
 from scalepred.store.warehouse import Warehouse, open_warehouse
 
 BATCH = 5_000
@@ -116,7 +118,7 @@ class Keeper:
     def _replace(self, error: DamagedError) -> list[str]:
         if not self.journal.keys("runs"):
             raise error  # it may be anything, and there is nothing to make it again from
-        renamed = rename_corrupt(self.warehouse)
+        renamed = move_aside(self.warehouse, ending="corrupt")
         with open_warehouse(self.warehouse, lock_timeout_seconds=self.lock_timeout_seconds) as store:
             warnings = self._add_journal(store)
         self._pending.clear()
@@ -148,31 +150,72 @@ class Keeper:
         return warnings
 
     def rebuild(self, snapshots: Sequence[Path]) -> tuple[Path | None, list[str]]:
-        """Rename the warehouse, if there is one, and make another from the journal and from snapshots.
+        """Make another warehouse from the journal and from snapshots, and once it is whole, rename the old one, if any.
 
         Returns where the old one lies now, and warnings.
 
         Raises:
-            UsageError: if there is neither a journal nor a snapshot to make it from; nothing is touched then.
-            WarehouseBusyError: if another process has the warehouse open; nothing is touched then.
-            VersionError: if it is a newer one, or another program's; nothing is touched then.
-            DataError: if a snapshot can't be imported; the new warehouse has what came before it.
+            UsageError: if there is neither a journal nor a snapshot to make it from, or it can't be written.
+            WarehouseBusyError: if another process has the warehouse open.
+            VersionError: if it is a newer one, or another program's.
+            DataError: if a snapshot can't be imported.
+            All of these leave the warehouse where it is, but for a ``UsageError`` that says where it is now.
         """
         if not self.journal.keys("runs") and not snapshots:
             raise UsageError(
                 f"There is nothing to make {self.warehouse} again from: the journal {self.journal.folder} holds no "
                 "runs. Give a snapshot with --snapshot."
             )
-        renamed = None
-        if self.warehouse.exists():
-            with suppress(DamagedError), open_warehouse(self.warehouse, lock_timeout_seconds=self.lock_timeout_seconds):
-                pass  # nobody else has it open, and it is one of ours
-            renamed = rename_corrupt(self.warehouse)
-        with open_warehouse(self.warehouse, lock_timeout_seconds=self.lock_timeout_seconds) as store:
-            warnings = self._add_journal(store)
-            for folder in snapshots:
-                store.import_parquet(folder)
-        return renamed, warnings
+        for folder in snapshots:
+            check_snapshot(folder)
+        self._runs_there()  # what can't be replaced is told before the work
+        with beside(self.warehouse) as temporary:
+            with open_warehouse(temporary) as store:
+                warnings = self._add_journal(store)
+                for folder in snapshots:
+                    store.import_parquet(folder)
+                made = store.keys("runs")
+                store.checkpoint()
+            before = self._runs_there()
+            aside = self._put_in_place(temporary, ending="corrupt" if before is None else "before-rebuild")
+        lacking = len((before or set()) - made)
+        if lacking:
+            warnings.append(
+                f"{lacking} of its runs are neither in the journal nor in a snapshot that was given. To have them too: "
+                f"scalepred warehouse export FOLDER --warehouse {aside}, "
+                f"and scalepred warehouse import FOLDER --warehouse {self.warehouse}"
+            )
+        try:  # jobs may have been journalled meanwhile, and stored in the old one
+            return aside, warnings + self.catch_up()
+        except ScalepredError as error:
+            return aside, [*warnings, str(error)]
+
+    def _runs_there(self) -> set[str] | None:
+        """Return the ids of the warehouse's runs, which are none where there is no warehouse; None if it is damaged.
+
+        Raises:
+            WarehouseBusyError: if another process has it open.
+            VersionError: if it is a newer one, or another program's.
+        """
+        if not self.warehouse.exists():
+            return set()
+        try:
+            with open_warehouse(self.warehouse, lock_timeout_seconds=self.lock_timeout_seconds) as store:
+                return store.keys("runs")
+        except DamagedError:
+            return None
+
+    def _put_in_place(self, made: Path, *, ending: str) -> Path | None:
+        """Rename the warehouse, if there is one, and give its name to another; return where the old one lies."""
+        aside = move_aside(self.warehouse, ending=ending) if self.warehouse.exists() else None
+        try:
+            made.replace(file_of(self.warehouse))
+        except OSError as error:
+            kept = "" if aside is None else f" The old one was kept as {aside}: rename it to have it back."
+            raise UsageError(
+                f"The new warehouse can't be put at {self.warehouse}: {reason_of(error)}.{kept}"
+            ) from error
+        return aside
 
     def stored(self, source_ids: Sequence[str]) -> tuple[Stored, list[str]]:
         """Return what the warehouse holds of these sources, and warnings; mends it first as ``catch_up`` does."""

@@ -35,7 +35,7 @@ def export_parquet(connection: Any, folder: Path, *, path: Path, overwrite: bool
         overwrite: replace a snapshot there whatever it holds, also runs that this one would lack.
 
     Raises:
-        UsageError: if the folder can't be written.
+        UsageError: if the folder can't be written, or runs that lie there would be lost.
     """
     counts: dict[str, int] = {}
     hashes: dict[str, str] = {}
@@ -95,7 +95,7 @@ def import_parquet(connection: Any, folder: Path, *, path: Path) -> dict[str, in
         VersionError: if a newer scalepred wrote it.
         UsageError: if the warehouse can't be written.
     """
-    _check_snapshot(folder)
+    check_snapshot(folder)
     try:
         with transaction(connection):
             return {table: _import_table(connection, table, folder / f"{table}.parquet") for table in KINDS}
@@ -121,8 +121,14 @@ def _import_table(connection: Any, table: str, file: Path) -> int:
     return int(value_of(connection, f"SELECT count(*) FROM {table}") - before)
 
 
-def _check_snapshot(folder: Path) -> None:
-    """Raise unless the folder holds a snapshot of a schema of this version, and its files have the hashes in it."""
+def check_snapshot(folder: Path) -> None:
+    """Check a snapshot before its rows are read.
+
+    Raises:
+        DataError: if the folder is none, or its files are not there or have other hashes than it says.
+        VersionError: if a newer scalepred wrote it.
+        UsageError: if DuckDB can't read what has its name.
+    """
     try:
         about = json.loads((folder / SNAPSHOT).read_text(encoding="utf-8"))
         names = [str(name) for name in about["migrations"]]
@@ -150,12 +156,12 @@ def _sha256(file: Path) -> str:
         raise DataError(f"{file} can't be read: {reason_of(error)}.") from error
 
 
-def _quoted(path: Path) -> str:
-    text = str(path.absolute()).replace("'", "''")
-    return f"'{text}'"
 def _rows(file: Path) -> str:
     """Return a file's rows as SQL."""
     # a folder named like origin=3 would otherwise overrule the column of that name
     return f"read_parquet({_quoted(file)}, hive_partitioning = false)"
 
 
+def _quoted(path: Path) -> str:
+    text = str(path.absolute()).replace("'", "''")
+    return f"'{text}'"

@@ -23,6 +23,7 @@ from scalepred.store import snapshot
 from scalepred.store.checks import problems_of
 from scalepred.store.connection import (
     SETTINGS,
+    checkpoint,
     columns_and_types,
     connect_warehouse,
     transaction,
@@ -101,6 +102,10 @@ class Warehouse:
             self.connection.execute(
                 f"INSERT INTO {table} ({columns_of(table)}) SELECT {cells} ON CONFLICT DO NOTHING", columns
             )
+
+    def checkpoint(self) -> None:
+        """Have all rows in the file itself, so that it can be renamed once it is closed."""
+        checkpoint(self.connection)
 
     # --- reading ---
 
@@ -184,6 +189,18 @@ class Warehouse:
     def import_parquet(self, folder: Path) -> dict[str, int]:
         """Add a snapshot's rows; returns new rows by table. See :func:`scalepred.store.snapshot.import_parquet`."""
         return snapshot.import_parquet(self.connection, folder, path=self.path)
+
+
+def import_snapshot(path: Path, folder: Path, *, lock_timeout_seconds: float) -> dict[str, int]:
+    """Add a snapshot's rows to a warehouse, which is made if there is none; returns new rows by table.
+
+    Raises:
+        DataError: if the folder is no snapshot, or it is damaged; no warehouse is made for one.
+        Others: as ``open_warehouse`` and ``Warehouse.import_parquet``.
+    """
+    snapshot.check_snapshot(folder)
+    with open_warehouse(path, lock_timeout_seconds=lock_timeout_seconds) as store:
+        return store.import_parquet(folder)
 
 
 @contextmanager

@@ -1,11 +1,15 @@
 """`scalepred warehouse`, as a user types it, and what every command prints through."""
 
 import csv
+import errno
 import io
 import json
 import math
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -13,6 +17,7 @@ from rows import NASTY, RECIPE, SOURCE, TASK, fill, make_run
 
 from scalepred.cli import main, output
 from scalepred.cli import warehouse as module
+from scalepred.files import sha256
 from scalepred.records import RecipeRecord
 from scalepred.store.journal import journal_of
 from scalepred.store.warehouse import open_warehouse
@@ -123,19 +128,14 @@ def test_export_and_import_copy_a_warehouse(run, filled, tmp_path):
         assert one.tasks() == other.tasks() == [TASK]
 
 
-def test_importing_what_is_no_snapshot_exits_3(run, filled, tmp_path):
-    code, out, err = run("import", tmp_path / "none", "--warehouse", filled)
+@pytest.mark.parametrize("is_new", [False, True])
+def test_importing_what_is_no_snapshot_exits_3_and_makes_no_warehouse(run, filled, tmp_path, is_new):
+    code, out, err = run("import", tmp_path / "none", "--warehouse", tmp_path / "new.duckdb" if is_new else filled)
     assert (code, out) == (3, "")
+    assert list(tmp_path.iterdir()) == []
     assert err.startswith(f"scalepred: {tmp_path / 'none'} is no snapshot: snapshot.json is missing or can't be read (")
 
 
-# --- query ------------------------------------------------------------------------------------------------------------
-
-
-def test_query_prints_json_with_names_as_they_are(query):
-    out = query("SELECT name, val_correct, epoch_losses FROM runs JOIN tasks USING (task_id) WHERE scale = 1", "--json")
-    assert json.loads(out) == {
-        "schema": 2,
 def test_exporting_again_replaces_a_snapshot_of_the_same_runs_or_fewer(run, filled, tmp_path):
     fewer, snapshot = fill(tmp_path / "fewer.duckdb", make_run(1.0)), tmp_path / "snapshot"
     for path in (fewer, fewer, filled, filled):
@@ -185,6 +185,13 @@ def test_an_export_that_was_stopped_can_be_done_again(run, filled, tmp_path):
     assert run("export", tmp_path, "--warehouse", filled)[0] == 0
 
 
+# --- query ------------------------------------------------------------------------------------------------------------
+
+
+def test_query_prints_json_with_names_as_they_are(query):
+    out = query("SELECT name, val_correct, epoch_losses FROM runs JOIN tasks USING (task_id) WHERE scale = 1", "--json")
+    assert json.loads(out) == {
+        "schema": 2,
         "columns": ["name", "val_correct", "epoch_losses"],
         "rows": [[NASTY, "e0", [1.5, 0.1 + 0.2]]],
     }
@@ -382,6 +389,72 @@ def test_without_journal_and_snapshot_nothing_is_touched(run, tmp_path):
     assert path.read_bytes() == b"damaged"
 
 
+@pytest.mark.parametrize("at", ["typo", "other columns"])
+def test_a_snapshot_that_cannot_be_imported_leaves_the_warehouse_where_it_is(run, journalled, filled, tmp_path, at):
+    fill(journalled, make_run(5.0))
+    before = journalled.read_bytes()
+    run("export", tmp_path / "good", "--warehouse", filled)
+    if at != "typo":
+        write_snapshot_of_other_columns(shutil.copytree(tmp_path / "good", tmp_path / at))
+    files = sorted(file.name for file in tmp_path.iterdir())
+    both = ("--snapshot", tmp_path / "good", "--snapshot", tmp_path / at)
+    code, out, err = run("rebuild", *both, "--warehouse", journalled)
+    assert (code, out) == (3, "")
+    words = f"{tmp_path / at} is no snapshot: " if at == "typo" else f"{tmp_path / at / 'tasks.parquet'} has other col"
+    assert err.startswith(f"scalepred: {words}")
+    assert journalled.read_bytes() == before
+    assert sorted(file.name for file in tmp_path.iterdir()) == files
+
+
+def write_snapshot_of_other_columns(folder):
+    with duckdb.connect() as database:
+        database.execute(f"COPY (SELECT 1 AS one) TO '{folder / 'tasks.parquet'}' (FORMAT parquet)")
+    about = json.loads((folder / "snapshot.json").read_text())
+    about["sha256"]["tasks"] = sha256(folder / "tasks.parquet")
+    (folder / "snapshot.json").write_text(json.dumps(about))
+
+
+def test_a_sound_warehouse_that_is_made_again_is_kept_whole_and_what_is_lacking_is_told(run, journalled):
+    fill(journalled, make_run(1.0), make_run(5.0))
+    code, _, err = run("rebuild", "--warehouse", journalled)
+    (aside,) = journalled.parent.glob("w.duckdb.*")
+    assert aside.name.startswith("w.duckdb.before-rebuild-")
+    assert (code, err.splitlines()) == (
+        0,
+        [
+            f"the old warehouse was kept as {aside}",
+            "1 of its runs are neither in the journal nor in a snapshot that was given. To have them too: scalepred "
+            f"warehouse export FOLDER --warehouse {aside}, and scalepred warehouse import FOLDER --warehouse "
+            f"{journalled}",
+        ],
+    )
+    assert len(rows(aside)[1]) == 2
+    assert rows(journalled)[1] == [make_run()]
+
+
+def test_a_new_warehouse_that_cannot_take_its_place_says_where_the_old_one_is(run, journalled, monkeypatch):
+    fill(journalled)
+    replace = Path.replace
+
+    def full(self, target):
+        if target == journalled:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        code, out, err = run("rebuild", "--warehouse", journalled)
+    (aside,) = journalled.parent.glob("w.duckdb.*")
+    assert (code, out, err) == (
+        2,
+        "",
+        f"scalepred: The new warehouse can't be put at {journalled}: No space left on device. The old one was kept as "
+        f"{aside}: rename it to have it back.\n",
+    )
+    assert rows(aside)[1] == [make_run()]
+    assert [file.name for file in journalled.parent.iterdir() if file.name.startswith(".")] == []
+
+
 def test_a_warehouse_that_another_process_has_open_is_not_pulled_from_under_it(run, journalled):
     fill(journalled)
     code = f"import duckdb; c = duckdb.connect({str(journalled)!r}); print('open', flush=True); input()"
@@ -391,7 +464,7 @@ def test_a_warehouse_that_another_process_has_open_is_not_pulled_from_under_it(r
         code, *_ = run("rebuild", "--warehouse", journalled, "--lock-timeout", "0.1")
         other.communicate("\n")
     assert code == 4
-    assert list(journalled.parent.glob("*.corrupt-*")) == []
+    assert sorted(file.name for file in journalled.parent.iterdir()) == ["w.duckdb", "w.journal"]
 
 
 def test_another_programs_database_is_never_moved_aside(run, journalled):

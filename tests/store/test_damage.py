@@ -7,7 +7,7 @@ from rows import fill, make_run
 from warehouses import everything, refusal, start
 
 from scalepred.errors import UsageError
-from scalepred.store.connection import rename_corrupt
+from scalepred.store.connection import move_aside
 from scalepred.store.warehouse import open_warehouse
 
 pytestmark = pytest.mark.slow  # as a whole, to keep the quick tests under a minute
@@ -84,7 +84,7 @@ def test_a_damaged_database_is_renamed_with_its_log_and_every_byte(tmp_path, mon
     path = tmp_path / "w.duckdb"
     path.write_bytes(b"damaged")
     path.with_name("w.duckdb.wal").write_bytes(b"log")
-    assert rename_corrupt(path) == tmp_path / "w.duckdb.corrupt-20260102T030405Z"
+    assert move_aside(path, ending="corrupt") == tmp_path / "w.duckdb.corrupt-20260102T030405Z"
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {
         "w.duckdb.corrupt-20260102T030405Z": b"damaged",
         "w.duckdb.corrupt-20260102T030405Z.wal": b"log",
@@ -100,7 +100,7 @@ def test_renaming_never_overwrites(tmp_path, monkeypatch):
     second.with_name(f"{second.name}.wal").write_bytes(b"a log")
     for content, aside in ((b"first", first), (b"second", third)):
         path.write_bytes(content)
-        assert rename_corrupt(path) == aside
+        assert move_aside(path, ending="corrupt") == aside
         assert aside.read_bytes() == content
     assert second.with_name(f"{second.name}.wal").read_bytes() == b"a log"
     assert len(list(tmp_path.iterdir())) == 3
@@ -108,14 +108,14 @@ def test_renaming_never_overwrites(tmp_path, monkeypatch):
 
 def test_what_is_not_there_cannot_be_renamed(tmp_path):
     with pytest.raises(UsageError) as caught:
-        rename_corrupt(tmp_path / "w.duckdb")
+        move_aside(tmp_path / "w.duckdb", ending="corrupt")
     assert str(caught.value) == refusal(tmp_path / "w.duckdb", "No such file or directory")
 
 
 def test_a_link_to_a_damaged_database_stays_and_the_database_is_renamed(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "real.duckdb")
     (tmp_path / "real.duckdb").write_bytes(b"damaged")
-    aside = rename_corrupt(tmp_path / "link")
+    aside = move_aside(tmp_path / "link", ending="corrupt")
     assert aside.name.startswith("real.duckdb.corrupt-")
     assert aside.read_bytes() == b"damaged"
     assert fill(tmp_path / "link").is_symlink()
