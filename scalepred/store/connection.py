@@ -15,7 +15,7 @@ import duckdb
 
 from scalepred.errors import DataError, UsageError, VersionError, WarehouseBusyError
 from scalepred.store import migrations
-from scalepred.store.faults import busy, is_held, translated, unusable
+from scalepred.store.faults import busy, is_held, no_database, translated, unusable
 from scalepred.store.text import file_of
 
 SETTINGS = {
@@ -132,7 +132,10 @@ def _pending(connection: Any, path: Path, scripts: Mapping[str, str]) -> list[st
     try:
         return migrations.pending(migrations.applied(connection), scripts, where=f"The warehouse {path}")
     except (duckdb.CatalogException, duckdb.BinderException, migrations.ForeignError) as error:
+        is_in_memory = value_of(connection, "SELECT path IS NULL FROM duckdb_databases() WHERE NOT internal")
         connection.close()
+        if is_in_memory:  # so DuckDB opens JSON and CSV
+            raise no_database(path) from error
         raise VersionError(f"{path} is a DuckDB database, but not a warehouse: give another path.") from error
     except duckdb.Error as error:
         connection.close()
@@ -162,6 +165,8 @@ def _connect(
             raise WarehouseBusyError(
                 f"This process has the warehouse {path} open already, in another mode: close it there first."
             ) from error
+        except duckdb.CatalogException as error:  # it opens JSON and CSV in memory, but not for reading alone
+            raise no_database(path) from error
         except duckdb.Error as error:
             if not is_held(error):
                 raise unusable(shown or path, error) from error

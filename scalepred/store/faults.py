@@ -20,6 +20,8 @@ _OS_REASONS = tuple(
     if hasattr(errno, name)
 )
 
+_LEFT = "It was left as it is; move it away, or give another path with --warehouse."
+
 _HELD = re.compile(r"Could not set lock on file|being used by another process")
 
 
@@ -41,12 +43,20 @@ def unusable(path: Path, error: Exception) -> ScalepredError:
             f"The warehouse {path} can't be read or written: {reason_of(error)}. What is stored stays as it was; "
             "make room or mend the path, or give another with --warehouse, and run the same command again."
         )
-    left = "It was left as it is; move it away, or give another path with --warehouse."
     said = str(error).replace(str(file_of(path)), "")
     if "xtension" in said:  # DuckDB offers one for what it takes for a database of another kind
-        return VersionError(f"{path} can't be used as a warehouse: It is a database of another kind. {left}")
+        return VersionError(f"{path} can't be used as a warehouse: It is a database of another kind. {_LEFT}")
+    return no_database(path) if "not a valid DuckDB" in said else _damaged(path, first_line(error))
+
+
+def no_database(path: Path) -> DamagedError:
+    """Return the error for a file that is nothing of DuckDB's; a warehouse that was harmed may look so too."""
+    return _damaged(path, "It is no DuckDB database.")
+
+
+def _damaged(path: Path, reason: str) -> DamagedError:
     return DamagedError(
-        f"{path} can't be used as a warehouse: {first_line(error)} {left} "
+        f"{path} can't be used as a warehouse: {reason} {_LEFT} "
         "If it was one, `scalepred warehouse rebuild` makes it again."
     )
 

@@ -35,16 +35,23 @@ def test_a_new_warehouse_is_made_with_its_folders_and_leaves_nothing_else(tmp_pa
 
 
 @pytest.mark.parametrize("read_only", [True, False])
-@pytest.mark.parametrize("content", [b"", b"x", b"no database" * 1000], ids=["empty", "a byte", "text"])
-def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path, content, read_only):
-    path = tmp_path / "clock of Alcazar.duckdb"  # the path must not be taken for a lock
+@pytest.mark.parametrize(
+    ("content", "suffix"),
+    [
+        (b"", "duckdb"),
+        (b"x", "duckdb"),
+        (b"no database" * 1000, "duckdb"),
+        (b'{"a": 1}', "json"),
+        (b"a,b\n1,2\n", "csv"),
+    ],
+    ids=["empty", "a byte", "text", "JSON", "CSV"],
+)
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path, content, suffix, read_only):
+    path = tmp_path / f"clock of Alcazar.{suffix}"  # the path must not be taken for a lock
     path.write_bytes(content)
     error = opening(path, read_only=read_only, lock_timeout_seconds=60)
     assert isinstance(error, VersionError)
-    assert str(error) == (
-        f'{path} can\'t be used as a warehouse: IO Error: The file "{path}" exists, but it is not a valid DuckDB '
-        f"database file! {REFUSED}"
-    )
+    assert str(error) == f"{path} can't be used as a warehouse: It is no DuckDB database. {REFUSED}"
     assert path.read_bytes() == content
     assert list(tmp_path.iterdir()) == [path]
 
