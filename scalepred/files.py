@@ -1,5 +1,6 @@
 """Files that are whole or not there: written under another name, flushed to the disk, then renamed."""
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -48,6 +49,23 @@ def filling(folder: Path, files: Sequence[str]) -> Iterator[Path]:
             flush(Path(name) / each)
         for each in files:
             (Path(name) / each).replace(folder / each)
+
+
+def check_can_hold_files(folder: Path) -> None:
+    """Check that files can be made in a folder, which need not exist, before work is done for them.
+
+    Raises:
+        NotADirectoryError: if it, or the nearest folder above it that is there, is a file; ``filename`` is that.
+        OSError: if nothing can be written there; ``filename`` is the folder.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(there)) from error
 
 
 def _umask() -> int:

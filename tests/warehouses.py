@@ -78,6 +78,13 @@ PROGRAM = f"""
 """
 
 
+HOLD = """
+    with open_warehouse(path, read_only=len(sys.argv) > 2) as store:
+        print("held", flush=True)
+        sys.stdin.readline()
+"""
+
+
 def start(code, path, *arguments):
     program = textwrap.dedent(PROGRAM) + textwrap.dedent(code)
     command = [sys.executable, "-c", program, str(path), *arguments]

@@ -134,7 +134,7 @@ def _finetune(
     from scalepred.cli import render
     from scalepred.cli.progress import Pace, progress
     from scalepred.job.finetune import n_epochs_of, probe_once
-    from scalepred.job.keep import keep_wanted
+    from scalepred.job.keep import check_can_keep, keep_wanted
     from scalepred.job.options import check_together, chosen_between
     from scalepred.job.output import output_folder
     from scalepred.job.setup import set_up
@@ -145,6 +145,7 @@ def _finetune(
 
     check_together(network, wanted)
     check_can_log(wanted.log_to)
+    check_can_keep(wanted)
     images = chosen_between(images, wanted.jobs)
     folder = output_folder(wanted.output, data, overwrite=wanted.overwrite)
     keep_freed_memory()

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
-from scalepred.errors import ScalepredError
+from scalepred.errors import DamagedError, ScalepredError
 from scalepred.harvest.calls import Engine
 from scalepred.harvest.guess import Guesses
 from scalepred.harvest.hands import Hands, assign
@@ -78,7 +78,13 @@ class Harvest:
 
         Raises:
             WarehouseBusyError: if another one is at work for longer than the timeout.
+            Others: as ``Keeper.check``; nothing is made then. A damaged warehouse that the journal has runs of is none.
         """
+        try:
+            self.keeper.check()
+        except DamagedError:
+            if not self.journal.keys("runs"):
+                raise
         return self.journal.held(lock_timeout_seconds=self.wanted.lock_timeout_seconds)
 
     def plan(self) -> Plan:

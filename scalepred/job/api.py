@@ -8,7 +8,7 @@ from scalepred.data.decode import MAX_MEGAPIXELS
 from scalepred.data.layout import FOUND_OUT, Layout
 from scalepred.job.choose import Prediction, choose_scale
 from scalepred.job.finetune import probe_once
-from scalepred.job.keep import keep_wanted
+from scalepred.job.keep import check_can_keep, keep_wanted
 from scalepred.job.options import (
     CHECKPOINT_SECONDS,
     DataOptions,
@@ -109,8 +109,10 @@ def finetune(
             refit, or the run diverged.
         DataError: if nothing can be learnt from the data, with what is needed.
         WeightsError: if the source's weights are missing, unreadable, or of another network.
-        VersionError: if the predictor or the warehouse can't be read, or is of another version.
-        WarehouseBusyError: if another process holds the warehouse; the model is saved then, and its run journaled.
+        VersionError: if the predictor or the warehouse can't be read, or is of another version; the warehouse is looked
+            at before anything is trained.
+        WarehouseBusyError: if another process holds the warehouse at the end; the model is saved then, and its run
+            journaled.
     """
     began = time.perf_counter()
     data_options = DataOptions(
@@ -144,6 +146,7 @@ def finetune(
     )
     check_together(network_options, options)
     check_can_log(options.log_to)
+    check_can_keep(options)
     data_options = chosen_between(data_options, jobs)
     folder = output_folder(output, data, overwrite=overwrite)
     tools = pick_tools(network_options, predicts=scale in ("auto", "probe"))

@@ -17,6 +17,16 @@ from scalepred.store.journal import journal_of
 from scalepred.store.keeping import Keeper
 
 
+def check_can_keep(options: JobOptions) -> None:
+    """Check, before a job begins, that it can be kept in the warehouse that the user wants, if any.
+
+    Raises:
+        ScalepredError: as ``Keeper.check``.
+    """
+    if options.warehouse is not None:
+        _keeper_of(warehouse_file(options.warehouse), lock_timeout_seconds=options.lock_timeout_seconds).check()
+
+
 def keep_wanted(job: Job, tools: Tools, options: JobOptions) -> None:
     """Keep a job in the warehouse that the user wants, if any.
 
@@ -46,8 +56,7 @@ def keep_job(
         ScalepredError: if the journal can't be written; or if the warehouse can't be, is busy, damaged or none, which
             then stays as it is, and the journal has the run.
     """
-    journal = journal_of(warehouse)
-    keeper = Keeper(warehouse, journal, lock_timeout_seconds=lock_timeout_seconds)
+    keeper = _keeper_of(warehouse, lock_timeout_seconds=lock_timeout_seconds)
     used = RecipeRecord(recipe_id=recipe.recipe_id, name=recipe_name, json=recipe.to_json())
     kept = [(job.task, job.run)] + ([] if job.refit is None else [(job.refit.task, job.refit.run)])
     runs = [run for _, run in kept if isinstance(run, RunRecord)]
@@ -57,9 +66,13 @@ def keep_job(
         keeper.store()
     except ScalepredError as error:
         raise type(error)(
-            f"{error} The job itself is done, and its run is kept in {journal.folder}, from where the next harvest "
-            "into this warehouse stores it."
+            f"{error} The job itself is done, and its run is kept in {keeper.journal.folder}, from where the next "
+            "harvest into this warehouse stores it."
         ) from error
+
+
+def _keeper_of(warehouse: Path, *, lock_timeout_seconds: float) -> Keeper:
+    return Keeper(warehouse, journal_of(warehouse), lock_timeout_seconds=lock_timeout_seconds)
 
 
 def _as_prediction_record(job: Job) -> PredictionRecord:

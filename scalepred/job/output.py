@@ -7,6 +7,7 @@ from scalepred.data.archives import stem_of
 from scalepred.data.listing import MANIFEST
 from scalepred.data.torchvision_sets import PREFIX
 from scalepred.errors import UsageError
+from scalepred.files import check_can_hold_files
 from scalepred.job.folder import FILES, is_model
 from scalepred.job.report import REPORT
 
@@ -64,11 +65,12 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
         folder: which need not exist.
         overwrite: allow a model that is there to be replaced, but not the files of anything else.
     """
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise UsageError(f"{there} is a file: give a folder with --output.")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UsageError(f"{there} can't be written to: give another folder with --output.")
+    try:
+        check_can_hold_files(folder)
+    except NotADirectoryError as error:
+        raise UsageError(f"{error.filename} is a file: give a folder with --output.") from error
+    except OSError as error:
+        raise UsageError(f"{error.filename} can't be written to: give another folder with --output.") from error
     taken = [name for name in (*FILES, REPORT) if os.path.lexists(folder / name)]
     if taken and not is_model(folder):
         raise UsageError(

@@ -13,7 +13,7 @@ from typing import Any
 import filelock
 
 from scalepred.errors import UsageError, WarehouseBusyError
-from scalepred.files import write_text
+from scalepred.files import check_can_hold_files, write_text
 from scalepred.recipe import content_id
 from scalepred.records import KINDS, FeatureRecord, PredictionRecord, RecipeRecord, RunRecord, SourceRecord, TaskRecord
 
@@ -54,6 +54,15 @@ class Journal:
             is_there = file.exists()
         if not is_there:
             self._write(file, _to_json(record))
+
+    def check_writable(self) -> None:
+        """Check that records can be added, before there are any; makes nothing.
+
+        Raises:
+            UsageError: if they can't be.
+        """
+        with _as_usage_errors(self.folder):
+            check_can_hold_files(self.folder)
 
     def keys(self, kind: str) -> set[str]:
         """Return the keys of all records of a kind, by their files' names.

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from scalepred.store.faults import reason_of
 from scalepred.store.journal import Journal, Record, key_of
 from scalepred.store.snapshot import check_snapshot
 from scalepred.store.text import file_of
-from scalepred.store.warehouse import Warehouse, open_warehouse
+from scalepred.store.warehouse import Warehouse, check_usable, open_warehouse
 
 BATCH = 5_000
 
@@ -44,6 +45,19 @@ class Keeper:
         self.warehouse, self.journal, self.lock_timeout_seconds = warehouse, journal, lock_timeout_seconds
         self._pending: list[Record] = []
         self._flushed = time.monotonic()
+
+    def check(self) -> None:
+        """Check that records can be kept here, before there are any; makes nothing.
+
+        A warehouse that another process holds is no error: till it is free, the journal has the records.
+
+        Raises:
+            UsageError: if the journal or the warehouse can't be written.
+            VersionError: if the warehouse is none, is damaged, or was written by a newer scalepred.
+        """
+        with suppress(WarehouseBusyError):
+            check_usable(self.warehouse)
+        self.journal.check_writable()
 
     def add(self, records: Sequence[Record]) -> None:
         """Journal records.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scalepred.files import check_can_hold_files
 from scalepred.recipe import GRID
 from scalepred.records import (
     DIVERGED,
@@ -31,6 +32,7 @@ from scalepred.store.connection import (
 )
 from scalepred.store.faults import translated, unusable
 from scalepred.store.rows import KEYS, RecordT, as_column, as_row, columns_of, from_row, names_of, sent_type
+from scalepred.store.text import file_of
 
 _BATCH = 10_000
 
@@ -189,6 +191,24 @@ class Warehouse:
     def import_parquet(self, folder: Path) -> dict[str, int]:
         """Add a snapshot's rows; returns new rows by table. See :func:`scalepred.store.snapshot.import_parquet`."""
         return snapshot.import_parquet(self.connection, folder, path=self.path)
+
+
+def check_usable(path: Path) -> None:
+    """Check that rows can be added to a warehouse, or that it can be made, before there are any; makes none.
+
+    Raises:
+        Errors as ``open_warehouse``; without waiting while another process holds it.
+    """
+    try:
+        file = file_of(path)
+        is_there = file.exists()
+        if not is_there:
+            check_can_hold_files(file.parent)
+    except OSError as error:
+        raise unusable(path, error) from error
+    if is_there:
+        with open_warehouse(path, lock_timeout_seconds=0):
+            pass
 
 
 def import_snapshot(path: Path, folder: Path, *, lock_timeout_seconds: float) -> dict[str, int]:

@@ -287,6 +287,46 @@ def test_a_job_is_not_done_for_a_warehouse_that_can_not_be(run, tmp_path, monkey
     assert (code, "The warehouse . names no file" in err, list(tmp_path.glob("*-model"))) == (2, True, [])
 
 
+@pytest.fixture
+def room(tmp_path, monkeypatch):
+    """A folder with what is no warehouse, where nothing can be trained."""
+    for place in ("scalepred.training.bundle.finetune", "scalepred.harvest.prepare.meet_first_worker"):
+        monkeypatch.setattr(place, None)
+    room = tmp_path / "room"
+    (room / "folder").mkdir(parents=True)
+    for name in ("notes.txt", "data.json", "taken.journal"):
+        (room / name).write_text('{"mine": 1}')
+    with duckdb.connect(str(room / "other.duckdb")) as database:
+        database.execute("CREATE TABLE mine (x INTEGER)")
+    return room
+
+
+@pytest.mark.parametrize("command", [["finetune", "--scale", "1"], ["harvest"]], ids=["finetune", "harvest"])
+@pytest.mark.parametrize(
+    ("name", "code_and_words"),
+    [
+        ("notes.txt", (5, "{} can't be used as a warehouse: It is no DuckDB database. ")),
+        ("data.json", (5, "{} can't be used as a warehouse: It is no DuckDB database. ")),
+        ("other.duckdb", (5, "{} is a DuckDB database, but not a warehouse: give another path.\n")),
+        ("folder", (2, "{} is no file, so it can't be a warehouse: give another path with --warehouse.\n")),
+        (
+            "notes.txt/w.duckdb",
+            (2, "The warehouse {} can't be read or written: Not a directory. What is stored stays "),
+        ),
+        ("taken.duckdb", (2, "The journal {0.parent}/taken.journal can't be written: Not a directory. ")),
+    ],
+)
+def test_what_can_be_no_warehouse_is_refused_before_anything_is_done_or_made(run, room, command, name, code_and_words):
+    code, words = code_and_words
+    before = {path: path.read_bytes() for path in room.rglob("*") if path.is_file()}
+    task = make_task(room.parent / "task")
+    refused, out, err = run(*command, task, "--warehouse", room / name)
+    assert (refused, out) == (code, "")
+    assert err.startswith("scalepred: " + words.format(room / name))
+    assert {path: path.read_bytes() for path in room.rglob("*") if path.is_file()} == before
+    assert list(Path.cwd().glob("task-model*")) == []
+
+
 def test_a_predictor_is_not_put_into_a_folder_of_other_files(run, tmp_path):
     (tmp_path / "README.md").write_text("mine")
     code, _, err = run("train-predictor", "--warehouse", tmp_path / "none.duckdb", "--output", tmp_path)

@@ -1,11 +1,13 @@
 """The folder of a finetuned classifier: it comes back as it was, or is refused."""
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -230,7 +232,10 @@ def test_a_file_in_the_way_is_found_before_training(tmp_path, below):
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda *_: False)
+    def refused(**_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
     with pytest.raises(UsageError) as caught:
         check_free(tmp_path / "model", overwrite=False)
     assert str(caught.value) == f"{tmp_path} can't be written to: give another folder with --output."

@@ -1,6 +1,9 @@
 """Warehouses that the tests of the store start from."""
 
+import os
 import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 from rows import fill
@@ -24,3 +27,20 @@ def empty(tmp_path_factory):
     path = tmp_path_factory.mktemp("empty") / "w.duckdb"
     with open_warehouse(path):
         return path
+
+
+@pytest.fixture
+def unprivileged(filled):
+    """A folder with a warehouse that this user may read and not write, and a folder that it may not enter."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copy(filled, folder / "w.duckdb").chmod(0o444)
+        (folder / "closed").mkdir(mode=0)
+        folder.chmod(0o555)
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(65534)
+        yield folder
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o755)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from rows import TASK, fill, make_run
-from warehouses import DAMAGED, LEFT, REFUSED, everything, harm, opening, read, start
+from warehouses import DAMAGED, HOLD, LEFT, REFUSED, everything, harm, opening, read, start
 
 from scalepred.errors import DamagedError, DataError, UsageError, VersionError, WarehouseBusyError
 from scalepred.store import connection
@@ -141,13 +141,6 @@ def test_a_link_to_a_warehouse_that_is_yet_to_be_made_is_followed(tmp_path):
     fill(tmp_path / "link")
     assert everything(tmp_path / "real.duckdb")["tasks"] == [TASK]
     assert (tmp_path / "link").is_symlink()
-
-
-HOLD = """
-    with open_warehouse(path, read_only=len(sys.argv) > 2) as store:
-        print("held", flush=True)
-        sys.stdin.readline()
-"""
 
 
 @pytest.mark.slow

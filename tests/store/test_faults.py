@@ -1,10 +1,5 @@
 """What the system refuses is told as what the user can mend, and leaves the state before or after."""
 
-import os
-import shutil
-import tempfile
-from pathlib import Path
-
 import pytest
 from rows import TASK
 from warehouses import everything, opening, refusal, start
@@ -24,23 +19,6 @@ def test_a_folder_below_a_file_is_refused(tmp_path):
 
 def test_a_name_that_is_too_long_is_refused(tmp_path):
     assert str(opening(tmp_path / ("x" * 300))) == refusal(tmp_path / ("x" * 300), "File name too long")
-
-
-@pytest.fixture
-def unprivileged(filled):
-    """A folder with a warehouse that this user may read and not write, and a folder that it may not enter."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        shutil.copy(filled, folder / "w.duckdb").chmod(0o444)
-        (folder / "closed").mkdir(mode=0)
-        folder.chmod(0o555)
-        root = os.geteuid() == 0
-        if root:
-            os.seteuid(65534)
-        yield folder
-        if root:
-            os.seteuid(0)
-        folder.chmod(0o755)
 
 
 def test_a_folder_that_cannot_be_written_can_be_read(unprivileged):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from rows import RECIPE, SOURCE, TASK, fill, make_run
+from warehouses import HOLD, refusal, start
 
 from scalepred.errors import DamagedError, UsageError, WarehouseBusyError
 from scalepred.job.finetune import Job
@@ -98,6 +99,31 @@ def test_a_job_whose_warehouse_is_busy_or_full_says_that_its_run_is_kept(path, t
             keep(path, tmp_path)
     assert keeper_of(path).catch_up() == []
     assert n_runs(path) == 1
+
+
+def test_a_check_makes_nothing_and_passes_where_a_warehouse_is_or_can_be(path, tmp_path):
+    keeper_of(tmp_path / "new" / "w.duckdb").check()
+    assert list(tmp_path.iterdir()) == []
+    keeper_of(fill(path)).check()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_check_passes_while_another_process_holds_the_warehouse_and_the_job_is_kept(path, tmp_path):
+    with start(HOLD, fill(path)) as holder:
+        assert holder.stdout.readline() == "held\n"
+        keeper_of(path).check()
+        with pytest.raises(WarehouseBusyError, match=r"The job itself is done, and its run is kept in "):
+            keep(path, tmp_path)
+        holder.communicate("\n")
+    assert journal_of(path).keys("runs") == {make_run().run_id}
+
+
+@pytest.mark.parametrize("name", ["w.duckdb", "new.duckdb", "new/w.duckdb"])
+def test_a_check_refuses_a_place_that_cannot_be_written(unprivileged, name):
+    with pytest.raises(UsageError) as caught:
+        keeper_of(unprivileged / name).check()
+    assert str(caught.value) == refusal(unprivileged / name, "Permission denied")
+    assert sorted(file.name for file in unprivileged.iterdir()) == ["closed", "w.duckdb"]
 
 
 def test_a_job_is_kept_while_a_harvest_holds_the_journal(path, tmp_path):
