@@ -154,6 +154,14 @@ def test_data_that_can_be_no_path_is_told(data, message, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("option", ["lock_timeout_seconds", "checkpoint_seconds"])
+@pytest.mark.parametrize("value", [-1, float("nan")])
+def test_seconds_below_zero_are_refused_before_anything_is_read(tmp_path, option, value):
+    with pytest.raises(UsageError) as caught:
+        scalepred.finetune(tmp_path / "none", **{option: value})
+    assert str(caught.value) == f"{option} must be 0 or more, not {value!r}."
+
+
 @pytest.mark.parametrize("scale", [0, -1.0, float("nan"), "fast"])
 def test_a_scale_that_is_none_is_refused_before_anything_is_read(scale, tmp_path):
     with pytest.raises(UsageError, match="A scale is a finite number above 0"):

@@ -1,5 +1,6 @@
 """`scalepred harvest`: run what is missing of the grid, task by task, on all cores."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,12 +166,14 @@ def _settings(
     """Return what workers are told.
 
     Raises:
-        UsageError: if there is no such device or dtype.
+        UsageError: if there is no such device or dtype, or memory is not finite.
     """
     from scalepred.harvest.calls import DTYPES, WorkerSettings
     from scalepred.job.options import check_device, check_one_of
 
     check_device(device)
+    if not math.isfinite(memory * 1e9):
+        raise UsageError(f"--memory is a finite number of gigabytes, not {memory:g}.")
     check_one_of("--dtype", dtype, DTYPES)
     sources = tuple((name, weights) for name in names)
     return WorkerSettings(sources=sources, device=device, max_bytes=int(memory * 1e9), dtype=dtype)

@@ -9,10 +9,11 @@ import typer
 
 from scalepred.cli.harvest_draw import show_balance
 from scalepred.cli.output import note, print_json
+from scalepred.recipe import GRID
 
 if TYPE_CHECKING:
     from scalepred.harvest.harvest import Harvest
-    from scalepred.harvest.request import Plan
+    from scalepred.harvest.request import Plan, Wanted
 
 
 @contextmanager
@@ -73,6 +74,16 @@ def _noted_interrupts() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+def _next_step(wanted: "Wanted") -> str:
+    """Return what to run after a harvest; given scales are no whole grid, which a predictor learns from."""
+    if set(GRID) <= set(wanted.scales):
+        return f"next: scalepred train-predictor --warehouse {wanted.warehouse}"
+    return (
+        f"next: scalepred warehouse report --warehouse {wanted.warehouse} shows the accuracies; a predictor learns "
+        "from whole grids alone, which the same command without --scale harvests"
+    )
+
+
 def conclude(
     work: "Harvest",
     plan: "Plan",
@@ -106,6 +117,6 @@ def conclude(
     elif not dry_run:
         counts = f"{work.n_done - work.n_diverged} runs done, {work.n_diverged} diverged, {len(work.failed)} failed"
         note(f"{counts}, {plan.n_stored} were stored before")
-        note(f"next: scalepred train-predictor --warehouse {work.wanted.warehouse}")
+        note(_next_step(work.wanted))
     if work.refused or work.failed:
         raise typer.Exit(6)

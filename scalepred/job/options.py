@@ -127,8 +127,9 @@ class JobOptions:
             check_scale(self.scale)  # type: ignore[arg-type]  # what is no number is refused there
         check_seed("seed", self.seed)
         _check_jobs(self.jobs, self.scale)
-        if not self.checkpoint_seconds >= 0:
-            raise UsageError(f"checkpoint_seconds must be 0 or more, not {self.checkpoint_seconds!r}.")
+        for name in ("lock_timeout_seconds", "checkpoint_seconds"):
+            if not getattr(self, name) >= 0:
+                raise UsageError(f"{name} must be 0 or more, not {getattr(self, name)!r}.")
         if self.warehouse is not None:
             warehouse_file(self.warehouse)
             if self.scale == "probe":

@@ -138,6 +138,21 @@ def test_given_scales_are_run_in_place_of_the_eleven(harvest, task, tmp_path):
     assert (code, json.loads(out)["done"]) == (0, 0)
 
 
+def test_after_given_scales_the_next_step_is_one_that_they_are_enough_for(harvest, task, tmp_path):
+    path = tmp_path / "w.duckdb"
+    assert harvest(task, "--scale", "1")[2][-1] == (
+        f"next: scalepred warehouse report --warehouse {path} shows the accuracies; a predictor learns from whole "
+        "grids alone, which the same command without --scale harvests"
+    )
+    assert harvest(task)[2][-1] == f"next: scalepred train-predictor --warehouse {path}"
+
+
+@pytest.mark.parametrize("memory", ["inf", "1e300"])
+def test_memory_without_end_is_refused(harvest, task, memory):
+    words = f"scalepred: --memory is a finite number of gigabytes, not {float(memory):g}."
+    assert harvest(task, "--memory", memory) == (2, "", [words])
+
+
 def test_a_scale_that_is_none_is_refused_before_any_worker_starts(harvest, task, monkeypatch):
     monkeypatch.setattr("scalepred.harvest.local_engine.LocalEngine", None)  # it would fail if it was called
     words = "scalepred: A scale is a finite number above 0, not -1.0; the grid runs from 0.25 to 10.0."
