@@ -58,7 +58,10 @@ def main() -> None:
     print(octave_words(found["octaves"], found["octaves_on_halves"]))
     show("noise between seeds by octaves from the best", NOISE, noise_rows(grids))
     show_gaps(points, curves, repeated)
-    found["cost"] = show_costs(points, grids, curves)
+    found["cost"] = show_costs("what eleven scales know, and cost", points, grids, curves)
+    by_twos = [at for at, curve in enumerate(curves) if passes_over(curve)]
+    some, theirs = [points[at] for at in by_twos], [curves[at] for at in by_twos]
+    found["cost_by_twos"] = show_costs("the same where octaves were passed over", some, grids, theirs)
     print(json.dumps(found))
 
 
@@ -79,7 +82,13 @@ def show_gaps(points: Sequence[Point], curves: Sequence[Curve], repeated: Sequen
     show("what the best of each curve is over its group's fixed rate", REPEATS, iter(rows))
 
 
-def show_costs(points: Sequence[Point], grids: Sequence[Grid], curves: Sequence[Curve]) -> dict[str, Any]:
+def passes_over(curve: Curve) -> bool:
+    """Say whether octaves between those of a point were passed over, as its placing does since it goes by twos."""
+    octaves = np.round(curve.log2_rates - curve.base_log2_rate)
+    return bool(np.diff(octaves).max(initial=1) > 1)
+
+
+def show_costs(title: str, points: Sequence[Point], grids: Sequence[Grid], curves: Sequence[Curve]) -> dict[str, Any]:
     """Print what points cost beside grids of eleven that know as much; returns it."""
     found: dict[str, Any] = {}
     for name, is_moved in AROUND.items() if points else ():
@@ -88,7 +97,7 @@ def show_costs(points: Sequence[Point], grids: Sequence[Grid], curves: Sequence[
         found[name] = summary(some) | {"lost_outside": lost}
     for figures in list(found.values())[:1]:
         print(cost_words(figures))
-    show("what eleven scales know, and cost", COSTS, (cost_row(name, figures) for name, figures in found.items()))
+    show(title, COSTS, (cost_row(name, figures) for name, figures in found.items()))
     return found
 
 

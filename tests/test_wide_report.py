@@ -12,7 +12,7 @@ from fakes import run_record, source_record, task_record
 
 from benchmarks import wide_report
 from benchmarks.early_end import came_back, end_of
-from benchmarks.wide_report import multipliers_of, shape_of
+from benchmarks.wide_report import multipliers_of, passes_over, shape_of
 from scalepred.predictor.context import start_set
 from scalepred.recipe import GRID, Recipe
 from scalepred.records import FeatureRecord, RecipeRecord
@@ -43,6 +43,12 @@ def curve(*accuracies, diverged=0):
 )
 def test_a_curve_is_called_by_its_shape(point, shape):
     assert shape_of(point) == shape
+
+
+@pytest.mark.parametrize(("octaves", "passed"), [([-2, -1, 0, 1], False), ([-2, 0, 1, 2], True), ([3], False)])
+def test_a_point_whose_octaves_have_gaps_was_placed_by_twos(octaves, passed):
+    rates = np.array(octaves) + np.log2(0.001)
+    assert passes_over(SimpleNamespace(log2_rates=rates, base_log2_rate=np.log2(0.001))) is passed
 
 
 @pytest.mark.parametrize(
