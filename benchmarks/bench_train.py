@@ -22,8 +22,7 @@ import numpy as np
 
 from scalepred.predictor.model import fit
 from scalepred.predictor.points import Point
-from scalepred.predictor.rule import fit_rule
-from scalepred.predictor.rule_choice import MIN_STEPS, for_constants, select
+from scalepred.predictor.rule_choice import MIN_STEPS, rule_of
 from scalepred.predictor.table import TrainingTable
 from scalepred.predictor.train import train
 from scalepred.recipe import GRID, Recipe
@@ -97,7 +96,7 @@ def _point(at: int, recipe: Recipe, critical: float, off: float) -> Point:
 
 def learn_rule(design: list[Point]) -> object:
     """Select the coordinates and estimate the constants, as what ships does."""
-    return fit_rule(for_constants(design, MIN_STEPS), select(design, MIN_STEPS))
+    return rule_of(design, MIN_STEPS)
 
 
 STEPS: dict[str, tuple[Callable[[int, int], object], Callable[..., object]]] = {

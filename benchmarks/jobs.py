@@ -24,12 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.rule import MIN_STEPS, for_constants, is_long, read_points, select
+from benchmarks.rule import MIN_STEPS, is_long, read_points, rule_of
 from scalepred.predictor import nested
 from scalepred.predictor.curves import Curves, curves_of, save_curves
 from scalepred.predictor.honest import crossed_interval
 from scalepred.predictor.points import Point, of_one_collection
-from scalepred.predictor.rule import Rule, fit_rule, kind_of, load_rule
+from scalepred.predictor.rule import Rule, kind_of, load_rule
 from scalepred.predictor.search import PAYS, REACH, Tried, believe, best_of, expected_gains, prior_of
 
 JOBS = (1, 2, 3, 5, 11)
@@ -125,7 +125,7 @@ def learn(points: Sequence[Point]) -> list[tuple[Rule, Curves]]:
     for cell in cells.ids:
         is_seen = cells.seen(cell)
         seen = [point for point, counts in zip(points, is_seen, strict=True) if counts]
-        rule = fit_rule(for_constants(seen, MIN_STEPS), select(seen, MIN_STEPS))
+        rule = rule_of(seen, MIN_STEPS)
         by_cell[cell] = (rule, curves_of(seen, rule))
     return [by_cell[int(a), int(b)] for a, b in zip(cells.outer, cells.folds, strict=True)]
 

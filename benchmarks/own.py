@@ -36,13 +36,13 @@ from benchmarks.group_curve import (
     learn_shrinkage,
     task_runs,
 )
-from benchmarks.rule import MIN_STEPS, for_constants, read_points, select
+from benchmarks.rule import MIN_STEPS, read_points, rule_of
 from scalepred.networks.names import family_of
 from scalepred.predictor.curves import Curves, curves_of
 from scalepred.predictor.harvested import build
 from scalepred.predictor.honest import crossed_interval
 from scalepred.predictor.points import Point, of_one_collection
-from scalepred.predictor.rule import Rule, fit_rule, kind_of
+from scalepred.predictor.rule import Rule, kind_of
 from scalepred.predictor.search import Prior, prior_of
 from scalepred.predictor.table import TrainingTable
 from scalepred.predictor.targets import best_fixed_scale
@@ -133,7 +133,7 @@ def run(data: Data) -> dict[str, Any]:
             [p for p in points if p.source not in networks and data.folds[p.origin] != fold]
             for points in (data.points, data.grid_points)
         )
-        rule = fit_rule(for_constants([*seen, *grids], MIN_STEPS), select([*seen, *grids], MIN_STEPS))
+        rule = rule_of([*seen, *grids], MIN_STEPS)
         return rule, curves_of(seen, rule)
 
     rows, found = [], []

@@ -9,12 +9,12 @@ gains over the best fixed rate and over scale 1 with intervals over origins, sha
 the spread of the place in octaves: standard deviation of how far the best scale is from what was chosen; and which
 constants shorter and longer jobs want, estimated and read on the same points. With what
 `benchmarks.range_test` wrote, range tests are judged on the points that they were run on. The same once more for
-jobs of so many steps alone, as long as those of users. From these the coordinate of each kind of recipe is selected
-and its constant estimated. A kind with too few of them has the declared coordinate, and a constant of all its points.
-Both are written with this evidence to FOLDER/rule.json. What a selection is worth is the row "selected", where each
-point's coordinate is selected without its origin and network. Tasks of harvested grids count as points, where
-their starts were measured (`benchmarks.grid_starts`, FILE.jsonl); they are judged by themselves, and once more without
-points of the same multipliers, as a recipe that is new. Ends in one line of JSON.
+jobs of so many steps alone, as long as those of users. From these the constant of each kind of recipe is estimated,
+beside a coordinate that is settled (`SHIPPED` in `scalepred/predictor/rule_choice.py`). A kind with too few of them has
+a constant of all its points. It is written with this evidence to FOLDER/rule.json. The row "selected" is what it would
+be worth to select coordinates anew, each point's without its origin and network. Tasks of harvested grids count as
+points, where their starts were measured (`benchmarks.grid_starts`, FILE.jsonl); they are judged by themselves, and once
+more without points of the same multipliers, as a recipe that is new. Ends in one line of JSON.
 """
 
 import argparse
@@ -37,10 +37,9 @@ from scalepred.predictor.rule_choice import (
     BASE,
     MIN_STEPS,
     NAMES,
-    for_constants,
     is_long,
     reached,
-    select,
+    rule_of,
     whole,
 )
 from scalepred.store.warehouse import open_warehouse
@@ -52,7 +51,7 @@ SELECTED = "selected"
 """The coordinate that does best on the points that set its constant, selected anew for each point that is held out."""
 
 SHIPPED = "as it ships"
-"""What the rule would be without the point's origin and network: selected where there are enough long points to."""
+"""What the rule would be without the point's origin and network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +92,7 @@ def main() -> None:
         show_seconds(tested, tests)
     show(points, rows)
     show_lengths(points)
-    rule = fit_rule(for_constants(everything, arguments.min_steps), select(everything, arguments.min_steps))
+    rule = rule_of(everything, arguments.min_steps)
     for kind, constant in sorted(rule.constants.items()):
         print(
             f"\n{kind}: 2^{constant.log2:g} times {constant.coordinate!r}, from {constant.n_points} points of "
@@ -248,8 +247,7 @@ def fit_without(point: Point, members: Sequence[Point], name: str) -> tuple[floa
 def without(point: Point, points: Sequence[Point], min_steps: int) -> float:
     """Return log2 of the scale that the rule gives a point whose origin and network had no part in it."""
     others = [p for p in points if p.is_apart(point) and p.source_id != point.source_id]
-    rule = fit_rule(for_constants(others, min_steps), select(others, min_steps))
-    place = rule.bounded_log2_scale(point.facts, point.recipe)
+    place = rule_of(others, min_steps).bounded_log2_scale(point.facts, point.recipe)
     return 0.0 if place is None else place
 
 

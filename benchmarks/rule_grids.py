@@ -23,7 +23,7 @@ from scalepred.networks.names import family_of
 from scalepred.predictor.honest import bootstrap_interval
 from scalepred.predictor.points import Point, of_one_collection
 from scalepred.predictor.rule import FIXED, Rule, fit_rule, kind_of
-from scalepred.predictor.rule_choice import NAMES, for_constants, reached, select, whole
+from scalepred.predictor.rule_choice import NAMES, for_constants, reached, rule_of, whole
 
 ALONE, BOTH, MEASURED, UNBOUNDED = "design points alone", "both", "both, measured", "both, unbounded"
 HELD: dict[str, Callable[[Point], str]] = {
@@ -76,12 +76,13 @@ def rules(
         return other_recipes(point, some) if is_new else some
 
     alone, both = left(design), left([*design, *grids])
-    rule = _selected(both)
-    return {ALONE: _selected(alone), BOTH: rule, MEASURED: _measured(both, kind_of(point.recipe)), UNBOUNDED: rule}
-
-
-def _selected(points: Sequence[Point]) -> Rule:
-    return fit_rule(for_constants(points, MIN_STEPS), select(points, MIN_STEPS))
+    rule = rule_of(both, MIN_STEPS)
+    return {
+        ALONE: rule_of(alone, MIN_STEPS),
+        BOTH: rule,
+        MEASURED: _measured(both, kind_of(point.recipe)),
+        UNBOUNDED: rule,
+    }
 
 
 def _measured(points: Sequence[Point], kind: str) -> Rule:

@@ -10,11 +10,11 @@ import pytest
 from benchmarks import range_test
 from benchmarks import rule as bench
 from scalepred.predictor.points import Point
-from scalepred.predictor.rule import DECLARED, load_rule
-from scalepred.predictor.rule_choice import FEWEST
+from scalepred.predictor.rule import DECLARED, kind_of, load_rule
+from scalepred.predictor.rule_choice import FEWEST, for_constants
 from scalepred.recipe import Recipe
 
-RECIPES = {"sgd": Recipe(momentum=0.9), "adamw": Recipe(optimizer="adamw")}
+RECIPES = {"sgd": Recipe(momentum=0.9, head_start="fitted"), "adamw": Recipe(optimizer="adamw")}
 
 
 def points_with_known_constants(n=24):
@@ -66,11 +66,11 @@ def printed(tmp_path, monkeypatch, capsys):
 
 def test_declared_coordinates_find_their_constants_and_beat_the_best_fixed_rate(printed, tmp_path):
     rule = load_rule(tmp_path)
-    assert rule.constants["sgd, noise head"].log2 == pytest.approx(1, abs=0.25)
+    assert rule.constants["sgd, fitted head"].log2 == pytest.approx(1, abs=0.25)
     assert rule.constants["adamw, noise head"].log2 == pytest.approx(-2, abs=0.25)
     rows = {(row["kind"], row["method"]): row for row in rule.evidence["judged"]}
     for optimizer, name in DECLARED.items():
-        for kind in (f"{optimizer}, noise head", f"{optimizer}, all"):
+        for kind in (kind_of(RECIPES[optimizer]), f"{optimizer}, all"):
             assert rows[kind, name]["interval"][0] > 0.1
             assert rows[kind, name]["spread_octaves"] < 0.5
             assert rows[kind, "rate"]["gain"] == rows[kind, "scale 1"]["over_scale_1"] == 0
@@ -138,12 +138,12 @@ def test_tasks_of_grids_set_constants_too_but_not_where_their_own_recipe_is_new(
     rule = load_rule(tmp_path)
     assert (rule.evidence["n_points"], rule.evidence["n_of_grids"]) == (48, 48)
     longer = [p for p in (*points, *grids) if p.recipe.optimizer == "sgd" and p.facts["log2_steps"] >= 6]
-    assert rule.constants["sgd, noise head"].n_points == len(longer) == 27
-    assert 1 < rule.constants["sgd, noise head"].log2 <= 4  # between that of design points and of grids
+    assert rule.constants["sgd, fitted head"].n_points == len(longer) == 27
+    assert 1 < rule.constants["sgd, fitted head"].log2 <= 4  # between that of design points and of grids
     rows = {(row["kind"], row["method"]): row for row in rule.evidence["judged"]}
-    alone = rows["sgd, noise head, grids, new recipe, design points alone", bench.SHIPPED]["accuracy"]
-    new = rows["sgd, noise head, grids, new recipe", bench.SHIPPED]["accuracy"]
-    assert alone < new < rows["sgd, noise head, grids", bench.SHIPPED]["accuracy"]
+    alone = rows["sgd, fitted head, grids, new recipe, design points alone", bench.SHIPPED]["accuracy"]
+    new = rows["sgd, fitted head, grids, new recipe", bench.SHIPPED]["accuracy"]
+    assert alone < new < rows["sgd, fitted head, grids", bench.SHIPPED]["accuracy"]
 
 
 def test_the_valley_and_the_steepest_fall_of_a_known_curve():
@@ -163,7 +163,7 @@ def test_shorter_and_longer_jobs_have_constants_of_their_own(capsys):
         dataclasses.replace(p, log2_scales=p.log2_scales + 2, facts=p.facts | {"log2_steps": 7.0}) for p in shorter
     ]
     bench.show_lengths([*shorter, *longer])
-    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| sgd, noise head")]
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| sgd, fitted head")]
     assert [row[1:4] for row in rows] == [["all", "48", "32"], ["shorter", "24", "8"], ["longer", "24", "128"]]
     constants = {row[1]: float(row[4].removeprefix("2^")) for row in rows}
     assert constants["shorter"] == pytest.approx(1, abs=0.25)
@@ -175,6 +175,6 @@ def test_constants_come_from_longer_jobs_where_there_are_enough_of_them():
     longer = [dataclasses.replace(p, facts=p.facts | {"log2_steps": 7.0}) for p in shorter]
     adamw = [p for p in longer if p.recipe.optimizer == "adamw"]
     few = [p for p in longer if p.recipe.optimizer == "sgd"][: FEWEST - 1]
-    chosen = bench.for_constants([*shorter, *adamw, *few], 64)
+    chosen = for_constants([*shorter, *adamw, *few], 64)
     assert [p for p in chosen if p.recipe.optimizer == "adamw"] == adamw
     assert len([p for p in chosen if p.recipe.optimizer == "sgd"]) == len(shorter) / 2 + len(few)

@@ -11,8 +11,8 @@ from scalepred.predictor.formulations import nearest_point
 from scalepred.predictor.placing import Places, by_rule, placed_by
 from scalepred.predictor.points import Point
 from scalepred.predictor.probes import PROBES, has_losses, three_around
-from scalepred.predictor.rule import DECLARED, fit_rule, kind_of
-from scalepred.predictor.rule_choice import BASE, for_constants, select
+from scalepred.predictor.rule import DECLARED, kind_of
+from scalepred.predictor.rule_choice import BASE, rule_of
 from scalepred.predictor.wide_frame import Frame
 from scalepred.predictor.wide_table import WideTable
 
@@ -91,7 +91,7 @@ def _linear_probe(points: Sequence[Point]) -> Way:
 
 
 def _as_it_ships(table: WideTable, min_steps: int) -> Places:
-    return placed_by(fit_rule(for_constants(table.points, min_steps), select(table.points, min_steps)))
+    return placed_by(rule_of(table.points, min_steps))
 
 
 def own_rate(table: WideTable) -> np.ndarray:
