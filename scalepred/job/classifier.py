@@ -134,23 +134,13 @@ class Classifier:
         return np.stack(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
 
     def classify(
-        self,
-        paths: AnyPath | Iterable[AnyPath],
-        *,
-        top: int = 5,
-        threshold: float = 0.0,
-        false_alarms: float = FALSE_ALARMS,
+        self, paths: AnyPaths, *, top: int = 5, threshold: float = 0.0, false_alarms: float = FALSE_ALARMS
     ) -> list[Classified]:
         """Return what ``stream`` gives, all at once."""
         return list(self.stream(paths, top=top, threshold=threshold, false_alarms=false_alarms))
 
     def stream(
-        self,
-        paths: AnyPath | Iterable[AnyPath],
-        *,
-        top: int = 5,
-        threshold: float = 0.0,
-        false_alarms: float = FALSE_ALARMS,
+        self, paths: AnyPaths, *, top: int = 5, threshold: float = 0.0, false_alarms: float = FALSE_ALARMS
     ) -> Iterator[Classified]:
         """Yield what each image file is taken for, in their order, as soon as its ``AT_ONCE`` images are done.
 

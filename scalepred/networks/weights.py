@@ -3,7 +3,7 @@
 import hashlib
 import importlib
 import json
-import pickle
+import pickle  # for the name of its error alone: nothing is unpickled
 import re
 from collections.abc import Mapping
 from pathlib import Path
