@@ -10,7 +10,7 @@ the spread of the place in octaves: standard deviation of how far the best scale
 constants shorter and longer jobs want, estimated and read on the same points. With what
 `benchmarks.range_test` wrote, range tests are judged on the points that they were run on. The same once more for
 jobs of so many steps alone, as long as those of users. From these the constant of each kind of recipe is estimated,
-beside a coordinate that is settled (`SHIPPED` in `scalepred/predictor/rule_choice.py`). A kind with too few of them has
+beside a coordinate that is settled (`SETTLED` in `scalepred/predictor/rule_choice.py`). A kind with too few of them has
 a constant of all its points. It is written with this evidence to FOLDER/rule.json. The row "selected" is what it would
 be worth to select coordinates anew, each point's without its origin and network. Tasks of harvested grids count as
 points, where their starts were measured (`benchmarks.grid_starts`, FILE.jsonl); they are judged by themselves, and once

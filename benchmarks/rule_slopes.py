@@ -27,14 +27,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rule import MIN_STEPS, SHIPPED, read_points
-from scalepred.predictor import rule_choice
 from scalepred.predictor.coordinates import coordinate
 from scalepred.predictor.hold_outs import codes_of, family
 from scalepred.predictor.honest import bootstrap_interval
 from scalepred.predictor.nested import Cells, folds_of
 from scalepred.predictor.points import Point, of_one_collection
 from scalepred.predictor.rule import best_octaves, fit_rule, kind_of
-from scalepred.predictor.rule_choice import BASE, for_constants, is_long, whole
+from scalepred.predictor.rule_choice import BASE, SETTLED, for_constants, is_long, whole
 
 SLOPES = (0.5, 0.75, 1.0)
 """Slopes to choose from; they, and how one is chosen, were declared before any was judged here."""
@@ -132,7 +131,7 @@ def drawn(place: float, slope: float, center: float) -> float:
 def rules_of(points: Sequence[Point], min_steps: int) -> dict[float, Kinds]:
     """Return slope -> constants of these points by kind, beside the coordinates that ship."""
     base = for_constants(points, min_steps)
-    return {slope: fit(base, rule_choice.SHIPPED, slope) for slope in SLOPES}
+    return {slope: fit(base, SETTLED, slope) for slope in SLOPES}
 
 
 def fit(points: Sequence[Point], names: Mapping[str, str], slope: float) -> dict[str, Drawn]:

@@ -15,7 +15,7 @@ MIN_STEPS = 64
 FEWEST = 16
 """A kind of recipe with fewer points of so many steps has a constant of all its points."""
 
-SHIPPED = {
+SETTLED = {
     "adamw, fitted head": "both",
     "adamw, noise head": "noise",
     "sgd, fitted head": "both, damped",
@@ -59,4 +59,4 @@ def reached(rule: Rule, points: Sequence[Point]) -> float:
 
 def rule_of(points: Sequence[Point], min_steps: int) -> Rule:
     """Return the rule that ships, with constants of these points."""
-    return fit_rule(for_constants(points, min_steps), SHIPPED)
+    return fit_rule(for_constants(points, min_steps), SETTLED)
