@@ -88,3 +88,16 @@ def test_a_network_gets_points_of_the_sizes_alone_that_it_takes(tmp_path):
     sizes = {name: {point.recipe.image_px for point in points if point.source == name} for name in (vit, "resnet27/8")}
     assert sizes[vit] == {64}
     assert len(sizes["resnet27/8"]) > 1
+
+
+def test_points_can_be_those_that_learn_from_so_many_images(tmp_path):
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    suite, n_points = write_suite(tmp_path / "suite"), []
+    for at_least in ("1", "20"):
+        options = parser.parse_args(["--draw", "64", "--source", "resnet27/8", "--passes", "1e9", "--images", at_least])
+        options.suite, options.warehouse = suite, tmp_path / "w.duckdb"
+        points = chosen(options)
+        n_points.append(len(points))
+    assert 0 < n_points[1] < n_points[0] == 64
+    assert all(point.n_images is None or point.n_images >= 20 for point in points)

@@ -1,16 +1,16 @@
 """Our wide harvest where time is short: of the points that are drawn, those first that cost little, or that are new.
 
-    python -m benchmarks.wild.points SUITE --warehouse FILE [--draw N] [--passes N] [--steps N] [--source NAME ...]
-        [--device cpu|cuda|auto] [--workers N] [--new] [--second-seeds] [--dry-run]
+    python -m benchmarks.wild.points SUITE --warehouse FILE [--draw N] [--passes N] [--steps N] [--images N]
+        [--source NAME ...] [--device cpu|cuda|auto] [--workers N] [--new] [--second-seeds] [--dry-run]
 
 The points are those of `scalepred harvest SUITE/tasks --draw N` with the same networks, so that command goes on from
 what this one did. Taken are those whose run passes at most so many images of 64 px (larger ones in proportion to their
-area) through the network, forwards and back, and takes at least so many steps; with one seed each. So large tasks,
-large images and long recipes come last: what is in the warehouse before all is done is no balanced sample of the space,
-but its cheaper part. With ``--second-seeds`` one point in ten has its second seed, as the draw has it. With ``--new``
-points whose curve the warehouse knows are left out: an imported snapshot lacks the guesses of a journal, so the facts
-of such points would be measured again. A suite that `benchmarks.wild.pack` made has the images of some tasks alone;
-points of the others are left out.
+area) through the network, forwards and back, takes at least so many steps, and learns from at least so many images;
+with one seed each. So large tasks, large images and long recipes come last: what is in the warehouse before all is done
+is no balanced sample of the space, but its cheaper part. With ``--second-seeds`` one point in ten has its second seed,
+as the draw has it. With ``--new`` points whose curve the warehouse knows are left out: an imported snapshot lacks the
+guesses of a journal, so the facts of such points would be measured again. A suite that `benchmarks.wild.pack` made has
+the images of some tasks alone; points of the others are left out.
 """
 
 import argparse
@@ -79,6 +79,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--draw", type=int, default=600, help="points in all")
     parser.add_argument("--passes", type=float, default=3_000, help="images of 64 px in a run, at most")
     parser.add_argument("--steps", type=int, default=1, help="of a run, at least")
+    parser.add_argument("--images", type=int, default=1, help="training and validation images to learn from, at least")
     parser.add_argument("--source", nargs="+", default=list(SOURCES), metavar="NAME", help="default: our six")
     parser.add_argument("--new", action="store_true", help="leave out points that the warehouse knows")
     parser.add_argument("--second-seeds", action="store_true", help="of one point in ten")
@@ -101,6 +102,7 @@ def chosen(arguments: argparse.Namespace) -> list[DesignPoint]:
         if (Path(point.data) / "manifest.csv").is_file()
         and passes(point, n_train[Path(point.data).name]) <= arguments.passes
         and steps(point, n_train[Path(point.data).name]) >= arguments.steps
+        and learnt_from(point, n_train[Path(point.data).name]) >= arguments.images
     ]
     if arguments.new and arguments.warehouse.is_file():
         points = without_known(points, arguments.warehouse)
@@ -122,12 +124,17 @@ def sizes_of(manifest: Mapping[str, list[dict[str, list[dict[str, object]]]]]) -
 
 def passes(point: DesignPoint, n_train: int) -> float:
     """Return how many images of 64 px a run of a point passes through its network in training."""
-    return min(n_train, point.n_images or n_train) * point.recipe.epochs * (point.recipe.image_px / 64) ** 2
+    return learnt_from(point, n_train) * point.recipe.epochs * (point.recipe.image_px / 64) ** 2
 
 
 def steps(point: DesignPoint, n_train: int) -> int:
     """Return about how many steps a run of a point takes; validation images are split off later."""
-    return point.recipe.epochs * math.ceil(min(n_train, point.n_images or n_train) / point.recipe.batch_size)
+    return point.recipe.epochs * math.ceil(learnt_from(point, n_train) / point.recipe.batch_size)
+
+
+def learnt_from(point: DesignPoint, n_train: int) -> int:
+    """Return how many images a point learns from, of a task that has so many."""
+    return min(n_train, point.n_images or n_train)
 
 
 # --- what is known already --------------------------------------------------------------------------------------------

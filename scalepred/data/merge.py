@@ -34,7 +34,7 @@ def merged(task: Task, *names: str) -> Task:
 def _joined(parts: list[Split], classes: tuple[str, ...]) -> Split:
     """Return several splits as one, in the order that a task's images have."""
     labels = np.concatenate([part.labels for part in parts])
-    paths, hashes = (sum((getattr(part, name) for part in parts), ()) for name in ("paths", "hashes"))
+    paths, hashes, groups = (sum((getattr(part, name) for part in parts), ()) for name in ("paths", "hashes", "groups"))
     order = sorted(range(len(labels)), key=lambda row: (hashes[row], classes[labels[row]], paths[row]))
     place = np.argsort(order)
     images = room_for((len(labels), *parts[0].images.shape[1:]), max_bytes=IN_MEMORY_BYTES)
@@ -43,4 +43,5 @@ def _joined(parts: list[Split], classes: tuple[str, ...]) -> Split:
         for image in part.images:  # one by one, for they may lie in a file
             images[place[at]] = image
             at += 1
-    return Split(images, labels[order], tuple(paths[row] for row in order), tuple(hashes[row] for row in order))
+    paths, hashes, groups = (tuple(each[row] for row in order if each) for each in (paths, hashes, groups))
+    return Split(images, labels[order], paths, hashes, groups)

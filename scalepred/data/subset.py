@@ -51,4 +51,5 @@ def _first(split: Split, share: float, *, at_least: int) -> Split:
 
 def _rows(split: Split, rows: np.ndarray) -> Split:
     paths, hashes = (tuple(each[row] for row in rows) for each in (split.paths, split.hashes))
-    return Split(split.images[rows], split.labels[rows], paths, hashes)
+    groups = tuple(split.groups[row] for row in rows if split.groups)
+    return Split(split.images[rows], split.labels[rows], paths, hashes, groups)

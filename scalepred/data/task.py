@@ -36,12 +36,22 @@ from scalepred.records import TaskRecord
 
 @dataclass(frozen=True)
 class Split:
-    """Images (n, 3, px, px) uint8, labels (n,) int64, where each came from, and the hash of each in its full size."""
+    """Images of one split of a task.
+
+    Attributes:
+        images: (n, 3, px, px) uint8.
+        labels: (n,) int64.
+        paths: where each came from.
+        hashes: of each image in its full size.
+        groups: a number of each, the same for near duplicates and for images of one of the user's groups; () where
+            each is one by itself.
+    """
 
     images: np.ndarray
     labels: np.ndarray
     paths: tuple[str, ...]
     hashes: tuple[str, ...] = ()
+    groups: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,7 +270,7 @@ def _as_task(reading: Reading, inspection: Inspection, *, image_px: int, resize:
         for position, row in enumerate(rows):  # one by one, for they may lie in a file
             images[position] = loaded.images[row]
         paths, hashes = tuple(entries[i].path for i in rows), tuple(loaded.hashes[i] for i in rows)
-        splits[name] = Split(images, labels[rows], paths, hashes)
+        splits[name] = Split(images, labels[rows], paths, hashes, tuple(map(int, reading.groups[rows])))
     contents = sorted([loaded.hashes[i], entries[i].label] for i in order)
     record = TaskRecord(
         task_id=task_id_of(splits, classes),

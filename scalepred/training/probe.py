@@ -60,7 +60,14 @@ class Probe:
         return np.asarray(features.astype(np.float64) @ weight.T + bias)
 
 
-def fit_probe(features: np.ndarray, labels: np.ndarray, *, n_classes: int, is_standardised: bool = False) -> Probe:
+def fit_probe(
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    n_classes: int,
+    groups: Sequence[int] = (),
+    is_standardised: bool = False,
+) -> Probe:
     """Fit multinomial logistic regression with a quadratic penalty; its strength has the least held-out log loss.
 
     Features are centred, and divided by the square root of their standard deviation: half way between features as they
@@ -73,6 +80,8 @@ def fit_probe(features: np.ndarray, labels: np.ndarray, *, n_classes: int, is_st
         features: (n, d) float32, of training images alone.
         labels: (n,) int64.
         n_classes: of the task; classes without an image get the bias of half an image.
+        groups: a number of each image; those of one number are held out together, for near duplicates of what was
+            learnt tell nothing of new images. By default each is held out by itself.
         is_standardised: divide by the whole standard deviation, and choose from ``FIRST_STRENGTHS``: the probe that
             recipes with a fitted head start from, and whose facts were harvested.
 
@@ -97,10 +106,12 @@ def fit_probe(features: np.ndarray, labels: np.ndarray, *, n_classes: int, is_st
         strengths, unit = STRENGTHS, np.where(varies, 1 / np.sqrt(spread + LEAST_SPREAD * spread.mean()), 0.0)
         unit /= math.sqrt(float(((unit * spread) ** 2).sum()))
     inputs, axes = _principal((features - mean) * unit)
-    losses, hits, scored, held_out = _cross_validate(inputs, labels, strengths, n_classes=n_classes)
+    parts = _folds(labels, groups)
+    losses, hits, scored, held_out = _cross_validate(inputs, labels, strengths, parts=parts, n_classes=n_classes)
     best = int(np.argmin(losses)) if scored else strengths.index(USUAL_STRENGTH)
     weight, bias = _fit(inputs, labels, strengths[best], n_classes=n_classes)
     weight = (weight @ axes) * unit
+    what = "groups of images" if np.bincount(labels).max() > 1 else "images"
     return Probe(
         weight=torch.from_numpy(weight).float(),
         bias=torch.from_numpy(bias - weight @ mean).float(),
@@ -109,7 +120,7 @@ def fit_probe(features: np.ndarray, labels: np.ndarray, *, n_classes: int, is_st
         log_loss=losses[best] / scored if scored else None,
         n_scored=scored,
         seconds=time.perf_counter() - started,
-        note="" if scored else "no class has two images, so the linear probe could not be cross-validated",
+        note="" if scored else f"no class has two {what}, so the linear probe could not be cross-validated",
         held_out=held_out[best] if scored else None,
     )
 
@@ -144,37 +155,58 @@ def _principal(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return u[:, :r] * s[:r], axes[:r]
 
 
-def _cross_validate(
-    inputs: np.ndarray, labels: np.ndarray, strengths: Sequence[float], *, n_classes: int
-) -> tuple[list[float], list[int], int, np.ndarray]:
-    """Return, for each strength, summed log loss and hits on held-out images; how many were held out; and their logits.
+def _folds(labels: np.ndarray, groups: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the rows to fit to and those to hold out of each fold, which keeps groups together.
 
-    Classes of one image are learnt in every fold and held out in none.
+    Classes of one group are learnt in every fold and held out in none.
     """
-    from sklearn.model_selection import StratifiedKFold
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-    counts = np.bincount(labels)
+    group = np.asarray(groups) if len(groups) else np.arange(len(labels))
+    pairs = np.unique(np.stack([labels, group]), axis=1)
+    counts = np.bincount(pairs[0])  # groups of each class
     several = np.flatnonzero(counts[labels] >= 2)
     if not len(several):
-        return [], [], 0, np.empty(0)
-    held_out = np.full((len(strengths), len(labels), n_classes), np.nan, np.float32)
-    held_out[:, several] = -np.inf  # of the last classes, where these have no image
-    losses, hits = [0.0] * len(strengths), [0] * len(strengths)
-    folds = StratifiedKFold(min(FOLDS, int(counts.max())), shuffle=True, random_state=0)
+        return []
+    kind = StratifiedKFold if len(np.unique(group)) == len(group) else StratifiedGroupKFold
+    folds = kind(min(FOLDS, int(counts.max())), shuffle=True, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that a class has fewer images than there are folds
-        parts = [several[held] for _, held in folds.split(inputs[several], labels[several])]
-    for held in parts:
-        fit = np.setdiff1d(np.arange(len(labels)), held)
+        drawn = [several[held] for _, held in folds.split(several, labels[several], group[several])]
+    parts = []
+    for rows in drawn:
+        fit = np.flatnonzero(~np.isin(group, group[rows]))
+        if len(held := rows[np.isin(labels[rows], labels[fit])]):
+            parts.append((fit, held))
+    return parts
+
+
+def _cross_validate(
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    strengths: Sequence[float],
+    *,
+    parts: Sequence[tuple[np.ndarray, np.ndarray]],
+    n_classes: int,
+) -> tuple[list[float], list[int], int, np.ndarray]:
+    """Return, for each strength, summed log loss and hits on held-out images; how many these are; and their logits."""
+    if not parts:
+        return [], [], 0, np.empty(0)
+    n_known = int(labels.max()) + 1
+    scored = np.concatenate([held for _, held in parts])
+    held_out = np.full((len(strengths), len(labels), n_classes), np.nan, np.float32)
+    held_out[:, scored] = -np.inf  # of the last classes, where these have no image
+    losses, hits = [0.0] * len(strengths), [0] * len(strengths)
+    for fit, held in parts:
         for at, strength in enumerate(strengths):
-            weight, bias = _fit(inputs[fit], labels[fit], strength, n_classes=len(counts))
+            weight, bias = _fit(inputs[fit], labels[fit], strength, n_classes=n_known)
             logits = inputs[held] @ weight.T + bias
-            held_out[at, held, : len(counts)] = logits
+            held_out[at, held, :n_known] = logits
             logits -= logits.max(axis=1, keepdims=True)
             chosen = logits[np.arange(len(held)), labels[held]]
             losses[at] += float((np.log(np.exp(logits).sum(axis=1)) - chosen).sum())
             hits[at] += int((logits.argmax(axis=1) == labels[held]).sum())
-    return losses, hits, len(several), held_out
+    return losses, hits, len(scored), held_out
 
 
 def _fit(inputs: np.ndarray, labels: np.ndarray, strength: float, *, n_classes: int) -> tuple[np.ndarray, np.ndarray]:

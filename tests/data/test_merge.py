@@ -1,5 +1,7 @@
 """Tasks that train on images that were held out."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from fakes import write_task
@@ -74,3 +76,14 @@ def test_a_task_knows_which_splits_its_user_made(task, tmp_path):
         rows = [f"{path},{path.split('/')[-2]},{last if at % 4 == 3 else 'train'}" for at, path in enumerate(paths)]
         manifest = write_manifest(tmp_path / f"{last}.csv", rows, header="path,label,split")
         assert read_task(manifest, image_px=16).own_splits == own
+
+
+def test_merged_images_keep_their_groups(tmp_path):
+    folder = make_classes(tmp_path / "t", n=12)
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.png"))
+    rows = [f"t/{name},{name.split('/')[0]},animal {int(Path(name).stem) // 3}" for name in names]
+    task = read_task(write_manifest(tmp_path / "m.csv", rows, header="path,label,group"), image_px=16)
+    whole = merged(task, "val", "test")
+    number = {path: int(Path(path).stem) // 3 for path in whole.train.paths}
+    pairs = {(number[path], group) for path, group in zip(whole.train.paths, whole.train.groups, strict=True)}
+    assert len(pairs) == len({group for _, group in pairs}) == 4

@@ -71,3 +71,10 @@ def test_a_subset_has_an_identity_and_a_name_of_its_own_that_depend_on_task_and_
 def test_a_task_that_has_no_more_images_is_itself(task):
     assert subset(task, task.record.n_train + task.record.n_val) is task
     assert subset(task, 10_000) is task
+
+
+def test_images_keep_their_groups(task):
+    few = subset(task, 24)
+    group = dict(zip(task.train.paths, task.train.groups, strict=True))
+    assert few.train.groups == tuple(group[path] for path in few.train.paths)
+    assert len(set(few.train.groups)) > 1

@@ -60,6 +60,56 @@ def test_its_cross_validated_accuracy_is_that_of_new_images():
     assert probe.accuracy == pytest.approx(new, abs=0.06)
 
 
+def copies_of(n=40, times=4):
+    """Return noise, each row several times with hardly a difference, labels at random, and whose copy each is."""
+    features, labels = blobs(n=n, distance=0.0)
+    groups = np.tile(np.arange(n), times)
+    near = features[groups] + 1e-3 * np.random.default_rng(1).normal(size=(n * times, features.shape[1]))
+    return near.astype(np.float32), labels[groups], groups
+
+
+def test_copies_of_an_image_are_held_out_together_so_that_it_knows_what_new_images_would_give():
+    features, labels, groups = copies_of()
+    apart, together = (fit_probe(features, labels, n_classes=3, groups=each) for each in ((), groups))
+    assert apart.accuracy == 1.0
+    assert together.accuracy < 0.5
+    assert together.n_scored == len(labels)
+    assert together.strength < apart.strength
+
+
+def test_groups_of_one_image_each_change_nothing():
+    features, labels = blobs()
+    alone, numbered = (fit_probe(features, labels, n_classes=3, groups=each) for each in ((), np.arange(60)[::-1]))
+    assert numbered.weight.equal(alone.weight)
+    assert numbered.log_loss == alone.log_loss
+
+
+def test_a_class_of_one_group_is_learnt_and_not_scored():
+    features, labels = blobs(n=60, distance=20.0)
+    groups = np.where(labels == 2, 1000, np.arange(60))
+    probe = fit_probe(features, labels, n_classes=3, groups=groups)
+    assert probe.n_scored == 40
+    assert np.isnan(probe.held_out[labels == 2]).all()
+    assert np.isfinite(probe.held_out[labels != 2]).all()
+    assert (probe.logits(features).argmax(1) == labels).all()
+
+
+def test_no_class_is_scored_that_was_not_learnt():
+    features, labels = blobs(n=60, distance=20.0)
+    groups = np.where(labels == 2, 1000 + (np.arange(60) > 30), np.arange(60) // 2)  # classes share groups
+    probe = fit_probe(features, labels, n_classes=3, groups=groups)
+    scored = ~np.isnan(probe.held_out[:, 0])
+    assert probe.n_scored == scored.sum()
+    assert np.isfinite(probe.held_out[scored]).all()
+
+
+def test_one_group_for_each_class_leaves_nothing_to_hold_out_and_it_says_so():
+    features, labels = blobs()
+    probe = fit_probe(features, labels, n_classes=3, groups=labels)
+    assert (probe.accuracy, probe.held_out, probe.n_scored) == (None, None, 0)
+    assert probe.note == "no class has two groups of images, so the linear probe could not be cross-validated"
+
+
 def test_classes_of_one_image_are_learnt_and_not_scored():
     features, labels = blobs(n=30, n_classes=2, distance=20.0)
     labels = np.append(labels, 2)

@@ -62,6 +62,20 @@ def test_with_frozen_statistics_the_head_is_the_probe_of_the_sources_features():
     assert not start.statistics
 
 
+def test_the_probe_that_is_told_keeps_groups_together_and_the_one_that_was_harvested_does_not():
+    alone = separable(40)
+    grouped = dataclasses.replace(alone, groups=tuple(row // 8 for row in range(40)))
+    probes = {
+        (is_standardised, bool(train.groups)): fitted_start(
+            settled(), train, RECIPE, n_classes=2, device=CPU, is_standardised=is_standardised
+        ).probe
+        for is_standardised in (False, True)
+        for train in (alone, grouped)
+    }
+    assert np.array_equal(probes[True, True].held_out, probes[True, False].held_out)
+    assert not np.array_equal(probes[False, True].held_out, probes[False, False].held_out)
+
+
 @pytest.mark.parametrize("recipe", [RECIPE, BATCH], ids=["frozen", "batch"])
 @pytest.mark.parametrize("make", [settled, drifted])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
