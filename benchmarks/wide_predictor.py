@@ -16,6 +16,7 @@ from benchmarks.rule import MIN_STEPS, read_points
 from scalepred.predictor.range_tests import read_range_tests
 from scalepred.predictor.wide_evaluation import evaluate_points
 from scalepred.predictor.wide_tables import tables_of
+from scalepred.processes import n_cores
 
 
 def main() -> None:
@@ -27,7 +28,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="write the line of JSON to this file too")
     arguments = parser.parse_args()
     tests = {} if arguments.range_tests is None else read_range_tests(arguments.range_tests)
-    evaluation = evaluate_points(read_points(arguments.warehouse), min_steps=arguments.min_steps, tests=tests)
+    points = read_points(arguments.warehouse)
+    evaluation = evaluate_points(points, min_steps=arguments.min_steps, tests=tests, n_processes=n_cores())
     print(evaluation.summary())
     for table in tables_of(evaluation):
         lines = [table.headings, ["---"] * len(table.headings), *table.rows]

@@ -47,13 +47,16 @@ def evaluate(
     from scalepred.predictor.range_tests import read_range_tests
     from scalepred.predictor.wide_evaluation import evaluate_points
     from scalepred.predictor.wide_tables import tables_of
+    from scalepred.processes import n_cores
 
     if plot is not None:
         check_plot(plot, instead="the tables have what it would show")
     tests = {} if range_tests is None else read_range_tests(range_tests)
     points = _points(options.warehouse_path(warehouse), lock_timeout)
     with progress("evaluating") as bar:
-        evaluation = evaluate_points(points, min_steps=min_steps, tests=tests, on_step=bar.update)
+        evaluation = evaluate_points(
+            points, min_steps=min_steps, tests=tests, n_processes=n_cores(), on_step=bar.update
+        )
     if plot is not None:
         save_accuracy_plot(evaluation, plot)
         out.note(f"plot: {plot}")

@@ -5,19 +5,15 @@ import dataclasses
 import multiprocessing
 import os
 import signal
-import sys
 import threading
-from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from scalepred.errors import UsageError
 from scalepred.harvest.calls import Event, WorkerSettings, answer
 from scalepred.harvest.memory import room
-
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+from scalepred.processes import environment, process_context, variables_of
 
 
 class LocalEngine:
@@ -31,7 +27,7 @@ class LocalEngine:
     def __init__(self, settings: WorkerSettings, *, n_workers: int | None = None) -> None:
         self.n_workers, n_threads = room(n_workers, max_bytes=settings.max_bytes)
         self.settings = dataclasses.replace(settings, n_threads=n_threads)
-        self._context = _context()
+        self._context = process_context(preload=["scalepred.harvest.worker"])  # which imports torch, once
         self._workers: dict[int, tuple[BaseProcess, Connection]] = {}
 
     def start(self, worker: int, *, device_index: int = 0) -> None:
@@ -44,7 +40,7 @@ class LocalEngine:
         settings = dataclasses.replace(self.settings, device_index=device_index)
         process = self._context.Process(target=_serve, args=(theirs, settings), name=f"scalepred-worker-{worker}")
         try:
-            with _environment({**dict.fromkeys(_THREAD_VARIABLES, str(settings.n_threads)), **import_variables()}):
+            with environment(variables_of(n_threads=settings.n_threads)):
                 process.start()
         except (EOFError, OSError) as error:
             ours.close()
@@ -84,42 +80,6 @@ class LocalEngine:
             process.join()
             pipe.close()
         self._workers.clear()
-
-
-def _context() -> Any:
-    """Return how processes are started: on Linux as copies of one that has imported torch once, and runs no threads."""
-    if not sys.platform.startswith("linux"):
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["scalepred.harvest.worker"])
-    return context
-
-
-def import_variables(package: Path = Path(__file__).parents[1]) -> dict[str, str]:
-    """Return the variables that have Python import this very package, and nothing else of the current folder.
-
-    Else a user's statistics.py in there would be taken for the library's.
-    """
-    root = package.resolve().parent
-    if root.name in ("site-packages", "dist-packages"):
-        return {"PYTHONSAFEPATH": "1"}
-    others = os.environ.get("PYTHONPATH")
-    return {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join([str(root), *([others] if others else [])])}
-
-
-@contextlib.contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for processes that are started within."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _serve(pipe: Connection, settings: WorkerSettings) -> None:

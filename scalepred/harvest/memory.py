@@ -1,8 +1,9 @@
 """How many workers a machine has memory and cores for."""
 
 import contextlib
-import os
 from pathlib import Path, PurePosixPath
+
+from scalepred.processes import n_cores
 
 WORKER_BYTES = 600 << 20
 """What a worker is given room for beside what it keeps; a round guess until peaks are measured."""
@@ -17,10 +18,9 @@ def room(n_workers: int | None, *, max_bytes: int) -> tuple[int, int]:
         n_workers: what the user asks for; None for one for each core, as far as there is memory.
         max_bytes: what each may keep in memory.
     """
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if n_workers is None:
-        n_workers = max(1, min(n_cores, free_bytes() // (WORKER_BYTES + max_bytes)))
-    return n_workers, max(1, n_cores // n_workers)
+        n_workers = max(1, min(n_cores(), free_bytes() // (WORKER_BYTES + max_bytes)))
+    return n_workers, max(1, n_cores() // n_workers)
 
 
 def free_bytes(root: Path = Path("/")) -> int:

@@ -1,6 +1,7 @@
 """Placing: what formulations share, from the rule's places on; by curves of accuracy, or by the place and its error."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -36,11 +37,11 @@ FEWEST_TO_LEARN = 8
 
 def by_rule(coordinates: Mapping[str, str]) -> Fit:
     """Return the rule as a formulation: a constant for each kind of recipe, times a coordinate."""
+    return partial(_by_constants, coordinates=coordinates)
 
-    def fit(table: WideTable) -> Places:
-        return placed_by(fit_rule(table.points, coordinates))
 
-    return fit
+def _by_constants(table: WideTable, *, coordinates: Mapping[str, str]) -> Places:
+    return placed_by(fit_rule(table.points, coordinates))
 
 
 def placed_by(rule: Rule) -> Places:

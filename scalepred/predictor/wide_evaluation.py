@@ -2,8 +2,9 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -20,8 +21,9 @@ from scalepred.predictor.rule_choice import MIN_STEPS, is_long
 from scalepred.predictor.wide_frame import Frame
 from scalepred.predictor.wide_rivals import RANGE_TESTS, SHIPPED, Way, rivals_of, with_facts
 from scalepred.predictor.wide_scores import Coverage, Row, as_json, coverage, judge
-from scalepred.predictor.wide_studies import studies
+from scalepred.predictor.wide_studies import studies, told_studies
 from scalepred.predictor.wide_table import wide_table
+from scalepred.processes import side_by_side
 
 CONSTANT, SELECTED = "a constant on the rule", "selected inside"
 
@@ -88,6 +90,7 @@ def evaluate_points(
     tests: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     formulations: Mapping[str, Formulation] = MappingProxyType(FORMULATIONS),
     leaning: Mapping[str, Formulation] = MappingProxyType(LEANING),
+    n_processes: int = 1,
     on_step: OnStep | None = None,
 ) -> WideEvaluation:
     """Judge all ways of choosing on design points, with models that saw neither a point's origin nor its group.
@@ -98,21 +101,40 @@ def evaluate_points(
         tests: point's key -> what range tests found; such points are judged once more alone.
         formulations: name -> what learns; ensembles of two are judged too.
         leaning: likewise, without ensembles.
+        n_processes: that compute side by side; formulations must be functions that these can import.
         on_step: hears of progress.
 
     Raises:
         DataError: if the points are of fewer networks or origins.
+        UsageError: if a process was killed, for memory mostly.
     """
     started = time.perf_counter()
     points = of_one_collection(points)
     frames = frames_of(points, min_steps)
-    said = on_step or (lambda done, total: None)
-    judged = {}
-    for done, (name, frame) in enumerate(frames.items()):
-        said(done, len(frames) + 1)
-        judged[name] = judge_frame(frame, tests, formulations=formulations, leaning=leaning)
-    said(len(frames), len(frames) + 1)
+    rivals = {name: rivals_of(frame, tests) for name, frame in frames.items()}
     studied = studied_of(frames)
+    ships = rivals[studied][SHIPPED].log2_scales
+    assert ships is not None  # noqa: S101 - the rule gives scales
+    fits: dict[str, Fit] = {CONSTANT: by_rule(DECLARED), **formulations, **leaning}
+    calls: dict[Hashable, Callable[[], Any]] = {}
+    for name, call in studies(frames[studied], ships).items():
+        calls[name] = call
+    for name, frame in frames.items():
+        for words, fit in fits.items():
+            calls[name, words] = partial(nested.place_held_out, fit, frame.table, frame.cells)
+    said = on_step or (lambda done, total: None)
+    answers = side_by_side(
+        list(calls.values()), n_processes=n_processes, on_done=lambda done: said(done, len(calls) + len(frames))
+    )
+    found = dict(zip(calls, answers, strict=True))
+    judged = side_by_side(
+        [
+            partial(judge_frame, frame, rivals[name], {words: found[name, words] for words in fits}, list(formulations))
+            for name, frame in frames.items()
+        ],
+        n_processes=n_processes,
+        on_done=lambda done: said(len(calls) + done, len(calls) + len(frames)),
+    )
     return WideEvaluation(
         n_points=len(points),
         n_origins=len({point.origin for point in points}),
@@ -124,9 +146,9 @@ def evaluate_points(
             name: {"groups": frame.hold_out.n_groups, "cells": len(frame.cells.ids)} for name, frame in frames.items()
         },
         studied=studied,
-        rows=tuple(row for each in judged.values() for row in each.rows),
-        coverages=tuple(row for each in judged.values() for row in each.coverages),
-        studies=studies(frames[studied], judged[studied].ships),
+        rows=tuple(row for each in judged for row in each.rows),
+        coverages=tuple(row for each in judged for row in each.coverages),
+        studies=told_studies(found),
         seconds=round(time.perf_counter() - started, 1),
     )
 
@@ -151,33 +173,26 @@ def studied_of(frames: Mapping[str, Frame]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedFrame:
-    """What came out under one hold-out; ``ships`` are the log2 scales of the rule that ships, (n,)."""
+    """What came out under one hold-out."""
 
     rows: tuple[Row, ...]
     coverages: tuple[Coverage, ...]
-    ships: np.ndarray
 
 
 def judge_frame(
-    frame: Frame,
-    tests: Mapping[str, Mapping[str, Any]],
-    *,
-    formulations: Mapping[str, Formulation],
-    leaning: Mapping[str, Formulation],
+    frame: Frame, rivals: Mapping[str, Way], placed: Mapping[str, nested.HeldOut], paired: Sequence[str]
 ) -> JudgedFrame:
-    """Place every point by every way of choosing, and judge them."""
-    rivals = rivals_of(frame, tests)
+    """Judge all ways of choosing under one hold-out.
 
-    def placed(fit: Fit) -> nested.HeldOut:
-        return nested.place_held_out(fit, frame.table, frame.cells)
-
-    alone = {name: placed(fit) for name, fit in formulations.items()}
-    two = {f"{a} + {b}": nested.average(alone[a], alone[b]) for a, b in itertools.combinations(alone, 2)}
-    single = {CONSTANT: placed(by_rule(DECLARED))} | alone | {name: placed(fit) for name, fit in leaning.items()}
-    covered = [row for name, each in single.items() for row in coverage(frame, name, each, level=NOMINAL)]
-    ships = rivals[SHIPPED].log2_scales
-    assert ships is not None  # noqa: S101 - the rule gives scales
-    return JudgedFrame(rows=tuple(_rows(frame, rivals, single | two)), coverages=tuple(covered), ships=ships)
+    Args:
+        frame: the points.
+        rivals: name -> way.
+        placed: formulation -> where it places the points.
+        paired: the formulations of which ensembles of two are judged too.
+    """
+    two = {f"{a} + {b}": nested.average(placed[a], placed[b]) for a, b in itertools.combinations(paired, 2)}
+    covered = [row for name, each in placed.items() for row in coverage(frame, name, each, level=NOMINAL)]
+    return JudgedFrame(rows=tuple(_rows(frame, rivals, {**placed, **two})), coverages=tuple(covered))
 
 
 def _rows(frame: Frame, rivals: Mapping[str, Way], placed: Mapping[str, nested.HeldOut]) -> Iterator[Row]:

@@ -1,9 +1,10 @@
 """Studies of what is learnt: by which facts, from how many points and networks, and whether anything at all."""
 
-import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,9 @@ FEWEST_GROUPS = 3
 
 MOST_SUBSETS = 20
 """Of groups, that a curve over them averages for each number of them."""
+
+CURVE = "curve, "
+"""How the name of a curve over points begins; what learns comes after it."""
 
 Gains = dict[str, list[float]]
 """Domain -> gain over the rule that ships, and the bounds of its interval, in points."""
@@ -89,7 +93,7 @@ def ablation(frame: Frame, ships: np.ndarray, formulation: Formulation) -> dict[
         seconds = fact_seconds(frame.points, facts)
         share = seconds / np.array([point.job_seconds for point in frame.points])
         found[words] = {
-            "gains": frame.gains(ships, part.chosen_by(functools.partial(formulation, start=facts.start))),
+            "gains": frame.gains(ships, part.chosen_by(partial(formulation, start=facts.start))),
             "seconds": round(float(np.median(seconds)), 3),
             "share_of_a_job": round(float(np.median(share)), 3),
         }
@@ -203,16 +207,27 @@ def ranks(values: np.ndarray) -> np.ndarray:
     return deviations / max(float(deviations.std()), 1e-12)
 
 
-def studies(frame: Frame, ships: np.ndarray) -> dict[str, object]:
-    """Return all studies of a frame as JSON values; ``ships`` are the log2 scales of the rule that ships, (n,)."""
+def studies(frame: Frame, ships: np.ndarray) -> dict[str, Callable[[], object]]:
+    """Return name -> what computes each study of a frame; the dearest first.
+
+    Args:
+        frame: the points.
+        ships: (n,) log2 scales of the rule that ships.
+    """
     learn = FORMULATIONS[STUDIED]
-    curves = {name: curve_over_points(frame, ships, FORMULATIONS[name]) for name in (STUDIED, ALSO_CURVED)}
     return {
-        "learnt_by": STUDIED,
-        "spread": spread(frame),
-        "conjecture": conjecture(frame),
-        "permuted": permuted(frame, ships, learn),
-        "sets": ablation(frame, ships, learn),
-        "curve": curves,
-        "group_curve": curve_over_groups(frame, ships, learn),
+        f"{CURVE}{ALSO_CURVED}": partial(curve_over_points, frame, ships, FORMULATIONS[ALSO_CURVED]),
+        "group_curve": partial(curve_over_groups, frame, ships, learn),
+        f"{CURVE}{STUDIED}": partial(curve_over_points, frame, ships, learn),
+        "sets": partial(ablation, frame, ships, learn),
+        "permuted": partial(permuted, frame, ships, learn),
+        "spread": partial(spread, frame),
+        "conjecture": partial(conjecture, frame),
     }
+
+
+def told_studies(found: Mapping[Any, object]) -> dict[str, object]:
+    """Return the JSON values of all studies by what each of ``studies`` gave, among other things perhaps."""
+    alone = ("spread", "conjecture", "permuted", "sets", "group_curve")
+    curves = {name: found[f"{CURVE}{name}"] for name in dict.fromkeys((STUDIED, ALSO_CURVED))}
+    return {"learnt_by": STUDIED, **{name: found[name] for name in alone}, "curve": curves}

@@ -13,8 +13,9 @@ import pytest
 
 from scalepred.errors import UsageError
 from scalepred.harvest.calls import WorkerSettings
-from scalepred.harvest.local_engine import LocalEngine, import_variables
+from scalepred.harvest.local_engine import LocalEngine
 from scalepred.harvest.memory import WORKER_BYTES, free_bytes, room
+from scalepred.processes import import_variables
 
 GIB = 1 << 30
 MEMINFO = "MemTotal: 33554432 kB\nMemFree: 1048576 kB\nMemAvailable: 16777216 kB\nHugePages_Total: 0\n"

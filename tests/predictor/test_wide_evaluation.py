@@ -46,13 +46,23 @@ def evaluation(points):
             leaning={},
             on_step=lambda done, total: steps.append((done, total)),
         )
-    assert steps == [(done, 4) for done in range(4)]  # three hold-outs and the studies
+    n_calls = 6 + 3 * 3 + 3  # studies, places under three hold-outs, and their rows
+    assert steps == [(done, n_calls) for done in range(1, n_calls + 1)]
     return found
 
 
 @pytest.fixture(scope="module")
 def rows(evaluation):
     return {(row.hold_out, row.points, row.method): row for row in evaluation.rows}
+
+
+def test_several_processes_find_the_same(points):
+    few = [points[i] for i in range(0, N, 2)]
+    quick = {"formulations": {STUDIED: FORMULATIONS[STUDIED]}, "leaning": {}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scalepred.predictor.wide_studies.ALSO_CURVED", STUDIED)
+        one, two = (evaluate_points(few, n_processes=n, **quick).to_json() for n in (1, 2))
+    assert {**one, "seconds": 0} == {**two, "seconds": 0}
 
 
 # --- what comes out ---------------------------------------------------------------------------------------------------
