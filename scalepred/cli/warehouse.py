@@ -139,12 +139,13 @@ def query(
         raise UsageError("Give --json or --csv, not both.")
     path = options.warehouse_path(warehouse)
     columns, rows = _waited_for(lambda: store.query(path, sql, lock_timeout_seconds=lock_timeout))
-    if json:
-        out.print_json({"schema": 2, "columns": columns, "rows": [[_plain(cell) for cell in row] for row in rows]})
-    elif csv:
-        _print_csv(columns, rows)
-    else:
-        _show_rows(columns, rows)
+    with out.until_nobody_reads():
+        if json:
+            out.print_json({"schema": 2, "columns": columns, "rows": [[_plain(cell) for cell in row] for row in rows]})
+        elif csv:
+            _print_csv(columns, rows)
+        else:
+            _show_rows(columns, rows)
 
 
 @app.command("report")

@@ -221,6 +221,20 @@ def test_csv_prefixes_every_text_that_a_spreadsheet_takes_for_a_formula(query, b
     ]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["--csv", "--json", None])
+def test_a_reader_who_has_seen_enough_of_a_query_ends_it_quietly(filled, form):
+    sql = "SELECT range AS row, repeat('x', 500) AS text FROM range(5000)"  # far more than a pipe holds
+    command = [sys.executable, "-m", "scalepred", "warehouse", "query", sql, "--warehouse", str(filled)]
+    pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([*command, form] if form else command, **pipes, text=True) as process:
+        assert process.stdout.readline()
+        process.stdout.close()
+        told = process.stderr.read()
+    assert process.returncode == 0
+    assert told == "" or (form is None and "more rows" in told)
+
+
 def test_query_shows_names_on_one_line_without_markup(query):
     out = query("SELECT name, ':cat:' || chr(27) || '[0m' || chr(8238) AS odd, NULL AS nothing FROM tasks")
     assert [line.rstrip() for line in out.splitlines()] == [
