@@ -64,6 +64,7 @@ FACTORS: dict[str, dict[str, Any]] = {
     "smoothing": {"label_smoothing": 0.1},
     "balanced": {"class_weights": "balanced"},
     "batch-16": {"batch_size": 16},
+    "flip": {"augmentation": "flip"},
     "crop": {"augmentation": "crop"},
     "crop-flip": {"augmentation": "crop-flip"},
     "trivial": {"augmentation": "trivial"},
@@ -75,11 +76,11 @@ FACTORS: dict[str, dict[str, Any]] = {
 """Name -> the fields that differ; AdamW's decay is decoupled, so it has its usual size."""
 
 DEAR = ("crop", "crop-flip", "trivial", "batch-statistics", "flat", ALL_IMAGES, "40-epochs")
-"""They keep no frozen front, take more steps, or need images of their own."""
+"""They keep no frozen front, take more steps, or need images of their own. Of flips the front is kept both ways."""
 
 PAIRS = (
     *(("fitted", "adamw"), ("fitted", "cosine"), ("fitted", "adamw", "cosine")),
-    *(("crop", "cosine"), ("crop-flip", "cosine"), ("trivial", "cosine")),
+    *(("flip", "cosine"), ("crop", "cosine"), ("crop-flip", "cosine"), ("trivial", "cosine")),
 )
 
 _IMAGENET = {"adamw": -2, "batch-statistics": 4, "flat": -1}
