@@ -171,9 +171,10 @@ def tell(groups: Mapping[str, Sequence[Grid]], probes: Mapping[Key, Mapping[str,
     """
     print(
         "| network, recipe | training images | tasks (origins) | linear probe | best fixed scale | over the probe "
-        "| two points above, below | head by SGD, over the probe | the probe, over that of standardised features |"
+        "| two points above, below | head by SGD, over the probe | the probe, over that of standardised features "
+        "| its cross-validated accuracy, over that on test |"
     )
-    print("|---|---|---:|---:|---:|---:|---:|---:|---:|")
+    print("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|")
     rows = []
     for name, group in groups.items():
         grids = [grid for grid in group if grid.key in probes]
@@ -203,6 +204,7 @@ def row_of(grids: Sequence[Grid], probes: Mapping[Key, Mapping[str, Any]], fixed
     """Return a row's values, in per cent and points."""
     origins = [grid.task.origin for grid in grids]
     probe, standardised = (np.array([probes[grid.key][what] for grid in grids]) for what in ("test", "standardised"))
+    told = np.array([probes[grid.key]["cross_validated"] for grid in grids], dtype=np.float64)  # None becomes NaN
     heads = np.array([grid.head for grid in grids])
     gains = fixed - probe
     return {
@@ -215,6 +217,7 @@ def row_of(grids: Sequence[Grid], probes: Mapping[Key, Mapping[str, Any]], fixed
         "below": round(float((gains < -CLEARLY).mean()), 3),
         "head": _gain(heads - probe, origins),
         "over_standardised": _gain(probe - standardised, origins),
+        "cross_validated": _gain(told - probe, origins),
     }
 
 
@@ -234,12 +237,12 @@ def _words(low: int, high: int) -> str:
 
 def _cells(row: Mapping[str, Any]) -> str:
     told = []
-    for name in ("gain", "head", "over_standardised"):
+    for name in ("gain", "head", "over_standardised", "cross_validated"):
         mean, low, high = row[name]
         told.append(f"{mean:+.1f} ({low:+.1f} to {high:+.1f})")
     shares = f"{row['above']:.0%}, {row['below']:.0%}"
     counts, accuracies = f"{row['n']} ({row['n_origins']})", f"{row['probe']:.1f} | {row['fixed']:.1f}"
-    return f"{counts} | {accuracies} | {told[0]} | {shares} | {told[1]} | {told[2]}"
+    return " | ".join([counts, accuracies, told[0], shares, *told[1:]])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Our wide harvest where time is short: of the points that are drawn, those first that cost little, or that are new.
 
     python -m benchmarks.wild.points SUITE --warehouse FILE [--draw N] [--passes N] [--steps N] [--images N]
-        [--source NAME ...] [--device cpu|cuda|auto] [--workers N] [--new] [--second-seeds] [--dry-run]
+        [--source NAME ...] [--only NAME ...] [--device cpu|cuda|auto] [--workers N] [--new] [--second-seeds]
+        [--dry-run]
 
 The points are those of `scalepred harvest SUITE/tasks --draw N` with the same networks, so that command goes on from
 what this one did. Taken are those whose run passes at most so many images of 64 px (larger ones in proportion to their
@@ -81,6 +82,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=1, help="of a run, at least")
     parser.add_argument("--images", type=int, default=1, help="training and validation images to learn from, at least")
     parser.add_argument("--source", nargs="+", default=list(SOURCES), metavar="NAME", help="default: our six")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="points of these networks alone; the draw is that of all"
+    )
     parser.add_argument("--new", action="store_true", help="leave out points that the warehouse knows")
     parser.add_argument("--second-seeds", action="store_true", help="of one point in ten")
 
@@ -100,6 +104,7 @@ def chosen(arguments: argparse.Namespace) -> list[DesignPoint]:
         point if arguments.second_seeds else replace(point, n_seeds=1)
         for point in drawn
         if (Path(point.data) / "manifest.csv").is_file()
+        and (arguments.only is None or point.source in arguments.only)
         and passes(point, n_train[Path(point.data).name]) <= arguments.passes
         and steps(point, n_train[Path(point.data).name]) >= arguments.steps
         and learnt_from(point, n_train[Path(point.data).name]) >= arguments.images

@@ -228,6 +228,6 @@ def studies(frame: Frame, ships: np.ndarray) -> dict[str, Callable[[], object]]:
 
 def told_studies(found: Mapping[Any, object]) -> dict[str, object]:
     """Return the JSON values of all studies by what each of ``studies`` gave, among other things perhaps."""
-    alone = ("spread", "conjecture", "permuted", "sets", "group_curve")
     curves = {name: found[f"{CURVE}{name}"] for name in dict.fromkeys((STUDIED, ALSO_CURVED))}
-    return {"learnt_by": STUDIED, **{name: found[name] for name in alone}, "curve": curves}
+    first = {name: found[name] for name in ("spread", "conjecture", "permuted", "sets")}
+    return {"learnt_by": STUDIED, **first, "curve": curves, "group_curve": found["group_curve"]}
