@@ -101,3 +101,15 @@ def test_points_can_be_those_that_learn_from_so_many_images(tmp_path):
         n_points.append(len(points))
     assert 0 < n_points[1] < n_points[0] == 64
     assert all(point.n_images is None or point.n_images >= 20 for point in points)
+
+
+def test_points_can_be_those_of_some_networks_of_the_draw(tmp_path):
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    suite, chosen_by = write_suite(tmp_path / "suite"), {}
+    for only in ((), ("resnet27/8",)):
+        options = parser.parse_args(["--draw", "32", "--source", "resnet27/8", "resnet27/16", "--passes", "1e9"])
+        options.suite, options.warehouse, options.only = suite, tmp_path / "w.duckdb", only or None
+        chosen_by[only] = chosen(options)
+    assert chosen_by["resnet27/8",] == [point for point in chosen_by[()] if point.source == "resnet27/8"]
+    assert 0 < len(chosen_by["resnet27/8",]) < 32

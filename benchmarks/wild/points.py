@@ -54,11 +54,9 @@ def main() -> None:
     arguments = parser.parse_args()
     keep_freed_memory()
     points = chosen(arguments)
-    data = list(dict.fromkeys(point.data for point in points))
+    data, sources = (list(dict.fromkeys(getattr(point, name) for point in points)) for name in ("data", "source"))
     engine = LocalEngine(
-        WorkerSettings(
-            sources=tuple((source, None) for source in arguments.source), device=arguments.device, dtype="float32"
-        ),
+        WorkerSettings(sources=tuple((source, None) for source in sources), device=arguments.device, dtype="float32"),
         n_workers=arguments.workers,
     )
     wanted = Wanted(
@@ -66,7 +64,7 @@ def main() -> None:
         warehouse=arguments.warehouse,
         max_workers=engine.n_workers,
         points=points,
-        sources=tuple(arguments.source),
+        sources=tuple(sources),
         surveys=survey_tasks(data),
     )
     try:
