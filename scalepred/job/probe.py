@@ -25,7 +25,8 @@ class ProbeSummary:
 
     Attributes:
         accuracy: cross-validated, a fraction; None where nothing could be cross-validated.
-        interval: 95 %, of the accuracy, by the images that were scored; None likewise.
+        interval: 95 %, of the accuracy, by the groups of images that were scored: those of one group are right or wrong
+            together, more or less; None likewise.
         n: images that were held out once each.
         seconds: what features and fit took.
         note: what a user should know, such as that there was nothing to learn from; "" for nothing.
@@ -82,10 +83,10 @@ def summarise(bundle: Bundle) -> ProbeSummary:
     """
     started = time.perf_counter()
     probe = bundle.source_start().probe
-    n_right = 0 if probe.accuracy is None else round(probe.accuracy * probe.n_scored)
+    n_right = 0 if probe.accuracy is None else round(probe.accuracy * probe.n_groups)
     return ProbeSummary(
         accuracy=probe.accuracy,
-        interval=wilson(n_right, probe.n_scored) if probe.n_scored else None,
+        interval=wilson(n_right, probe.n_groups) if probe.n_groups else None,
         n=probe.n_scored,
         seconds=time.perf_counter() - started,
         note=probe.note,

@@ -37,6 +37,7 @@ class Probe:
         accuracy: cross-validated, a fraction; None where nothing could be cross-validated.
         log_loss: cross-validated mean cross-entropy; None likewise.
         n_scored: images that were held out once each.
+        n_groups: groups that these are of, which tell how sure the accuracy is.
         seconds: wall time.
         note: what a user should know, such as that there was nothing to learn from; "" for nothing.
         held_out: (n, n_classes) float32, the logits of each image by the fold that has not learnt it, at the chosen
@@ -50,6 +51,7 @@ class Probe:
     accuracy: float | None
     log_loss: float | None
     n_scored: int
+    n_groups: int
     seconds: float
     note: str = ""
     held_out: np.ndarray | None = None
@@ -119,6 +121,7 @@ def fit_probe(
         accuracy=hits[best] / scored if scored else None,
         log_loss=losses[best] / scored if scored else None,
         n_scored=scored,
+        n_groups=sum(len(np.unique(np.asarray(groups)[held])) if len(groups) else len(held) for _, held in parts),
         seconds=time.perf_counter() - started,
         note="" if scored else f"no class has two {what}, so the linear probe could not be cross-validated",
         held_out=held_out[best] if scored else None,
@@ -134,6 +137,7 @@ def _prior(labels: np.ndarray, d: int, n_classes: int, note: str, started: float
         accuracy=None,
         log_loss=None,
         n_scored=0,
+        n_groups=0,
         seconds=time.perf_counter() - started,
         note=note,
     )

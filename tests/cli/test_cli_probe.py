@@ -79,6 +79,22 @@ def test_a_job_stands_beside_its_probe_on_the_same_images(run, task, tiny):
     assert verdict in out
 
 
+def test_images_of_a_group_count_as_one_in_the_interval(run, task, tiny, tmp_path):
+    names = [f"{label}/{index}" for label in ("dark", "light") for index in range(20)]
+    probes = []
+    for n in (1, 5):
+        rows = [
+            f"birds/{name}.png,{name.split('/')[0]},{name.split('/')[0]} {at // n}" for at, name in enumerate(names)
+        ]
+        data = write_manifest(tmp_path / f"by-{n}.csv", rows, header="path,label,group")
+        code, out, err = run("predict", data, *tiny, "--json")
+        assert code == 0, err
+        probes.append(json.loads(out)["probe"])
+    wide = [each["interval"][1] - each["interval"][0] for each in probes]
+    assert wide[1] > 1.5 * wide[0]
+    assert probes[1]["n"] >= 15
+
+
 @pytest.mark.parametrize("train_on", [(), ("--train-on", "train"), ("--train-on", "all")])
 def test_predict_looks_at_what_the_finetune_trains_on(run, task, tiny, train_on):
     code, out, err = run("predict", task, *tiny, *train_on, "--json")

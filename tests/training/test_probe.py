@@ -73,7 +73,8 @@ def test_copies_of_an_image_are_held_out_together_so_that_it_knows_what_new_imag
     apart, together = (fit_probe(features, labels, n_classes=3, groups=each) for each in ((), groups))
     assert apart.accuracy == 1.0
     assert together.accuracy < 0.5
-    assert together.n_scored == len(labels)
+    assert (together.n_scored, together.n_groups) == (len(labels), 40)
+    assert (apart.n_scored, apart.n_groups) == (len(labels), len(labels))
     assert together.strength < apart.strength
 
 
@@ -88,7 +89,7 @@ def test_a_class_of_one_group_is_learnt_and_not_scored():
     features, labels = blobs(n=60, distance=20.0)
     groups = np.where(labels == 2, 1000, np.arange(60))
     probe = fit_probe(features, labels, n_classes=3, groups=groups)
-    assert probe.n_scored == 40
+    assert (probe.n_scored, probe.n_groups) == (40, 40)
     assert np.isnan(probe.held_out[labels == 2]).all()
     assert np.isfinite(probe.held_out[labels != 2]).all()
     assert (probe.logits(features).argmax(1) == labels).all()
