@@ -142,7 +142,8 @@ def test_a_job_that_diverges_is_an_observation_and_lower_ones_follow(setup, pred
     assert all(run.scale < scale for run in search.runs[1:])
     assert search.runs[search.chosen].status == "done"
     first = search.to_json()["jobs"][0]
-    assert (first["status"], first["val_accuracy"], first["expected_accuracy"]) == ("diverged", None, 0.5)
+    assert (first["status"], first["val_accuracy"]) == ("diverged", None)
+    assert first["expected_accuracy"] == pytest.approx(0.5, abs=1e-9)  # guessing; sums of weights differ by machine
 
 
 def test_if_all_jobs_diverge_it_says_so(setup, prediction, monkeypatch):
