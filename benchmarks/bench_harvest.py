@@ -47,10 +47,11 @@ from safetensors.torch import save_file
 
 from benchmarks.bundle import SPLITS, Job, Outcome, check_recipe, check_task, read_outcomes
 from benchmarks.harvest_report import CONTENDERS, Measured, Measurements, bundle_numbers, geometric_means, spread, table
-from benchmarks.timed import hardware, n_cores, timed
+from benchmarks.timed import hardware, timed
 from scalepred.files import write_text
 from scalepred.networks.architecture import build
 from scalepred.networks.names import DEFAULT_SOURCE
+from scalepred.processes import n_cores
 from scalepred.recipe import Recipe
 
 MODULES = {"plain": "benchmarks.plain_loop", "peer": "benchmarks.peer_timm"}

@@ -50,11 +50,12 @@ from benchmarks.rivals.ask import Answer, Asked, read_answer, write_images
 from benchmarks.rivals.methods import METHODS, OURS, TODAY
 from benchmarks.rivals.report import as_json, as_markdown, compare
 from benchmarks.rivals.results import Outcome, append, key_of, read_results
-from benchmarks.timed import ROOT, hardware, n_cores
+from benchmarks.timed import ROOT, hardware
 from benchmarks.wild.choose import SuiteTask, drawn, suite_tasks
 from scalepred.files import write_text
 from scalepred.networks.names import DEFAULT_SOURCE
 from scalepred.networks.source import load_source
+from scalepred.processes import n_cores
 from scalepred.recipe import RECIPES, Recipe, content_id, load_recipe
 
 TODAYS_RECIPE = "frozen-statistics-128"

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scalepred.processes import n_cores
+
 SAMPLE_SECONDS = 1.0
 PROC = Path("/proc")
 ROOT = Path(__file__).resolve().parent.parent
@@ -111,11 +113,6 @@ def hardware() -> dict[str, object]:
         "memory": _first("meminfo", "MemTotal"),
         "load_at_start": round(os.getloadavg()[0], 2),
     }
-
-
-def n_cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _first(file: str, key: str) -> str | None:

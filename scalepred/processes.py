@@ -3,7 +3,9 @@
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -67,6 +69,18 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def end_with_parent() -> None:
+    """Have this process end as soon as its parent has, however that ends."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def side_by_side(
     calls: Sequence[Callable[[], T]], *, n_processes: int, on_done: Callable[[int], None] = lambda done: None
 ) -> list[T]:
@@ -86,7 +100,8 @@ def side_by_side(
             found.append(call())
             on_done(len(found))
         return found
-    with ProcessPoolExecutor(min(n_processes, len(calls)), mp_context=process_context()) as pool:
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(min(n_processes, len(calls)), mp_context=process_context(), initializer=_begin) as pool:
         try:
             with environment(variables_of(n_threads=1)):
                 futures = [pool.submit(call) for call in calls]
@@ -96,6 +111,13 @@ def side_by_side(
             return [future.result() for future in futures]
         except BrokenProcessPool as error:
             raise UsageError("A process was killed as it computed. Is there memory enough for several?") from error
-        except BaseException:
+        except BaseException:  # an interrupt too: what is being computed may take minutes
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - others:
+                process.kill()
             raise
+
+
+def _begin() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's goes to the parent too, and that decides
+    end_with_parent()

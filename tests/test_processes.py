@@ -1,8 +1,13 @@
 """What is computed in several processes at once: the same answers in the same order, and what stops it."""
 
+import contextlib
 import os
+import signal
+import subprocess
 import sys
+import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +15,8 @@ from scalepred.errors import DataError, UsageError
 from scalepred.processes import environment, side_by_side
 
 pytestmark = pytest.mark.slow  # starts processes
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def about(number: int) -> tuple[int, int, str | None]:
@@ -64,3 +71,44 @@ def test_the_environment_is_what_it_was_afterwards(monkeypatch):
         assert (os.environ["SCALEPRED_A"], os.environ["SCALEPRED_B"]) == ("2", "3")
     assert os.environ["SCALEPRED_A"] == "1"
     assert "SCALEPRED_B" not in os.environ
+
+
+SCRIPT = """
+import os, pathlib, sys, time
+from functools import partial
+from scalepred.processes import side_by_side
+
+def beat(name):
+    pathlib.Path(name).write_text(str(os.getpid()))
+    time.sleep(300)
+
+if __name__ == "__main__":
+    side_by_side([partial(beat, name) for name in sys.argv[1:]], n_processes=2)
+"""
+
+
+def is_alive(process: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def wait_until(happens) -> bool:
+    for _ in range(600):
+        if happens():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_processes_end_with_the_one_that_started_them(tmp_path, number):
+    (tmp_path / "beats.py").write_text(SCRIPT)
+    files = [tmp_path / "one", tmp_path / "two"]
+    command = [sys.executable, str(tmp_path / "beats.py"), *map(str, files)]
+    with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}) as parent:
+        assert wait_until(lambda: all(file.is_file() and file.read_text() for file in files))
+        parent.send_signal(number)
+    started = [int(file.read_text()) for file in files]
+    assert wait_until(lambda: not any(map(is_alive, started)))

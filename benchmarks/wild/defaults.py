@@ -35,13 +35,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.timed import n_cores
 from benchmarks.wild.choose import SuiteTask, smallest, suite_tasks
 from benchmarks.wild.defaults_report import Seen, print_report, read_seen
 from benchmarks.wild.variants import SETTINGS, Setting, Variant, variants_of
 from scalepred.data.merge import merged
 from scalepred.data.task import Split, read_task
 from scalepred.networks.source import Source, load_source
+from scalepred.processes import n_cores
 from scalepred.records import RecipeRecord
 from scalepred.store.journal import Journal, journal_of
 from scalepred.store.keeping import Keeper

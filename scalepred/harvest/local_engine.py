@@ -2,10 +2,7 @@
 
 import contextlib
 import dataclasses
-import multiprocessing
-import os
 import signal
-import threading
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import cast
@@ -13,7 +10,7 @@ from typing import cast
 from scalepred.errors import UsageError
 from scalepred.harvest.calls import Event, WorkerSettings, answer
 from scalepred.harvest.memory import room
-from scalepred.processes import environment, process_context, variables_of
+from scalepred.processes import end_with_parent, environment, process_context, variables_of
 
 
 class LocalEngine:
@@ -86,7 +83,7 @@ def _serve(pipe: Connection, settings: WorkerSettings) -> None:
     """Be a worker: answer the parent's calls until it ends."""
     for number in (signal.SIGINT, signal.SIGTERM):  # a group's goes to the parent too, and that decides
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     from scalepred.harvest.worker import Worker  # noqa: PLC0415 - torch takes seconds, and the parent needs none of it
 
     worker = Worker(settings)
@@ -94,10 +91,3 @@ def _serve(pipe: Connection, settings: WorkerSettings) -> None:
         while True:
             method, arguments = pipe.recv()
             pipe.send(answer(worker, method, arguments))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

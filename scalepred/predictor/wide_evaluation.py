@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -116,9 +116,7 @@ def evaluate_points(
     ships = rivals[studied][SHIPPED].log2_scales
     assert ships is not None  # noqa: S101 - the rule gives scales
     fits: dict[str, Fit] = {CONSTANT: by_rule(DECLARED), **formulations, **leaning}
-    calls: dict[Hashable, Callable[[], Any]] = {}
-    for name, call in studies(frames[studied], ships).items():
-        calls[name] = call
+    calls: dict[Any, Callable[[], Any]] = {**studies(frames[studied], ships)}
     for name, frame in frames.items():
         for words, fit in fits.items():
             calls[name, words] = partial(nested.place_held_out, fit, frame.table, frame.cells)

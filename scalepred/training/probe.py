@@ -108,7 +108,8 @@ def fit_probe(
         strengths, unit = STRENGTHS, np.where(varies, 1 / np.sqrt(spread + LEAST_SPREAD * spread.mean()), 0.0)
         unit /= math.sqrt(float(((unit * spread) ** 2).sum()))
     inputs, axes = _principal((features - mean) * unit)
-    parts = _folds(labels, groups)
+    group = np.asarray(groups) if len(groups) else np.arange(len(labels))
+    parts = _folds(labels, group)
     losses, hits, scored, held_out = _cross_validate(inputs, labels, strengths, parts=parts, n_classes=n_classes)
     best = int(np.argmin(losses)) if scored else strengths.index(USUAL_STRENGTH)
     weight, bias = _fit(inputs, labels, strengths[best], n_classes=n_classes)
@@ -121,7 +122,7 @@ def fit_probe(
         accuracy=hits[best] / scored if scored else None,
         log_loss=losses[best] / scored if scored else None,
         n_scored=scored,
-        n_groups=sum(len(np.unique(np.asarray(groups)[held])) if len(groups) else len(held) for _, held in parts),
+        n_groups=sum(len(np.unique(group[held])) for _, held in parts),
         seconds=time.perf_counter() - started,
         note="" if scored else f"no class has two {what}, so the linear probe could not be cross-validated",
         held_out=held_out[best] if scored else None,
@@ -159,14 +160,13 @@ def _principal(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return u[:, :r] * s[:r], axes[:r]
 
 
-def _folds(labels: np.ndarray, groups: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
+def _folds(labels: np.ndarray, group: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return the rows to fit to and those to hold out of each fold, which keeps groups together.
 
     Classes of one group are learnt in every fold and held out in none.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-    group = np.asarray(groups) if len(groups) else np.arange(len(labels))
     pairs = np.unique(np.stack([labels, group]), axis=1)
     counts = np.bincount(pairs[0])  # groups of each class
     several = np.flatnonzero(counts[labels] >= 2)
