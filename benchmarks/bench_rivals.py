@@ -2,6 +2,7 @@
 
     pip install -e '.[rivals]'
     python -m benchmarks.bench_rivals SUITE --results FILE.jsonl --recipe NAME --exclude FILE [--tasks 30]
+    taskset -c 0 python -m benchmarks.bench_rivals … --threads 1 --part 1/2    # two at once, a core each, one file
     python -m benchmarks.bench_rivals --smoke
 
 SUITE is what `python -m benchmarks.wild build SUITE` wrote. Its tasks are taken in an order that ``--seed`` fixes, one
@@ -14,7 +15,8 @@ many cores. The rivals take turns on each task, and who begins rotates. Seconds 
 nothing else: threads that wait for each other's cores burn time.
 
   ours           `scalepred finetune` with --recipe and --scale, and with --ours-options
-  today          the same with the recipe frozen-statistics-128 at the fixed scale of models/default
+  today          frozen-statistics-128 at the fixed scale of models/default, of training images alone: our default as
+                 it was before it learnt from validation images, which ours does where it has no other options
   probe, -all    logistic regression on frozen features of the training images; with the validation images
   search         eleven jobs of today's recipe, the best on validation
   fastai-*       `fine_tune` of 5 or 20 epochs at its default rate, or (-found) at lr_find's suggestion
@@ -59,6 +61,7 @@ from scalepred.processes import n_cores
 from scalepred.recipe import RECIPES, Recipe, content_id, load_recipe
 
 TODAYS_RECIPE = "frozen-statistics-128"
+TODAYS_OPTIONS = ("--train-on", "train")
 EPOCHS = 20
 VERSIONS = ("scalepred", "torch", "torchvision", "timm", "fastai", "scikit-learn", "numpy", "pillow")
 
@@ -99,7 +102,7 @@ class Settings:
         if method == OURS:
             facts |= {"recipe": self.ours.recipe_id, "scale": self.scale, "options": list(self.ours_options)}
         elif method == TODAY:
-            facts |= {"recipe": self.today.recipe_id, "scale": self.todays_scale}
+            facts |= {"recipe": self.today.recipe_id, "scale": self.todays_scale, "options": TODAYS_OPTIONS}
         else:
             own = {"recipe": self.today.recipe_id} if METHODS[method].needs == "scalepred" else {"epochs": self.epochs}
             facts |= {**own, "batch_size": self.today.batch_size, "learns_all": self.learns_all and method != "search"}
@@ -120,7 +123,7 @@ def main() -> None:
         scratch = arguments.scratch or Path(made) / "scratch"
         machine = hardware()
         if not arguments.report:
-            for outcome in run_missing(settings, tasks, results, scratch):
+            for outcome in run_missing(settings, part_of(tasks, arguments.part), results, scratch):
                 note(outcome)
         print_report(settings, tasks, read_results(results), machine=machine, arguments=arguments)
 
@@ -140,6 +143,7 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--min-train", type=int, default=0, help="no tasks with fewer training images")
     parser.add_argument("--max-train", type=int, help="no tasks with more training images")
+    parser.add_argument("--part", default="1/1", metavar="I/N", help="run every Nth task, from the Ith on")
     parser.add_argument("--seed", type=int, default=0, help="of the order of tasks")
     parser.add_argument("--seeds", type=int, default=1, help="jobs of each rival on each task")
     parser.add_argument("--image-px", type=int, help="default: our recipe's")
@@ -228,6 +232,22 @@ def chosen(arguments: argparse.Namespace) -> list[SuiteTask]:
     )
 
 
+def part_of(tasks: Sequence[SuiteTask], part: str) -> Sequence[SuiteTask]:
+    """Return every Nth task, from the Ith on.
+
+    Args:
+        tasks: in their order.
+        part: I/N, I from 1 to N.
+
+    Raises:
+        SystemExit: if it is none.
+    """
+    first, _, n = part.partition("/")
+    if not (first.isdecimal() and n.isdecimal() and 1 <= int(first) <= int(n)):
+        raise SystemExit(f"--part is like 1/2, not {part!r}.")
+    return tasks[int(first) - 1 :: int(n)]
+
+
 def smoke_tasks(folder: Path) -> list[SuiteTask]:
     """Write two tiny tasks."""
     made = [make_tiny_task(folder / f"tiny-{side}", side_px=side) for side in (48, 64)]
@@ -289,7 +309,7 @@ def job_command(
     if METHODS[method].run is None:
         scale = settings.scale if method == OURS else str(settings.todays_scale)
         how = ["--auto"] if scale == "auto" else ["--scale", scale]
-        more = settings.ours_options if method == OURS else ()
+        more = settings.ours_options if method == OURS else TODAYS_OPTIONS
         command = [sys.executable, "-m", "scalepred", "finetune", str(scratch / task.name), *how, *more]
         fixed = ["--recipe", str(recipe), "--seed", str(seed), "--device", "cpu", "--json"]
         return [*command, *fixed, "--output", str(output / "model")]

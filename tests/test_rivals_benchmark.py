@@ -112,6 +112,18 @@ def test_the_same_command_goes_on_and_a_failed_job_is_tried_again(tmp_path, monk
     assert ran[6:] == [("a", "ours"), ("b", "ours")]  # another scale is another job, of ours alone
 
 
+def test_parts_share_the_tasks(tmp_path):
+    tasks = [SuiteTask(folder=Path(name), origin=name, n_train=8, n_val=2, n_test=50) for name in "abcde"]
+    assert bench.part_of(tasks, "1/1") == tasks
+    assert [[task.name for task in bench.part_of(tasks, part)] for part in ("1/2", "2/2")] == [list("ace"), list("bd")]
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "1/", "-1/2", "a/b", ""])
+def test_what_is_no_part_is_said(part):
+    with pytest.raises(SystemExit, match="like 1/2"):
+        bench.part_of([], part)
+
+
 # --- what rivals are asked --------------------------------------------------------------------------------------------
 
 
@@ -128,7 +140,7 @@ def test_ours_and_todays_default_are_the_commands_of_a_user(tmp_path):
     assert ours[3:8] == ["finetune", str(tmp_path / "t"), "--auto", "--on-bad-image", "fail"]
     assert json.loads((tmp_path / "recipe.json").read_text(encoding="utf-8"))["image_px"] == 96
     today = bench.job_command(chosen, task, "today", **where)
-    assert today[5:7] == ["--scale", "4.0"]
+    assert today[5:9] == ["--scale", "4.0", "--train-on", "train"]
     assert today[today.index("--seed") + 1] == "3"
 
 
