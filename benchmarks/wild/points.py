@@ -2,16 +2,16 @@
 
     python -m benchmarks.wild.points SUITE --warehouse FILE [--draw N] [--passes N] [--steps N] [--images N]
         [--source NAME ...] [--only NAME ...] [--device cpu|cuda|auto] [--workers N] [--new] [--second-seeds]
-        [--dry-run]
+        [--repeated] [--dry-run]
 
 The points are those of `scalepred harvest SUITE/tasks --draw N` with the same networks, so that command goes on from
 what this one did. Taken are those whose run passes at most so many images of 64 px (larger ones in proportion to their
 area) through the network, forwards and back, takes at least so many steps, and learns from at least so many images;
 with one seed each. So large tasks, large images and long recipes come last: what is in the warehouse before all is done
 is no balanced sample of the space, but its cheaper part. With ``--second-seeds`` one point in ten has its second seed,
-as the draw has it. With ``--new`` points whose curve the warehouse knows are left out: an imported snapshot lacks the
-guesses of a journal, so the facts of such points would be measured again. A suite that `benchmarks.wild.pack` made has
-the images of some tasks alone; points of the others are left out.
+as the draw has it; with ``--repeated`` these points alone are taken. With ``--new`` points whose curve the warehouse
+knows are left out: an imported snapshot lacks the guesses of a journal, so the facts of such points would be measured
+again. A suite that `benchmarks.wild.pack` made has the images of some tasks alone; points of the others are left out.
 """
 
 import argparse
@@ -85,6 +85,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--new", action="store_true", help="leave out points that the warehouse knows")
     parser.add_argument("--second-seeds", action="store_true", help="of one point in ten")
+    parser.add_argument("--repeated", action="store_true", help="the points alone that have a second seed")
 
 
 def chosen(arguments: argparse.Namespace) -> list[DesignPoint]:
@@ -102,6 +103,7 @@ def chosen(arguments: argparse.Namespace) -> list[DesignPoint]:
         point if arguments.second_seeds else replace(point, n_seeds=1)
         for point in drawn
         if (Path(point.data) / "manifest.csv").is_file()
+        and (point.n_seeds > 1 or not arguments.repeated)
         and (arguments.only is None or point.source in arguments.only)
         and passes(point, n_train[Path(point.data).name]) <= arguments.passes
         and steps(point, n_train[Path(point.data).name]) >= arguments.steps
