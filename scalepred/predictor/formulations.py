@@ -156,8 +156,15 @@ FORMULATIONS: dict[str, Formulation] = {
 }
 """Name -> formulation. What they place is moved by one constant more, chosen in :mod:`nested` for expected accuracy."""
 
-LEANING: dict[str, Formulation] = {
-    "extra trees on the place, by its own error": partial(trees_on_place, leaning=True),
-    "Gaussian process on the place, by its own error": partial(process_on_place, leaning=True),
+LEANING: dict[str, tuple[str, Formulation]] = {
+    "extra trees on the place, by its own error": (
+        "extra trees on the place",
+        partial(trees_on_place, leaning=True),
+    ),
+    "Gaussian process on the place, by its own error": (
+        "Gaussian process on the place",
+        partial(process_on_place, leaning=True),
+    ),
 }
-"""Those that tell an error of each place, moved to the best expected accuracy under it before that."""
+"""Those that tell an error of each place, moved to the best expected accuracy under it before that: name -> the
+formulation without that, and what places points in both ways by one model."""

@@ -123,6 +123,13 @@ def folds_of(points: Sequence[Point], *, n_folds: int = N_FOLDS, seed: int = 0) 
 
 
 def place_held_out(fit: Fit, table: WideTable, cells: Cells, *, usable: np.ndarray | None = None) -> HeldOut:
+    """Place every point, as :func:`place_ways`, in one way."""
+    return place_ways(fit, table, cells, n_ways=1, usable=usable)[0]
+
+
+def place_ways(
+    fit: Fit, table: WideTable, cells: Cells, *, n_ways: int, usable: np.ndarray | None = None
+) -> list[HeldOut]:
     """Place every point by models that saw neither its group nor its origin, outside and once more inside each cell.
 
     A model without two groups and two folds serves up to four pairs of cells, so it is fitted once.
@@ -131,6 +138,7 @@ def place_held_out(fit: Fit, table: WideTable, cells: Cells, *, usable: np.ndarr
         fit: the formulation.
         table: n points.
         cells: that are held out.
+        n_ways: in which a model places points.
         usable: (n,) bool, the points to learn from; by default all. Every point is placed outside.
     """
     usable = np.ones(len(table.points), bool) if usable is None else usable
@@ -144,21 +152,29 @@ def place_held_out(fit: Fit, table: WideTable, cells: Cells, *, usable: np.ndarr
 
     inner = {}
     for cell in cells.ids:
-        places = np.full(len(table.points), np.nan)
+        places = np.full((n_ways, len(table.points)), np.nan)
         for held, seen in cells.inside(cell):
             if (held & usable).any():
-                places[held & usable] = placed(held & usable, seen & usable)
+                places[:, held & usable] = placed(held & usable, seen & usable)
         inner[cell] = places
-    return HeldOut(outer=place_outside(fit, table, cells, usable=usable), inner=inner)
+    outer = _outside(fit, table, cells, n_ways=n_ways, usable=usable)
+    return [
+        HeldOut(outer=outer[way], inner={cell: places[way] for cell, places in inner.items()}) for way in range(n_ways)
+    ]
 
 
 def place_outside(fit: Fit, table: WideTable, cells: Cells, *, usable: np.ndarray | None = None) -> np.ndarray:
     """Return where a formulation places every point, (n,), by models that saw neither its group nor its origin."""
-    places = np.full(len(table.points), np.nan)
+    places: np.ndarray = _outside(fit, table, cells, n_ways=1, usable=usable)[0]
+    return places
+
+
+def _outside(fit: Fit, table: WideTable, cells: Cells, *, n_ways: int, usable: np.ndarray | None) -> np.ndarray:
+    places = np.full((n_ways, len(table.points)), np.nan)
     for cell in cells.ids:
         held, seen = cells.held(cell), cells.seen(cell)
         model = _fitted(fit, table, seen if usable is None else seen & usable)
-        places[held] = model(table.rows(np.flatnonzero(held)))
+        places[:, held] = model(table.rows(np.flatnonzero(held)))
     return places
 
 

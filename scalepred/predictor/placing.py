@@ -12,7 +12,7 @@ from scalepred.predictor.targets import smooth_optimum
 from scalepred.predictor.wide_table import TEMPERATURE, WideTable, point_inputs, scale_inputs
 
 Places = Callable[[WideTable], np.ndarray]
-"""Table -> (n,) log2 scales, one for each point."""
+"""Table -> (n,) log2 scales, one for each point; or (ways, n) of what places them in several ways."""
 
 Fit = Callable[[WideTable], Places]
 """Learns from the points of a table where the best scale of others lies."""
@@ -101,7 +101,8 @@ def on_place(
         table: to fit to.
         start: the coordinates of the rule.
         fit: inputs, octaves and their errors -> the model.
-        leaning: whether each place is moved to the scale of the best expected accuracy under its own error.
+        leaning: whether places are told twice, (2, n): as they are predicted, and each moved to the scale of the best
+            expected accuracy under its own error.
     """
     rule = by_rule(start)(table)
     if len(table.points) < FEWEST_TO_LEARN:
@@ -118,9 +119,10 @@ def on_place(
     def places(others: WideTable) -> np.ndarray:
         where = rule(others)
         moved, unsure = predict(filled(point_inputs(others, where), fill))
-        leant = 0.0 if shape is None else lean(shape, np.sqrt(unsure**2 + BETWEEN_POINTS**2))
-        placed: np.ndarray = where + middle + moved + leant
-        return placed
+        placed: np.ndarray = where + middle + moved
+        if shape is None:
+            return placed
+        return np.array([placed, placed + lean(shape, np.sqrt(unsure**2 + BETWEEN_POINTS**2))])
 
     return places
 

@@ -89,7 +89,7 @@ def evaluate_points(
     min_steps: int = MIN_STEPS,
     tests: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     formulations: Mapping[str, Formulation] = MappingProxyType(FORMULATIONS),
-    leaning: Mapping[str, Formulation] = MappingProxyType(LEANING),
+    leaning: Mapping[str, tuple[str, Formulation]] = MappingProxyType(LEANING),
     n_processes: int = 1,
     on_step: OnStep | None = None,
 ) -> WideEvaluation:
@@ -100,7 +100,7 @@ def evaluate_points(
         min_steps: long jobs are judged once more alone.
         tests: point's key -> what range tests found; such points are judged once more alone.
         formulations: name -> what learns; ensembles of two are judged too.
-        leaning: likewise, without ensembles.
+        leaning: likewise, with the formulation that it leans from; without ensembles.
         n_processes: that compute side by side; formulations must be functions that these can import.
         on_step: hears of progress.
 
@@ -115,19 +115,29 @@ def evaluate_points(
     studied = studied_of(frames)
     ships = rivals[studied][SHIPPED].log2_scales
     assert ships is not None  # noqa: S101 - the rule gives scales
-    fits: dict[str, Fit] = {CONSTANT: by_rule(DECLARED), **formulations, **leaning}
+    fits = fits_of(formulations, leaning)
     calls: dict[Any, Callable[[], Any]] = {**studies(frames[studied], ships)}
     for name, frame in frames.items():
-        for words, fit in fits.items():
-            calls[name, words] = partial(nested.place_held_out, fit, frame.table, frame.cells)
+        for ways, fit in fits.items():
+            calls[name, ways] = partial(nested.place_ways, fit, frame.table, frame.cells, n_ways=len(ways))
     said = on_step or (lambda done, total: None)
     answers = side_by_side(
         list(calls.values()), n_processes=n_processes, on_done=lambda done: said(done, len(calls) + len(frames))
     )
     found = dict(zip(calls, answers, strict=True))
+    placed: dict[str, dict[str, nested.HeldOut]] = {name: {} for name in frames}
+    for name in frames:
+        for ways in fits:
+            placed[name] |= dict(zip(ways, found[name, ways], strict=True))
     judged = side_by_side(
         [
-            partial(judge_frame, frame, rivals[name], {words: found[name, words] for words in fits}, list(formulations))
+            partial(
+                judge_frame,
+                frame,
+                rivals[name],
+                {words: placed[name][words] for words in (CONSTANT, *formulations, *leaning)},
+                list(formulations),
+            )
             for name, frame in frames.items()
         ],
         n_processes=n_processes,
@@ -149,6 +159,16 @@ def evaluate_points(
         studies=told_studies(found),
         seconds=round(time.perf_counter() - started, 1),
     )
+
+
+def fits_of(
+    formulations: Mapping[str, Formulation], leaning: Mapping[str, tuple[str, Formulation]]
+) -> dict[tuple[str, ...], Fit]:
+    """Return the names of the ways in which a model places points -> what fits it, so that each is fitted once."""
+    both: dict[tuple[str, ...], Fit] = {(plain, words): fit for words, (plain, fit) in leaning.items()}
+    done = {plain for plain, _ in leaning.values()}
+    one: dict[tuple[str, ...], Fit] = {(words,): fit for words, fit in formulations.items() if words not in done}
+    return {(CONSTANT,): by_rule(DECLARED), **both, **one}
 
 
 def frames_of(points: Sequence[Point], min_steps: int) -> dict[str, Frame]:

@@ -8,7 +8,7 @@ import pytest
 from wide_points import SGD, wide_point, wide_points
 
 from scalepred.errors import DataError
-from scalepred.predictor.formulations import FORMULATIONS
+from scalepred.predictor.formulations import FORMULATIONS, LEANING
 from scalepred.predictor.nested import (
     Cells,
     Chosen,
@@ -19,6 +19,7 @@ from scalepred.predictor.nested import (
     choose,
     place_held_out,
     place_outside,
+    place_ways,
     select,
 )
 from scalepred.predictor.placing import by_rule
@@ -218,6 +219,22 @@ def test_a_model_that_serves_several_cells_is_fitted_once():
     place_held_out(spy, table, cells)
     pairs_of_networks, pairs_of_folds, outside = 10, 6, 20
     assert len(fits) == pairs_of_networks * pairs_of_folds + outside
+
+
+@pytest.mark.parametrize("leaning", LEANING)
+def test_a_model_that_places_in_two_ways_gives_what_each_would_alone(leaning):
+    points = wide_points(30, n_networks=3, n_origins=3)
+    table, cells = wide_table(points), cells_of(points)
+    plain, fit = LEANING[leaning]
+    first, second = place_ways(fit, table, cells, n_ways=2)
+    alone = place_held_out(FORMULATIONS[plain], table, cells)
+    assert first.outer.tolist() == alone.outer.tolist()
+    for cell, places in alone.inner.items():
+        assert np.array_equal(first.inner[cell], places, equal_nan=True)
+        moved = second.inner[cell] - places
+        assert (np.isnan(moved) == np.isnan(places)).all()
+    assert (second.outer <= first.outer).all()  # made curves fall off faster above their best
+    assert (second.outer < first.outer).any()
 
 
 def test_where_no_point_is_left_to_learn_from_the_rates_stay_as_they_are():
