@@ -70,5 +70,5 @@ def test_the_curves_of_all_points_are_written_beside_their_rule(printed):
 def test_the_curves_that_ship_belong_to_the_rule_that_ships():
     ships = Path(__file__).resolve().parent.parent / "models/default"
     curves = load_curves(ships, load_rule(ships))
-    assert len(curves.curves) == 508
+    assert len(curves.curves) == 730
     assert (ships / "curves.json").stat().st_size < 300_000

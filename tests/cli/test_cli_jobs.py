@@ -63,7 +63,7 @@ def test_predict_tells_the_width_of_a_choice_by_the_rule(run, parts):
     assert "nearest harvested points: " in told
     document = json.loads(run("predict", *options(parts), "--json")[1])
     assert document["by"] == "rule"
-    assert document["outlook"]["n_curves"] == 508
+    assert document["outlook"]["n_curves"] == 730
     assert len(document["outlook"]["nearest"]) == 3
 
 
