@@ -3,20 +3,24 @@
     python -m benchmarks.rule_card
 
 Reads models/default/rule.json and benchmarks/results/wide_predictor.json, which are remade by the commands of the log,
-and writes models/default/rule.md. Prints the table of README, whose rows are of all points.
+and writes models/default/rule.md and docs/jobs.svg. Prints the table of README, whose rows are of all points.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks.timed import ROOT
 from scalepred.files import write_text
+from scalepred.job.accuracy_plot import save_accuracy_plot
 from scalepred.predictor.rule import Constant, Rule, load_rule
+from scalepred.predictor.wide_scores import Row
 
 FOLDER = ROOT / "models" / "default"
 WIDE = ROOT / "benchmarks" / "results" / "wide_predictor.json"
 CARD = "rule.md"
+PLOT = ROOT / "docs" / "jobs.svg"
 
 HELD_OUT = "family and origin"
 
@@ -53,9 +57,10 @@ COORDINATES = {
 
 
 def main() -> None:
-    """Write the card, and print README's table."""
+    """Write the card and the plot, and print README's table."""
     wide = json.loads(WIDE.read_text(encoding="utf-8"))
     write_text(FOLDER / CARD, card(load_rule(FOLDER), wide))
+    save_plot(wide, PLOT)
     print("\n".join(readme_table(wide)))
 
 
@@ -86,8 +91,15 @@ def card(rule: Rule, wide: Mapping[str, Any]) -> str:
         f"Points of {wide['min_steps']} steps or more, as a user's job takes:",
         "",
         *table(wide, f"{wide['min_steps']} steps or more", tuple(METHODS)),
+        "",
+        "![Test accuracy against jobs spent, for each optimizer](../../docs/jobs.svg)",
     ]
     return "\n".join(lines) + "\n"
+
+
+def save_plot(wide: Mapping[str, Any], path: Path) -> None:
+    """Draw accuracy against jobs spent, as `scalepred warehouse evaluate --plot` does."""
+    save_accuracy_plot([Row(**row) for row in wide["rows"]], path, held_out=HELD_OUT)
 
 
 def constant_row(kind: str, constant: Constant) -> str:

@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+import xml.etree.ElementTree as ET
 
 import pytest
 
-from benchmarks.rule_card import CARD, FOLDER, WIDE, card, constant_row, readme_table
+from benchmarks.rule_card import CARD, FOLDER, HELD_OUT, PLOT, WIDE, card, constant_row, readme_table, save_plot
 from benchmarks.timed import ROOT
 from scalepred.predictor.rule import Constant, load_rule
+
+DESCRIPTION = ".//{http://purl.org/dc/elements/1.1/}description"
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +20,14 @@ def wide():
 
 def test_the_card_is_that_of_the_rule_and_the_evaluation_that_are_here(wide):
     assert (FOLDER / CARD).read_text(encoding="utf-8") == card(load_rule(FOLDER), wide)
+
+
+def test_the_plot_is_that_of_the_evaluation_that_is_here(wide, tmp_path):
+    save_plot(wide, tmp_path / "jobs.svg")
+    drawn, again = (ET.parse(path).find(DESCRIPTION).text for path in (PLOT, tmp_path / "jobs.svg"))  # noqa: S314 - ours
+    assert drawn == again
+    rule = next(row for row in wide["rows"] if row["hold_out"] == HELD_OUT and row["method"] == "the rule, as it ships")
+    assert f"sgd, all, the rule, as it ships: {100 * rule['accuracy']:.1f} % for" in drawn
 
 
 def test_readme_has_the_table(wide):

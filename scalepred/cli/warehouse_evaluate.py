@@ -58,7 +58,7 @@ def evaluate(
             points, min_steps=min_steps, tests=tests, n_processes=n_cores(), on_step=bar.update
         )
     if plot is not None:
-        save_accuracy_plot(evaluation, plot)
+        save_accuracy_plot(evaluation.rows, plot, held_out=evaluation.studied)
         out.note(f"plot: {plot}")
     if json:
         out.print_json({"schema": 2, **evaluation.to_json(), "plot": None if plot is None else str(plot)})

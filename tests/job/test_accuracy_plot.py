@@ -24,28 +24,35 @@ def both():
     return evaluated()
 
 
+def draw(evaluation, path):
+    save_accuracy_plot(evaluation.rows, path, held_out=evaluation.studied)
+
+
 def words_of(path):
     tag = "{http://www.w3.org/2000/svg}text"
     return {text.text.strip() for text in ET.parse(path).iter(tag) if text.text}  # noqa: S314 - our own file
 
 
 def test_every_way_that_has_a_row_is_named_and_both_optimizers_have_a_panel(both, tmp_path):
-    save_accuracy_plot(both, tmp_path / "a.svg")
+    draw(both, tmp_path / "a.svg")
     words = words_of(tmp_path / "a.svg")
     told = {row.method for row in both.rows}
     assert set(SHOWN) & told <= words
     assert {"sgd, 30 points", "adamw, 30 points", "Held out: network and origin"} <= words
     assert {"jobs spent for a point, median", "mean test accuracy, per cent"} <= words
+    domain = ("network and origin", "sgd, all", "best fixed rate")
+    rate = next(row for row in both.rows if (row.hold_out, row.points, row.method) == domain)
+    assert f"sgd, all, best fixed rate: {100 * rate.accuracy:.1f} % for 1 jobs" in (tmp_path / "a.svg").read_text()
 
 
 def test_the_same_rows_give_the_same_bytes(both, tmp_path):
     for name in ("a.svg", "b.svg"):
-        save_accuracy_plot(both, tmp_path / name)
+        draw(both, tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
 def test_one_optimizer_has_one_panel(tmp_path):
-    save_accuracy_plot(evaluated(recipes=(SGD,)), tmp_path / "a.svg")
+    draw(evaluated(recipes=(SGD,)), tmp_path / "a.svg")
     words = words_of(tmp_path / "a.svg")
     assert "sgd, 60 points" in words
     assert not any(word.startswith("adamw") for word in words)
@@ -54,4 +61,4 @@ def test_one_optimizer_has_one_panel(tmp_path):
 def test_a_plot_that_can_not_be_written_is_told(both, tmp_path):
     (tmp_path / "folder.svg").mkdir()
     with pytest.raises(UsageError, match=r"The plot can't be written to .*folder\.svg: "):
-        save_accuracy_plot(both, tmp_path / "folder.svg")
+        draw(both, tmp_path / "folder.svg")
