@@ -326,8 +326,12 @@ def canonical_json(value: Any) -> str:
 
 def content_id(kind: str, value: Any) -> str:
     """Return 32 hex digits that name this JSON value among its kind, the same on any machine."""
-    text = f"{kind}:{canonical_json(value)}"
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return text_id(kind, canonical_json(value))
+
+
+def text_id(kind: str, canonical: str) -> str:
+    """Return the same of a value's canonical JSON."""
+    return hashlib.sha256(f"{kind}:{canonical}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def run_id(*, task_id: str, source_id: str, recipe_id: str, scale: float | None, seed: int) -> str:

@@ -206,6 +206,15 @@ def test_the_benchmark_of_the_store_runs_all_steps():
 
 
 @pytest.mark.slow
+def test_the_benchmark_of_predicting_asks_trees_and_rule():
+    command = [sys.executable, "-m", "benchmarks.bench_predict", "--smoke"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    printed = json.loads(shown.stdout.splitlines()[-1])
+    assert set(printed["median_ratios"]) == {"by the trees", "by the rule"}
+    assert all(0 < seconds < 60 for seconds in printed["median_seconds"].values())
+
+
+@pytest.mark.slow
 def test_the_benchmark_of_training_learns_from_grids_and_points():
     command = [sys.executable, "-m", "benchmarks.bench_train", "--smoke"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, fields
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from scalepred.files import filling
 from scalepred.predictor.model import model_columns
 from scalepred.predictor.model_text import safe_model_text
 from scalepred.predictor.nearness import MIN_SPREAD, Neighbour
+from scalepred.predictor.sealed import are_numbers, is_finite, is_number, is_sealed, sealed_text
 from scalepred.predictor.train import Group, Predictor
-from scalepred.recipe import content_id
 
 SCHEMA = 1
 
@@ -50,8 +51,7 @@ def save(predictor: Predictor, folder: Path) -> None:
         names = model_columns(predictor.feature_names)
         texts[MODEL] = safe_model_text(predictor.booster.model_to_string(), feature_names=names)
         manifest["model_sha256"] = hashlib.sha256(texts[MODEL].encode()).hexdigest()
-    manifest["predictor_id"] = content_id("predictor", manifest)
-    texts[MANIFEST] = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
+    texts[MANIFEST] = sealed_text("predictor", manifest)
     with filling(folder, tuple(texts)) as scratch:
         for name, text in texts.items():
             (scratch / name).write_text(text, encoding="utf-8", newline="\n")
@@ -100,7 +100,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if not (folder / MANIFEST).is_file():
         raise VersionError(f"No predictor at {folder}: train one with `scalepred train-predictor`.")
     try:
-        manifest = json.loads(_read_text(folder / MANIFEST, max_bytes=MAX_MANIFEST_BYTES))
+        text = _read_text(folder / MANIFEST, max_bytes=MAX_MANIFEST_BYTES)
+        manifest = json.loads(text)
         schema = manifest["schema"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(folder, f"{MANIFEST} is no manifest") from error
@@ -112,16 +113,16 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     wrong = _wrong_values(manifest)
     if wrong:
         raise _damaged(folder, f"{MANIFEST} has no sound {', '.join(wrong)}")
-    if manifest["predictor_id"] != _seal(manifest):
+    if not _is_sealed(text, manifest):
         raise _damaged(folder, f"{MANIFEST} was changed after it was written")
     return dict(manifest)
 
 
-def _seal(manifest: dict[str, Any]) -> str | None:
+def _is_sealed(text: str, manifest: dict[str, Any]) -> bool:
     try:
-        return content_id("predictor", {name: value for name, value in manifest.items() if name != "predictor_id"})
+        return is_sealed(text, "predictor", manifest)
     except (ValueError, RecursionError):
-        return None
+        return False
 
 
 def _read_booster(folder: Path, manifest: dict[str, Any]) -> lightgbm.Booster:
@@ -169,10 +170,10 @@ def _wrong_values(manifest: dict[str, Any]) -> list[str]:
     names = [*(each.name for each in fields(Predictor)), "model_sha256", "predictor_id"]
     m = dict.fromkeys(names, False) | OPTIONAL | manifest  # False is of no kind that is wanted
     n_features = len(m["feature_names"]) if isinstance(m["feature_names"], list) else 0
-    scales = m["scales"] if _are_numbers(m["scales"]) else []
+    scales = m["scales"] if are_numbers(m["scales"]) else []
     groups = m["groups"] if _are(lambda group: _is_group(group, scales), m["groups"]) else []
-    near = m["neighbours"] if _are(lambda n: _is_neighbour(n, scales, n_features), m["neighbours"]) else []
-    harvested = {(n["source_id"], n["recipe_id"]) for n in near}
+    near = m["neighbours"] if _are(lambda n: _is_neighbour(n, scales, n_features), m["neighbours"]) else None
+    harvested = {(n["source_id"], n["recipe_id"]) for n in near or []}
     fine = {
         "feature_names": _are(lambda name: isinstance(name, str), m["feature_names"]),
         "scales": bool(scales) and scales[0] > 0 and all(low < high for low, high in pairwise(scales)),
@@ -180,15 +181,15 @@ def _wrong_values(manifest: dict[str, Any]) -> list[str]:
         and all((g["source_id"], g["recipe_id"]) in harvested for g in groups)
         and (bool(groups) or bool(m["octave_groups"])),
         "octave_groups": _are(_is_octave_group, m["octave_groups"]),
-        "threshold": m["threshold"] is None or (_is_number(m["threshold"]) and m["threshold"] >= 0),
-        "centre": _are_numbers(m["centre"], n_features),
-        "spread": _are_numbers(m["spread"], n_features) and min(m["spread"], default=1) >= MIN_SPREAD,
-        "reach": _is_number(m["reach"]) and m["reach"] >= 0,
-        "neighbours": _are(lambda n: _is_neighbour(n, scales, n_features), m["neighbours"])
-        and bool(near) >= bool(groups),
-        "gain_errors": _are_numbers(m["gain_errors"]),
-        "evaluation": isinstance(m["evaluation"], dict),
+        "threshold": m["threshold"] is None or (is_number(m["threshold"]) and m["threshold"] >= 0),
+        "centre": are_numbers(m["centre"], n_features),
+        "spread": are_numbers(m["spread"], n_features) and min(m["spread"], default=1) >= MIN_SPREAD,
+        "reach": is_number(m["reach"]) and m["reach"] >= 0,
+        "neighbours": near is not None and bool(near) >= bool(groups),
+        "gain_errors": are_numbers(m["gain_errors"]),
+        "evaluation": isinstance(m["evaluation"], dict) and is_finite(m["evaluation"]),
         "facts": isinstance(m["facts"], dict)
+        and is_finite(m["facts"])
         and all(_are_names(m["facts"].get(name, {})) for name in ("recipes", "recipe_fields")),
         "model_sha256": m["model_sha256"] is None or isinstance(m["model_sha256"], str),
         "predictor_id": isinstance(m["predictor_id"], str),
@@ -203,9 +204,9 @@ def _is_group(value: Any, scales: list[float]) -> bool:
 def _is_octave_group(value: Any) -> bool:
     return (
         _has_fields(value, Group)
-        and _is_number(value["fixed_scale"])
+        and is_number(value["fixed_scale"])
         and value["fixed_scale"] > 0
-        and all(_is_number(value[name]) and value[name] >= 1 for name in ("n_tasks", "n_origins"))
+        and all(is_number(value[name]) and value[name] >= 1 for name in ("n_tasks", "n_origins"))
     )
 
 
@@ -213,18 +214,23 @@ def _is_neighbour(value: Any, scales: list[float], n_features: int) -> bool:
     return (
         _has_fields(value, Neighbour)
         and isinstance(value["name"], str)
-        and _is_number(value["best_scale"])
+        and is_number(value["best_scale"])
         and value["best_scale"] in scales
-        and _are_numbers(value["features"], n_features)
+        and are_numbers(value["features"], n_features)
     )
 
 
 def _has_fields(value: Any, kind: type) -> bool:
     return (
         isinstance(value, dict)
-        and set(value) == {each.name for each in fields(kind)}
+        and value.keys() == _names_of(kind)
         and all(isinstance(value[name], str) for name in ("source_id", "recipe_id"))
     )
+
+
+@cache
+def _names_of(kind: type) -> frozenset[str]:
+    return frozenset(each.name for each in fields(kind))
 
 
 def _are(is_one: Callable[[Any], bool], values: Any) -> bool:
@@ -233,12 +239,3 @@ def _are(is_one: Callable[[Any], bool], values: Any) -> bool:
 
 def _are_names(values: Any) -> bool:
     return isinstance(values, dict) and all(isinstance(value, str) for value in values.values())
-
-
-def _are_numbers(values: Any, n: int | None = None) -> bool:
-    return _are(_is_number, values) and (n is None or len(values) == n)
-
-
-def _is_number(value: Any) -> bool:
-    """Say whether a JSON value is a number, and not so large that sums of squares overflow."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e100

@@ -1,6 +1,5 @@
 """Harvested curves: test accuracy by octaves from where the rule puts a point, for what a new job may expect."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,20 +9,23 @@ import numpy as np
 
 from scalepred.predictor.points import Point
 from scalepred.predictor.rule import Rule, kind_of
-from scalepred.predictor.sealed import read_sealed, write_sealed
+from scalepred.predictor.sealed import are_numbers, read_sealed, write_sealed
 from scalepred.predictor.wide_table import smoothed
 from scalepred.recipe import HEAD_STARTS, OPTIMIZERS, content_id
 
 SCHEMA = 2
 KINDS = frozenset(f"{optimizer}, {start} head" for optimizer in OPTIMIZERS for start in HEAD_STARTS)
 FILE = "curves.json"
-MAX_BYTES = 300_000
+MAX_BYTES = 3_000_000
 
 OCTAVES = np.arange(-8.0, 8.5, 0.5)
 """Octaves from the rule's scale at which curves are kept; 19 of 20 harvested scales lie within them."""
 
 DIGITS = 3
 """Of a kept accuracy: a tenth of a point, where a curve's own noise is one or two points."""
+
+HEADS = ("noise", "half")
+"""At which critical rates are told: a new one, and the fitted one half way."""
 
 OTHER_HEAD = 0.25
 OTHER_OPTIMIZER = 0.1
@@ -125,7 +127,7 @@ def _curve(point: Point, place: float) -> Curve:
 
 def critical_rates(facts: Mapping[str, float]) -> dict[str, float]:
     """Return head -> log2 of the critical rate there, to two digits; without those not known."""
-    known = {head: facts.get(f"{head}_log2_critical") for head in ("noise", "half")}
+    known = {head: facts.get(f"{head}_log2_critical") for head in HEADS}
     return {head: round(value, 2) for head, value in known.items() if value is not None}
 
 
@@ -167,7 +169,7 @@ def _curves_of(values: dict[str, Any], *, rule_id: str) -> Curves:
 def _checked(values: dict[str, Any]) -> Curve:
     curve = Curve(**values | {"relative": tuple(values["relative"])})
     numbers = [*curve.relative, *curve.critical_rates.values(), curve.log2_steps, curve.best_scale, curve.rule_scale]
-    if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
+    if not are_numbers(numbers):
         raise ValueError("a curve holds what is no finite number")
     if len(curve.relative) != len(OCTAVES) or curve.diverges not in range(len(OCTAVES) + 1):
         raise ValueError("a curve has not the octaves that it is to have")

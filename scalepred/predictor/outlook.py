@@ -1,15 +1,15 @@
 """What a user is told of the width of a choice: which scales are as good, what a factor of two costs, what was near."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from scalepred.predictor.curves import Curve, Curves, critical_rates
+from scalepred.predictor.curves import HEADS, Curve, Curves, critical_rates
 from scalepred.predictor.rule import kind_of
 from scalepred.predictor.search import REACH, believe, prior_of
-from scalepred.recipe import Recipe
+from scalepred.recipe import HEAD_STARTS, OPTIMIZERS, Recipe
 
 AS_GOOD = 0.005
 """Half a point, a fraction of accuracy."""
@@ -175,13 +175,13 @@ def moved_by(
 
 def is_unlike(curves: Curves, facts: Mapping[str, float], recipe: Recipe) -> bool:
     """Say whether a start is farther from all points than ``USUAL`` of them are from those of other networks."""
-    apart = [
-        min(_distance(each, other) for other in curves.curves if other.source != each.source)
-        for each in curves.curves
-        if any(other.source != each.source for other in curves.curves)
-    ]
-    mine = min(_distance(_as_curve(facts, recipe), other) for other in curves.curves)
-    return bool(apart) and mine > float(np.quantile(apart, USUAL))
+    _, sources = np.unique([curve.source for curve in curves.curves], return_inverse=True)
+    distances = _distances(curves.curves, curves.curves)
+    distances[sources[:, None] == sources] = np.inf
+    of_others = distances.min(axis=1)
+    apart = of_others[np.isfinite(of_others)]
+    mine = _distances([_as_curve(facts, recipe)], curves.curves).min()
+    return len(apart) > 0 and bool(mine > np.quantile(apart, USUAL))
 
 
 def _rounded(value: float) -> float:
@@ -194,7 +194,8 @@ def nearest(curves: Curves, facts: Mapping[str, float], recipe: Recipe) -> tuple
     The distance is that of Euclid, in octaves of steps and of both critical rates; a critical rate that either lacks
     is passed over, and another optimizer or start of the head counts as ``PER_KIND`` octaves each.
     """
-    start = _as_curve(facts, recipe)
+    distances = _distances([_as_curve(facts, recipe)], curves.curves)[0]
+    order = np.argsort(distances, kind="stable")[:N_NEAREST]
     return tuple(
         Near(
             source=curve.source,
@@ -203,7 +204,7 @@ def nearest(curves: Curves, facts: Mapping[str, float], recipe: Recipe) -> tuple
             best_scale=curve.best_scale,
             rule_scale=curve.rule_scale,
         )
-        for curve in sorted(curves.curves, key=lambda each: _distance(start, each))[:N_NEAREST]
+        for curve in (curves.curves[i] for i in order)
     )
 
 
@@ -221,9 +222,29 @@ def _as_curve(facts: Mapping[str, float], recipe: Recipe) -> Curve:
     )
 
 
-def _distance(one: Curve, other: Curve) -> float:
-    parts = [one.log2_steps - other.log2_steps]
-    heads = one.critical_rates.keys() & other.critical_rates.keys()
-    parts += [one.critical_rates[head] - other.critical_rates[head] for head in heads]
-    differs = [mine != its for mine, its in zip(one.kind.split(", "), other.kind.split(", "), strict=True)]
-    return math.hypot(*parts, PER_KIND * math.sqrt(sum(differs)))
+def _distances(ones: Sequence[Curve], others: Sequence[Curve]) -> np.ndarray:
+    """Return the distance of each of n curves from each of m others, (n, m) float64."""
+    squares, apart = np.zeros((2, len(ones), len(others)))
+    for mine, its in zip(_numbers(ones), _numbers(others), strict=True):
+        np.subtract(mine[:, None], its, out=apart)
+        apart[np.isnan(mine)] = 0.0
+        apart[:, np.isnan(its)] = 0.0
+        np.multiply(apart, apart, out=apart)
+        squares += apart
+    for mine, its in zip(_parts_of_kinds(ones), _parts_of_kinds(others), strict=True):
+        np.multiply(mine[:, None] != its, PER_KIND**2, out=apart)
+        squares += apart
+    distances: np.ndarray = np.sqrt(squares, out=squares)
+    return distances
+
+
+def _numbers(curves: Sequence[Curve]) -> np.ndarray:
+    """Return steps and critical rates in octaves, (3, n) float64; NaN where a rate is not known."""
+    rates = [[curve.critical_rates.get(head, math.nan) for curve in curves] for head in HEADS]
+    return np.array([[curve.log2_steps for curve in curves], *rates])
+
+
+def _parts_of_kinds(curves: Sequence[Curve]) -> np.ndarray:
+    """Return the numbers of optimizers and of starts of the head, (2, n) int64."""
+    names = [*OPTIMIZERS, *(f"{start} head" for start in HEAD_STARTS)]
+    return np.array([[names.index(part) for part in curve.kind.split(", ")] for curve in curves]).T

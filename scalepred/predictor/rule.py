@@ -15,7 +15,7 @@ import numpy as np
 
 from scalepred.predictor.coordinates import coordinate, plain_name
 from scalepred.predictor.points import Point
-from scalepred.predictor.sealed import read_sealed, write_sealed
+from scalepred.predictor.sealed import are_numbers, is_finite, read_sealed, write_sealed
 from scalepred.recipe import Recipe
 
 SCHEMA = 1
@@ -227,13 +227,15 @@ def load_rule(folder: Path) -> Rule:
 
 def _rule_of(values: dict[str, Any]) -> Rule:
     constants = {kind: _checked(constant) for kind, constant in values["constants"].items()}
+    if not is_finite(values["evidence"]):
+        raise ValueError("its evidence has a number that is not finite")
     return Rule(constants=constants, evidence=dict(values["evidence"]))
 
 
 def _checked(values: dict[str, Any]) -> Constant:
     constant = Constant(**values)
-    numbers = (constant.log2, constant.octaves, constant.n_points, constant.n_origins, constant.n_sources)
-    if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
+    numbers = [constant.log2, constant.octaves, constant.n_points, constant.n_origins, constant.n_sources]
+    if not are_numbers(numbers):
         raise ValueError("a constant is no finite number")
     coordinate(constant.coordinate, {}, Recipe())  # a KeyError where there is no such coordinate
     return constant

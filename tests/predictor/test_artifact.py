@@ -17,7 +17,7 @@ from scalepred.predictor import artifact as artifact_module
 from scalepred.predictor import model as model_module
 from scalepred.predictor.artifact import MANIFEST, MODEL, load, save
 from scalepred.predictor.train import Group, Predictor, train
-from scalepred.recipe import content_id
+from scalepred.recipe import content_id, text_id
 
 MEND = ". Copy it again as a whole, or train one with `scalepred train-predictor`."
 
@@ -168,6 +168,20 @@ def test_a_manifest_changed_by_hand_is_refused(folder):
     assert refusal(folder) == "predictor.json was changed after it was written"
 
 
+def test_a_manifest_with_other_blanks_and_order_is_the_same_predictor(predictor, folder):
+    values = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps(dict(reversed(values.items())), indent=1))
+    again = load(folder)
+    assert (again.groups, again.neighbours) == (predictor.groups, predictor.neighbours)
+
+
+def test_a_seal_that_stands_twice_is_no_way_around_it(folder):
+    text = (folder / MANIFEST).read_text()
+    told = json.loads(text)["predictor_id"]
+    (folder / MANIFEST).write_text(text.replace('"reach":', f'"predictor_id":"{told}","reach":1', 1))
+    assert refusal(folder) == "predictor.json was changed after it was written"
+
+
 def test_a_manifest_that_is_too_large_is_refused(folder, monkeypatch):
     monkeypatch.setattr(artifact_module, "MAX_MANIFEST_BYTES", 100)
     assert refusal(folder) == "predictor.json is larger than 100 bytes"
@@ -251,8 +265,18 @@ def test_a_manifest_that_contradicts_itself_is_refused(folder, change, named):
 def test_numbers_that_are_not_finite_are_refused(folder, word):
     text = (folder / MANIFEST).read_text()
     reach = json.loads(text)["reach"]
-    (folder / MANIFEST).write_text(text.replace(f'"reach": {reach}', f'"reach": {word}'))
+    (folder / MANIFEST).write_text(text.replace(f'"reach":{reach}', f'"reach":{word}'))
     assert refusal(folder) == "predictor.json has no sound reach"
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "1e999", "-1E+400"])
+def test_they_are_refused_where_nothing_is_computed_from_them_too_with_a_right_hash(folder, word):
+    text = (folder / MANIFEST).read_text()
+    told = json.loads(text)["predictor_id"]
+    changed = text.replace('"facts":{', f'"facts":{{"at":{word},', 1)
+    bare = changed.removesuffix("\n").replace(f'"predictor_id":"{told}",', "", 1)
+    (folder / MANIFEST).write_text(changed.replace(told, text_id("predictor", bare)))
+    assert refusal(folder) == "predictor.json has no sound facts"
 
 
 def test_every_prefix_of_both_files_is_refused(folder):

@@ -1,12 +1,13 @@
 """What is told of the width of a choice: known curves give known ranges and losses, and near points are named."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 
-from scalepred.predictor.curves import OCTAVES, Curve, Curves
-from scalepred.predictor.outlook import is_unlike, moved_by, nearest, outlook
+from scalepred.predictor.curves import KINDS, OCTAVES, Curve, Curves
+from scalepred.predictor.outlook import N_NEAREST, PER_KIND, USUAL, is_unlike, moved_by, nearest, outlook
 from scalepred.recipe import Recipe
 
 SGD = Recipe()
@@ -151,3 +152,44 @@ def test_a_recipes_base_rate_moves_neither_how_sharp_a_start_is_nor_what_it_is_l
         for recipe in (dataclasses.replace(SGD, base_lr=rate) for rate in (0.1, 0.001, 1e-6))
     }
     assert len(told) == 1
+
+
+def apart(one, other):
+    """Return the distance of two curves, one number after the other."""
+    octaves = [one.log2_steps - other.log2_steps]
+    octaves += [
+        one.critical_rates[head] - other.critical_rates[head]
+        for head in {*one.critical_rates} & {*other.critical_rates}
+    ]
+    parts = zip(one.kind.split(", "), other.kind.split(", "), strict=True)
+    return math.hypot(*octaves, *(PER_KIND for mine, its in parts if mine != its))
+
+
+def random_curve(rng, number):
+    rates = {head: float(rng.normal()) for head in ("noise", "half") if rng.random() < 0.8}
+    return dataclasses.replace(
+        curve(
+            np.zeros(len(OCTAVES)), kind=str(rng.choice(sorted(KINDS))), log2_steps=float(rng.uniform(4, 9)), **rates
+        ),
+        source=f"network {rng.integers(5)}",
+        best_scale=float(number + 1),
+    )
+
+
+def test_all_distances_at_once_are_those_of_pairs():
+    rng = np.random.default_rng(0)
+    curves = Curves(curves=tuple(random_curve(rng, number) for number in range(60)), rule_id="r")
+    usual = [
+        min(apart(each, other) for other in curves.curves if other.source != each.source) for each in curves.curves
+    ]
+    told = []
+    for shift in np.linspace(-6, 6, 25):
+        facts = {"log2_steps": 6.5 + shift, "noise_log2_critical": 0.5}
+        start = dataclasses.replace(curve(np.zeros(1), log2_steps=6.5 + shift, noise=0.5), source="")
+        near = sorted(curves.curves, key=lambda other, start=start: apart(start, other))
+        assert [each.best_scale for each in nearest(curves, facts, SGD)] == [
+            each.best_scale for each in near[:N_NEAREST]
+        ]
+        told.append(is_unlike(curves, facts, SGD))
+        assert told[-1] == (apart(start, near[0]) > np.quantile(usual, USUAL))
+    assert {*told} == {True, False}
