@@ -191,7 +191,8 @@ def stopped(process: subprocess.Popen[bytes]) -> int:
 
 
 def _interrupted_with_parent() -> None:
-    """Have Linux interrupt this process when its parent ends."""
+    """Have Linux interrupt this process when its parent ends, and not ignore that as what a shell sent behind does."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGINT)
 
 

@@ -160,7 +160,15 @@ def test_the_whole_command_is_killed_goes_on_and_leaves_new_runs_that_can_be_add
     before = run_ids(tmp_path)
 
     again = [*command(tmp_path, "--no-tests"), "--minutes", "0.3"]
-    done = subprocess.run(again, capture_output=True, text=True, check=False, cwd=ROOT, timeout=CAP_SECONDS)
+    done = subprocess.run(
+        again,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        timeout=CAP_SECONDS,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # as a shell does to what runs behind
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert run_ids(tmp_path) >= before
