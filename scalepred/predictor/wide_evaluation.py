@@ -125,19 +125,10 @@ def evaluate_points(
         list(calls.values()), n_processes=n_processes, on_done=lambda done: said(done, len(calls) + len(frames))
     )
     found = dict(zip(calls, answers, strict=True))
-    placed: dict[str, dict[str, nested.HeldOut]] = {name: {} for name in frames}
-    for name in frames:
-        for ways in fits:
-            placed[name] |= dict(zip(ways, found[name, ways], strict=True))
+    order = (CONSTANT, *formulations, *leaning)
     judged = side_by_side(
         [
-            partial(
-                judge_frame,
-                frame,
-                rivals[name],
-                {words: placed[name][words] for words in (CONSTANT, *formulations, *leaning)},
-                list(formulations),
-            )
+            partial(judge_frame, frame, rivals[name], _placed(found, name, fits, order), list(formulations))
             for name, frame in frames.items()
         ],
         n_processes=n_processes,
@@ -169,6 +160,14 @@ def fits_of(
     done = {plain for plain, _ in leaning.values()}
     one: dict[tuple[str, ...], Fit] = {(words,): fit for words, fit in formulations.items() if words not in done}
     return {(CONSTANT,): by_rule(DECLARED), **both, **one}
+
+
+def _placed(
+    found: Mapping[Any, Any], name: str, fits: Mapping[tuple[str, ...], Fit], order: Sequence[str]
+) -> dict[str, nested.HeldOut]:
+    """Return where ways place a frame's points, in an order that decides ties."""
+    placed = {words: each for ways in fits for words, each in zip(ways, found[name, ways], strict=True)}
+    return {words: placed[words] for words in order}
 
 
 def frames_of(points: Sequence[Point], min_steps: int) -> dict[str, Frame]:
