@@ -4,12 +4,13 @@
 
 A group is a network and a recipe whose grids were harvested, its tasks those with facts of the start in FILE.jsonl
 (`benchmarks.grid_starts`), one of each origin; a recipe of another schedule has the same start. Origins are in four
-folds. For the tasks of a fold scales are chosen from n tasks of other folds, drawn at random ten times: by the group's
-curve, by its best one scale for all tasks, by the best fixed scale of these n, as `train-predictor` has it, and by the
-rule alone. Of no task that fixed scale is 1. The last way is the best fixed scale of all tasks of the group in other
-folds. The rule is of design points and grids, harvested curves are of design points, all of other networks and folds;
-how far groups and tasks vary is learnt on groups of other networks, other recipes and other folds, each with a rule and
-curves that saw neither network.
+folds. For the tasks of a fold scales are chosen from n tasks of other folds, drawn at random ten times: by the rule as
+these n move it, which is what `--auto` does after `train-predictor`, by their best fixed scale, and by the rule alone.
+Of no task that fixed scale is 1. The last way is the best fixed scale of all tasks of the group in other folds. The
+rule is of design points and grids, harvested curves are of design points, all of other networks and folds. How much
+these curves weigh against own tasks is learnt on groups of other networks, other recipes and other folds, each with a
+rule and curves that saw neither network: the weight of the highest accuracy over 1, 3 and 10 tasks. What each weight
+comes to is told too.
 Besides, for a network of which nothing was harvested: the geometric mean of the best fixed scales of the same recipe on
 other networks, and on networks of other families, in other folds.
 Test accuracies are read off each task's grid and what was run beyond it, interpolated by log2. Intervals are of origins
@@ -20,30 +21,22 @@ import argparse
 import functools
 import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.grid_points import STARTS, read_grid_points
-from benchmarks.group_curve import (
-    OCTAVES,
-    Shrinkage,
-    TaskRuns,
-    group_curve,
-    learn_shrinkage,
-    task_runs,
-)
 from benchmarks.rule import MIN_STEPS, read_points, rule_of
 from scalepred.networks.names import family_of
 from scalepred.predictor.curves import Curves, curves_of
 from scalepred.predictor.harvested import build
 from scalepred.predictor.honest import crossed_interval
+from scalepred.predictor.own_runs import expected_shape, moved_by, own_curve
 from scalepred.predictor.points import Point, of_one_collection
 from scalepred.predictor.rule import Rule, kind_of
-from scalepred.predictor.search import Prior, prior_of
 from scalepred.predictor.table import TrainingTable
 from scalepred.predictor.targets import best_fixed_scale
 from scalepred.store.warehouse import open_warehouse
@@ -54,9 +47,17 @@ N_FOLDS, DRAWS = 4, 10
 FEWEST = 12
 """Tasks of a group: with fewer there are no ten in the other folds."""
 
-CURVE, ONE = "group's curve", "group's curve, one scale"
-FIXED, RULE, ALL = "best fixed scale of the n", "rule", "best fixed scale of all others"
-WAYS = (CURVE, ONE, FIXED, RULE, ALL)
+OWN, FIXED, RULE = "rule, moved by the n", "best fixed scale of the n", "rule"
+ALL = "best fixed scale of all others"
+WAYS = (OWN, FIXED, RULE, ALL)
+
+WEIGHTS = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0)
+"""Own tasks that harvested curves may weigh as much as."""
+
+LEARN_DRAWS = 5
+
+Learnt = Callable[[frozenset[str], int], tuple[Rule, Curves]]
+"""Networks and a fold -> the rule and the curves of what is neither."""
 
 BASE, OTHERS = "scale 1", "same recipe, other networks"
 
@@ -136,75 +137,83 @@ def run(data: Data) -> dict[str, Any]:
         rule = rule_of([*seen, *grids], MIN_STEPS)
         return rule, curves_of(seen, rule)
 
-    rows, found = [], []
+    rows, weights = [], []
     for key in data.groups:
         for fold in range(N_FOLDS):
-            shrinkage = _shrinkage(data, key, fold, learnt)
-            found.append({"network": key[0], "recipe": data.recipes[key[1]], "fold": fold} | vars(shrinkage))
-            rows += judge(data, key, fold, learnt(frozenset({key[0]}), fold), shrinkage)
+            weight = learn_weight(data, key, fold, learnt)
+            weights.append({"network": key[0], "recipe": data.recipes[key[1]], "fold": fold, "weight": weight})
+            rows += judge(data, key, fold, learnt(frozenset({key[0]}), fold), weight)
     show_groups(data)
-    told = {"benchmark": "own", "rows": show(rows), "of_groups": show_by_group(rows), "shrinkage": found}
+    told = {"benchmark": "own", "rows": show(rows), "of_groups": show_by_group(rows), "weights": weights}
+    told["of_weights"] = show_weights(rows)
     told["same_recipe"] = {words: show_same_recipe(data, learnt, family=family) for words, family in HELD.items()}
-    print(json.dumps(found))
-    return told | {"of_all": vars(_of_all(data, learnt)), "seconds": round(time.perf_counter() - started, 1)}
+    return told | {"seconds": round(time.perf_counter() - started, 1)}
 
 
-def _shrinkage(data: Data, key: tuple[str, str], fold: int, learnt: Any) -> Shrinkage:
-    """Learn how far groups and tasks vary, without a network, a recipe and a fold."""
-    others = [other for other in data.groups if other[0] != key[0] and other[1] != key[1]]
-    return learn_shrinkage(
-        [_placed(data, other, fold, learnt(frozenset({key[0], other[0]}), fold)) for other in others]
-    )
+def learn_weight(data: Data, key: tuple[str, str], fold: int, learnt: Learnt) -> float:
+    """Return the weight of the highest accuracy on other groups, without a network, a recipe and a fold.
+
+    Of each of those groups tasks are drawn as own ones, and the choice is judged on the group's others.
+    """
+    found: dict[float, list[float]] = {weight: [] for weight in WEIGHTS}
+    for other in data.groups:
+        if other[0] == key[0] or other[1] == key[1]:
+            continue
+        rule, curves = learnt(frozenset({key[0], other[0]}), fold)
+        tasks = [Placed(task, rule, curves) for task in data.groups[other] if data.folds[task.origin] != fold]
+        rng = np.random.default_rng(fold)
+        for size in SIZES[1:]:
+            for _ in range(LEARN_DRAWS):
+                order = rng.permutation(len(tasks))
+                drawn, new = ([tasks[at] for at in part] for part in (order[:size], order[size:]))
+                for weight, accuracies in found.items():
+                    accuracies += [task.accuracy(task.moved(drawn, weight)) for task in new]
+    return max(WEIGHTS, key=lambda weight: float(np.mean(found[weight])))
 
 
-def _of_all(data: Data, learnt: Any) -> Shrinkage:
-    """Learn from all groups and folds, which is what ships."""
-    return learn_shrinkage([_placed(data, key, -1, learnt(frozenset({key[0]}), -1)) for key in data.groups])
+class Placed:
+    """A task of a group, where a rule places it, and what harvested curves expect around that."""
 
+    def __init__(self, task: Point, rule: Rule, curves: Curves) -> None:
+        self.task = task
+        self.place = rule.bounded_log2_scale(task.facts, task.recipe) or 0.0
+        self.shape = expected_shape(curves, kind_of(task.recipe), chance=task.chance)
 
-def _placed(data: Data, key: tuple[str, str], fold: int, learnt: tuple[Rule, Curves]) -> tuple[Prior, list[TaskRuns]]:
-    """Return what is expected of a group, and its tasks of other folds."""
-    tasks = [task for task in data.groups[key] if data.folds[task.origin] != fold]
-    return expected(tasks, learnt[1]), [placed(task, learnt[0]) for task in tasks]
+    def moved(self, own: Sequence["Placed"], weight: float) -> float:
+        """Return log2 of the scale that own tasks move the rule's to; the rule's where there are none."""
+        if not own:
+            return self.place
+        curve = own_curve([each.task for each in own])
+        return moved_by(curve, self.shape, log2_scale=self.place, prior_tasks=weight).log2_scale
 
-
-def expected(tasks: Sequence[Point], curves: Curves) -> Prior:
-    """Return what curves say of the places of a group's tasks."""
-    chance = float(np.mean([task.chance for task in tasks]))
-    return prior_of(curves, kind_of(tasks[0].recipe), octaves=OCTAVES, chance=chance, n_images=1)
-
-
-def placed(task: Point, rule: Rule) -> TaskRuns:
-    """Return a task where a rule places it; at scale 1 where it can't tell."""
-    return task_runs(task, rule.bounded_log2_scale(task.facts, task.recipe) or 0.0)
+    def accuracy(self, log2_scale: float) -> float:
+        """Return the task's accuracy at a scale."""
+        return self.task.accuracy_at(log2_scale)
 
 
 def judge(
-    data: Data, key: tuple[str, str], fold: int, learnt: tuple[Rule, Curves], shrinkage: Shrinkage
+    data: Data, key: tuple[str, str], fold: int, learnt: tuple[Rule, Curves], weight: float
 ) -> list[dict[str, Any]]:
     """Return the accuracies of every way on a group's tasks of a fold, one row for each task, size and draw."""
-    (rule, curves), tasks = learnt, data.groups[key]
-    new = [task for task in tasks if data.folds[task.origin] == fold]
-    others = [task for task in tasks if data.folds[task.origin] != fold]
-    rng, prior = np.random.default_rng(fold), expected(others, curves)
+    tasks = [Placed(task, *learnt) for task in data.groups[key]]
+    new = [task for task in tasks if data.folds[task.task.origin] == fold]
+    others = [task for task in tasks if data.folds[task.task.origin] != fold]
+    rng, source_id = np.random.default_rng(fold), tasks[0].task.source_id
     whole = [i for i, row in enumerate(zip(data.grids.source_ids, data.grids.recipe_ids, strict=True))
-             if row == (tasks[0].source_id, key[1])]  # fmt: skip
+             if row == (source_id, key[1])]  # fmt: skip
     row_of = {data.grids.names[i]: i for i in whole}
     upper = _fixed(data.grids, [i for i in whole if data.folds[data.grids.origins[i]] != fold])
     rows = []
     for size in (*SIZES, len(others)):
         for _ in range(DRAWS if 0 < size < len(others) else 1):
             drawn = [others[i] for i in rng.permutation(len(others))[:size]]
-            runs = [placed(task, rule) for task in drawn]
-            curve, one = (group_curve(prior, runs, each) for each in (shrinkage, replace(shrinkage, kept=0.0)))
-            fixed = _fixed(data.grids, [row_of[task.task] for task in drawn]) if drawn else 0.0
+            fixed = _fixed(data.grids, [row_of[each.task.task] for each in drawn]) if drawn else 0.0
             for task in new:
-                place = placed(task, rule).place
-                scales = {CURVE: curve.log2_scale(place), ONE: one.log2_scale(place)}
-                scales |= {FIXED: fixed, RULE: place, ALL: upper}
-                accuracies = {way: task.accuracy_at(scale) for way, scale in scales.items()}
+                scales = {OWN: task.moved(drawn, weight), FIXED: fixed, RULE: task.place, ALL: upper}
+                accuracies: dict[Any, float] = {way: task.accuracy(scale) for way, scale in scales.items()}
+                accuracies |= {each: task.accuracy(task.moved(drawn, each)) for each in WEIGHTS}
                 about = {"size": min(size, SIZES[-1] + 1), "network": key[0], "recipe": data.recipes[key[1]]}
-                rows.append(about | {"origin": task.origin, "scales": scales} | accuracies)
+                rows.append(about | {"origin": task.task.origin, "scales": scales} | accuracies)
     return rows
 
 
@@ -214,7 +223,7 @@ def _fixed(grids: TrainingTable, rows: Sequence[int]) -> float:
     return float(np.log2(grids.scales[column]))
 
 
-def show_same_recipe(data: Data, learnt: Any, *, family: bool) -> dict[str, Any]:
+def show_same_recipe(data: Data, learnt: Learnt, *, family: bool) -> dict[str, Any]:
     """Print and return what the same recipe on other networks tells of one that was not harvested, beside the rule.
 
     Args:
@@ -228,10 +237,10 @@ def show_same_recipe(data: Data, learnt: Any, *, family: bool) -> dict[str, Any]
             scales = _of_others(data, network, recipe, fold, family=family)
             if not scales:
                 continue
-            rule = learnt(frozenset({network}), fold)[0]
+            rule, curves = learnt(frozenset({network}), fold)
             for task in tasks:
                 if data.folds[task.origin] == fold:
-                    places = {BASE: 0.0, RULE: placed(task, rule).place, OTHERS: float(np.mean(scales))}
+                    places = {BASE: 0.0, RULE: Placed(task, rule, curves).place, OTHERS: float(np.mean(scales))}
                     about = {"network": network, "origin": task.origin}
                     rows.append(about | {way: task.accuracy_at(place) for way, place in places.items()})
     told: dict[str, Any] = {"n": len(rows)}
@@ -262,9 +271,9 @@ def show_groups(data: Data) -> None:
 
 
 def show(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Print and return what each way reaches by the number of tasks, and what the curve gains."""
-    gains = {"over_fixed": (CURVE, FIXED), "one_over_fixed": (ONE, FIXED), "one_over_rule": (ONE, RULE)}
-    gains |= {"fixed_over_rule": (FIXED, RULE), "one_below_all": (ALL, ONE)}
+    """Print and return what each way reaches by the number of tasks, and what own runs gain."""
+    gains = {"own_over_rule": (OWN, RULE), "own_over_fixed": (OWN, FIXED)}
+    gains |= {"fixed_over_rule": (FIXED, RULE), "own_below_all": (ALL, OWN)}
     print(f"\n| tasks | n | {' | '.join(WAYS)} | {' | '.join(gains)} |")
     print("|---:|---:|" + "---:|" * (len(WAYS) + len(gains)))
     told = []
@@ -283,7 +292,7 @@ def show(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def show_by_group(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Print and return the accuracies of each group by the number of tasks."""
-    print(f"\n| network | recipe | tasks | n | {' | '.join(WAYS)} | octaves of one scale from the rule |")
+    print(f"\n| network | recipe | tasks | n | {' | '.join(WAYS)} | octaves from the rule |")
     print("|---|---|---:|---:|" + "---:|" * (len(WAYS) + 1))
     told = []
     for network, recipe, size in dict.fromkeys((r["network"], r["recipe"], r["size"]) for r in rows):
@@ -291,24 +300,38 @@ def show_by_group(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         row = {"network": network, "recipe": recipe, "tasks": "all" if size > SIZES[-1] else size}
         row |= {"n": len({r["origin"] for r in of_group})}
         row |= {way: _percent(np.mean([r[way] for r in of_group])) for way in WAYS}
-        row["octaves"] = round(float(np.mean([r["scales"][ONE] - r["scales"][RULE] for r in of_group])), 2)
+        row["octaves"] = round(float(np.mean([r["scales"][OWN] - r["scales"][RULE] for r in of_group])), 2)
         told.append(row)
         print("| " + " | ".join(str(value) for value in row.values()) + " |")
     return told
 
 
-def _means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return one row for each task of a group: the means over draws."""
+def show_weights(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Print and return what the rule, moved by own runs, gains over it where harvested curves weigh so much."""
+    sizes = sorted({row["size"] for row in rows} - {0})
+    names = ["all" if size > SIZES[-1] else str(size) for size in sizes]
+    print(f"\n| weight of harvested curves | {' | '.join(names)} tasks |\n|---:|" + "---:|" * len(sizes))
+    told = []
+    for weight in WEIGHTS:
+        gains = [_gain(_means([row for row in rows if row["size"] == size], weight), weight, RULE) for size in sizes]
+        told.append({"weight": weight} | dict(zip(names, gains, strict=True)))
+        print(f"| {weight:g} | " + " | ".join(_cell(gain) for gain in gains) + " |")
+    return told
+
+
+def _means(rows: Sequence[Mapping[Any, Any]], *more: float) -> list[dict[Any, Any]]:
+    """Return one row for each task of a group: the means over draws of all ways, and of some weights."""
     by_task: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         by_task.setdefault((row["network"], row["recipe"], row["origin"]), []).append(row)
+    ways = (*WAYS, *more)
     return [
-        {"network": key[0], "origin": key[2]} | {way: float(np.mean([row[way] for row in of_task])) for way in WAYS}
+        {"network": key[0], "origin": key[2]} | {way: float(np.mean([row[way] for row in of_task])) for way in ways}
         for key, of_task in by_task.items()
     ]
 
 
-def _gain(rows: Sequence[Mapping[str, Any]], way: str, over: str) -> list[float]:
+def _gain(rows: Sequence[Mapping[Any, Any]], way: str | float, over: str) -> list[float]:
     gains = np.array([row[way] - row[over] for row in rows])
     interval = crossed_interval(gains, [r["origin"] for r in rows], [r["network"] for r in rows], seed=0)
     return [_percent(each) for each in (gains.mean(), *interval)]

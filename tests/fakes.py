@@ -220,10 +220,10 @@ def _scores(split: Split, share: float, seed: int, n_classes: int) -> Scores:
     return Scores(accuracy=float(correct.mean()), loss=1 - share, correct=correct, logits=logits)
 
 
-def ask(predictor, hint=0.0, *, source_id=SOURCE, recipe_id=RECIPE, rule=None, **features):
+def ask(predictor, hint=0.0, *, source_id=SOURCE, recipe_id=RECIPE, rule=None, shape=None, **features):
     """Return the choice for a task of ``curve_table`` with this hint."""
     values = {"hint": hint, "nothing": 0.0, "size": 8.0} | features
-    return choose(predictor, values, source_id=source_id, recipe_id=recipe_id, rule=rule)
+    return choose(predictor, values, source_id=source_id, recipe_id=recipe_id, rule=rule, shape=shape)
 
 
 def fractions(shape, *, missing=True):

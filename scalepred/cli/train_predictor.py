@@ -10,6 +10,7 @@ from scalepred.cli import options
 
 if TYPE_CHECKING:
     from scalepred.predictor.harvested import Harvested
+    from scalepred.predictor.own_runs import OwnCurve
     from scalepred.predictor.train import Group
     from scalepred.records import RecipeRecord, SourceRecord
 
@@ -43,12 +44,12 @@ def train_predictor(
 
     folder = output or user_predictor()
     check_free(folder)
-    sources, recipes, harvested, octaves = _harvested(path, lock_timeout_seconds=lock_timeout)
+    sources, recipes, harvested, octaves, own = _harvested(path, lock_timeout_seconds=lock_timeout)
     notes = out.notes()
     n_tasks, n_origins = len(set(harvested.table.names)), len(set(harvested.table.origins))
     notes.print(f"training on {len(harvested.table.names)} grids of {n_tasks} tasks of {n_origins} origins")
     predictor, evaluation = train_and_evaluate(harvested, seed=seed)
-    predictor = replace(predictor, octave_groups=octaves)
+    predictor = replace(predictor, octave_groups=octaves, own_curves=own)
     described = facts(predictor, harvested, sources, recipes, label=label)
     try:
         save(described, folder)
@@ -67,27 +68,40 @@ def train_predictor(
 
 def _harvested(
     path: Path, *, lock_timeout_seconds: float
-) -> "tuple[list[SourceRecord], list[RecipeRecord], Harvested, tuple[Group, ...]]":
+) -> "tuple[list[SourceRecord], list[RecipeRecord], Harvested, tuple[Group, ...], tuple[OwnCurve, ...]]":
     """Return the sources and recipes of a warehouse, its whole grids as arrays, and what was run over octaves alone.
+
+    Last come the mean curves of the sources and recipes with few tasks.
 
     Raises:
         DataError: if there is neither.
     """
     from scalepred.errors import DataError
-    from scalepred.predictor import harvested as table
+    from scalepred.predictor import harvested as grids_of
     from scalepred.predictor.octave_groups import MIN_TASKS, octave_groups
+    from scalepred.predictor.own_runs import own_curves
     from scalepred.predictor.points import gather_points
     from scalepred.store.warehouse import open_warehouse
 
     with open_warehouse(path, read_only=True, lock_timeout_seconds=lock_timeout_seconds) as store:
         sources, recipes, tasks, runs = store.sources(), store.recipes(), store.tasks(), store.runs()
-        harvested = table.build(tasks=tasks, sources=sources, recipes=recipes, features=store.features(), runs=runs)
+        harvested = grids_of.build(tasks=tasks, sources=sources, recipes=recipes, features=store.features(), runs=runs)
     points = gather_points(tasks=tasks, sources=sources, recipes=recipes, features=[], runs=runs, needs_facts=False)
-    known = set(zip(harvested.table.source_ids, harvested.table.recipe_ids, strict=True))
-    octaves = octave_groups(points, known=known)
+    table = harvested.table
+    grids = set(zip(table.names, table.source_ids, table.recipe_ids, strict=True))
+    octaves = octave_groups(points, known={(source_id, recipe_id) for _, source_id, recipe_id in grids})
     if not harvested.table.names and not octaves:
         raise DataError(
             f"The warehouse {path} has no task with a whole grid of scales ({harvested.n_incomplete} begun), nor "
             f"{MIN_TASKS} tasks with octaves of the same source and recipe: run `scalepred harvest` until it has."
         )
-    return sources, recipes, harvested, octaves
+    over_octaves = {(group.source_id, group.recipe_id) for group in octaves}
+    known = [point for point in points if (point.source_id, point.recipe.recipe_id) in over_octaves]
+    known += [
+        point
+        for point in gather_points(
+            tasks=tasks, sources=sources, recipes=recipes, features=[], runs=runs, of_grids=True, needs_facts=False
+        )
+        if (point.task, point.source_id, point.recipe.recipe_id) in grids
+    ]
+    return sources, recipes, harvested, octaves, own_curves(known)

@@ -17,9 +17,11 @@ from scalepred.job.setup import Setup
 from scalepred.networks.source import Source
 from scalepred.predictor.choice import Choice, choose
 from scalepred.predictor.context import context_features
+from scalepred.predictor.curves import Curves
 from scalepred.predictor.facts import compute_features
 from scalepred.predictor.outlook import outlook
-from scalepred.predictor.rule import RuleAnswer, answer
+from scalepred.predictor.own_runs import expected_shape
+from scalepred.predictor.rule import RuleAnswer, answer, kind_of
 from scalepred.predictor.start_facts import MeasuredStart, measure_start
 from scalepred.predictor.train import Predictor
 from scalepred.recipe import Recipe, check_scale
@@ -120,6 +122,7 @@ def _ask_predictor(setup: Setup, rule: RuleAnswer | None) -> Prediction:
         recipe=tools.recipe,
         device=tools.device,
         rule=rule,
+        curves=tools.curves,
         embedded=setup.bundle.source_start().features,
     )
     return dataclasses.replace(prediction, predictor=tools.asked.folder)
@@ -184,19 +187,22 @@ def predict(
     recipe: Recipe,
     device: torch.device,
     rule: RuleAnswer | None = None,
+    curves: Curves | None = None,
     embedded: np.ndarray | None = None,
 ) -> Prediction:
     """Choose a task's scale from its features and, where nothing was harvested, by the rule; without training.
 
     All of it is float32, so that the same task has the same choice whatever dtype a job then takes.
 
-    ``embedded`` is (n, d) float32, the source's penultimate features of the training images, if they are there already.
+    ``curves`` are what own runs are weighed against; ``embedded`` is (n, d) float32, the source's penultimate features
+    of the training images, if they are there already.
     """
     started = time.perf_counter()
     computed = compute_features(source, task.train, n_classes=len(task.classes), device=device, embedded=embedded)
     features = {name: feature.value for name, feature in sorted(computed.items())}
     features |= context_features(source.record.facts, recipe)
     plain, without = _as_harvested(predictor, source, recipe)
+    has_own = predictor.own_curve_of(source.source_id, plain.recipe_id) is not None
     choice = choose(
         predictor,
         features,
@@ -204,11 +210,15 @@ def predict(
         recipe_id=plain.recipe_id,
         other_sizes=other_sizes(predictor, plain),
         rule=rule,
+        shape=expected_shape(curves, kind_of(recipe), chance=1 / len(task.classes)) if has_own and curves else None,
     )
     if without and choice.by == "predicted":
         choice = _guessed(choice, without)
     elif without and choice.by == "fallback":
         told = choice.reason.replace("suited this recipe", f"suited all of this recipe but its {without}")
+        choice = dataclasses.replace(choice, reason=told)
+    elif without and choice.by == "own runs":
+        told = choice.reason.replace("source and recipe", f"source and all of this recipe but its {without}")
         choice = dataclasses.replace(choice, reason=told)
     return Prediction(choice=choice, features=features, seconds=time.perf_counter() - started)
 

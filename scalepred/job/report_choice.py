@@ -11,6 +11,7 @@ from scalepred.training.critical import CriticalRate
 
 BY = {
     "predicted": "predicted",
+    "own runs": "chosen by the rule and your own runs",
     "rule": "chosen by the rule",
     "given": "given by the user",
     "fallback": "a fixed scale",

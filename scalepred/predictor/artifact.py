@@ -18,6 +18,7 @@ from scalepred.files import filling
 from scalepred.predictor.model import model_columns
 from scalepred.predictor.model_text import safe_model_text
 from scalepred.predictor.nearness import MIN_SPREAD, Neighbour
+from scalepred.predictor.own_runs import LOG2_SCALES, MOST_TASKS, OwnCurve
 from scalepred.predictor.sealed import are_numbers, is_finite, is_number, is_sealed, sealed_text
 from scalepred.predictor.train import Group, Predictor
 
@@ -27,7 +28,7 @@ MANIFEST = "predictor.json"
 
 MODEL = "model.txt"
 
-OPTIONAL: dict[str, Any] = {"octave_groups": []}
+OPTIONAL: dict[str, Any] = {"octave_groups": [], "own_curves": []}
 """What a manifest of this schema may lack, with what that means."""
 
 MAX_MODEL_BYTES = 5_000_000
@@ -91,6 +92,7 @@ def load(folder: Path) -> Predictor:
     values |= {name: tuple(Group(**group) for group in values[name]) for name in ("groups", "octave_groups")}
     values["neighbours"] = tuple(Neighbour(**n | {"features": tuple(n["features"])}) for n in values["neighbours"])
     values["threshold"] = math.inf if values["threshold"] is None else values["threshold"]
+    values["own_curves"] = tuple(OwnCurve(**c | {"relative": tuple(c["relative"])}) for c in values["own_curves"])
     booster = None if manifest["model_sha256"] is None else _read_booster(folder, manifest)
     return Predictor(**values, booster=booster)
 
@@ -160,6 +162,7 @@ def _manifest(predictor: Predictor) -> dict[str, Any]:
     """Return everything but the trees as JSON values; an infinite threshold as None."""
     values = {each.name: getattr(predictor, each.name) for each in fields(predictor) if each.name != "booster"}
     values |= {name: [asdict(group) for group in getattr(predictor, name)] for name in ("groups", "octave_groups")}
+    values["own_curves"] = [asdict(curve) for curve in predictor.own_curves]
     values["neighbours"] = [asdict(neighbour) for neighbour in predictor.neighbours]
     values["threshold"] = predictor.threshold if math.isfinite(predictor.threshold) else None
     return {name: value for name, value in values.items() if name not in OPTIONAL or value}
@@ -172,8 +175,10 @@ def _wrong_values(manifest: dict[str, Any]) -> list[str]:
     n_features = len(m["feature_names"]) if isinstance(m["feature_names"], list) else 0
     scales = m["scales"] if are_numbers(m["scales"]) else []
     groups = m["groups"] if _are(lambda group: _is_group(group, scales), m["groups"]) else []
+    octave_groups = m["octave_groups"] if _are(_is_octave_group, m["octave_groups"]) else []
     near = m["neighbours"] if _are(lambda n: _is_neighbour(n, scales, n_features), m["neighbours"]) else None
     harvested = {(n["source_id"], n["recipe_id"]) for n in near or []}
+    known = {(g["source_id"], g["recipe_id"]) for g in [*groups, *octave_groups]}
     fine = {
         "feature_names": _are(lambda name: isinstance(name, str), m["feature_names"]),
         "scales": bool(scales) and scales[0] > 0 and all(low < high for low, high in pairwise(scales)),
@@ -181,6 +186,8 @@ def _wrong_values(manifest: dict[str, Any]) -> list[str]:
         and all((g["source_id"], g["recipe_id"]) in harvested for g in groups)
         and (bool(groups) or bool(m["octave_groups"])),
         "octave_groups": _are(_is_octave_group, m["octave_groups"]),
+        "own_curves": _are(_is_own_curve, m["own_curves"])
+        and all((c["source_id"], c["recipe_id"]) in known for c in m["own_curves"]),
         "threshold": m["threshold"] is None or (is_number(m["threshold"]) and m["threshold"] >= 0),
         "centre": are_numbers(m["centre"], n_features),
         "spread": are_numbers(m["spread"], n_features) and min(m["spread"], default=1) >= MIN_SPREAD,
@@ -207,6 +214,17 @@ def _is_octave_group(value: Any) -> bool:
         and is_number(value["fixed_scale"])
         and value["fixed_scale"] > 0
         and all(is_number(value[name]) and value[name] >= 1 for name in ("n_tasks", "n_origins"))
+    )
+
+
+def _is_own_curve(value: Any) -> bool:
+    return (
+        _has_fields(value, OwnCurve)
+        and type(value["n_tasks"]) is int
+        and 1 <= value["n_tasks"] <= MOST_TASKS
+        and are_numbers(value["relative"], len(LOG2_SCALES))
+        and min(value["relative"]) >= -1
+        and max(value["relative"]) <= 0
     )
 
 

@@ -1,4 +1,4 @@
-"""Chooses the scale of a new task: the predicted one, or the best fixed scale and why."""
+"""Chooses the scale of a new task: the predicted one, the rule's as own runs move it, or a fixed scale and why."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,7 @@ import numpy as np
 from scalepred.predictor.model import joint_inputs, model_columns, predict_curves
 from scalepred.predictor.nearness import distances_between, standardise
 from scalepred.predictor.outlook import Outlook
+from scalepred.predictor.own_runs import PRIOR_TASKS, OwnCurve, moved_by
 from scalepred.predictor.rule import RuleAnswer
 from scalepred.predictor.threshold import SAME_POINTS, choose_columns
 from scalepred.predictor.train import MIN_ORIGINS, Group, Predictor
@@ -21,14 +22,15 @@ MIN_ERRORS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A scale, who chose it ("predicted", "rule", "given" or "fallback") and why.
+    """A scale, who chose it ("predicted", "own runs", "rule", "given" or "fallback") and why.
 
     Attributes:
         fixed_scale: the best fixed scale, which is the default to beat.
         curve: (scale, predicted accuracy relative to the task's own mean), empty where nothing is predicted.
         predicted_gain: of the chosen over the fixed scale, a fraction.
         gain_interval: 80 % of held-out tasks gained within it; None where too few were held out.
-        same_scales: the scales around the predicted best whose predicted accuracies lie within half a point of it.
+        same_scales: the scales around the predicted best whose predicted accuracies lie within half a point of it; the
+            lowest and the highest of these where own runs decide.
         contributions: feature -> what it adds to the predicted gain of the predicted best over the fixed scale, largest
             first, from LightGBM's ``pred_contrib``; empty where they are the same.
         neighbours: names and best scales of the nearest harvested tasks of the same source and recipe.
@@ -59,10 +61,12 @@ def choose(
     recipe_id: str,
     other_sizes: Mapping[str, int] = MappingProxyType({}),
     rule: RuleAnswer | None = None,
+    shape: np.ndarray | None = None,
 ) -> Choice:
     """Choose the scale of a new task from its features; those that are missing or NaN count as missing.
 
-    The best of the predicted curve is chosen where it promises more than the threshold over the best fixed scale.
+    The best of the predicted curve is chosen where it promises more than the threshold over the best fixed scale. Where
+    few tasks were harvested with the source and recipe, they move the rule's scale instead of having a fixed one.
     Where the source and recipe were not harvested at any image size, other sources with the recipe choose, else the
     rule. Falls back to the best fixed scale, and says so, where there is no rule either, too few collections were
     harvested with source and recipe, or no harvested task is like this one.
@@ -75,9 +79,28 @@ def choose(
         other_sizes: ids of the recipes that differ from it in image size alone -> that size, the nearest first; where
             the recipe itself was not harvested, their fixed scale is taken before any other's.
         rule: what the rule says of the start, where it was measured.
+        shape: what harvested curves expect around the rule's scale, as ``own_runs.expected_shape`` gives it.
     """
     choice = _choose(predictor, features, source_id=source_id, recipe_id=recipe_id, other_sizes=other_sizes, rule=rule)
+    own = predictor.own_curve_of(source_id, recipe_id)
+    if own is not None and rule is not None and shape is not None and choice.scale == choice.fixed_scale:
+        choice = by_own_runs(own, choice, rule=rule, shape=shape)
     return replace(choice, rule=rule)
+
+
+def by_own_runs(own: OwnCurve, fixed: Choice, *, rule: RuleAnswer, shape: np.ndarray) -> Choice:
+    """Return the rule's scale as a few tasks of the same source and recipe move it, instead of their best fixed one."""
+    moved = moved_by(own, shape, log2_scale=math.log2(rule.scale))
+    scale, low, high = (float(f"{2**each:.3g}") for each in (moved.log2_scale, moved.low, moved.high))
+    tasks = _count(own.n_tasks, "task")
+    reason = (
+        f"{tasks} of this source and recipe did best at {fixed.fixed_scale:g}, and the rule gives {rule.scale:g} for "
+        f"this one; with harvested curves around that counted as {PRIOR_TASKS:g} tasks more, {scale:g} is expected to "
+        f"do best, and any scale from {low:g} to {high:g} within half a point of it"
+    )
+    return replace(
+        fixed, scale=scale, by="own runs", reason=reason, same_scales=(low, high), curve=(), contributions={}
+    )
 
 
 def _choose(

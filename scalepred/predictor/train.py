@@ -8,6 +8,7 @@ import lightgbm
 
 from scalepred.predictor.model import fit
 from scalepred.predictor.nearness import Neighbour, neighbours_of, reach_of, standardisation, standardise
+from scalepred.predictor.own_runs import OwnCurve
 from scalepred.predictor.table import TrainingTable, rows_by_group
 from scalepred.predictor.threshold import fixed_column, inner_threshold
 
@@ -36,6 +37,7 @@ class Predictor:
         groups: the harvested sources and recipes.
         octave_groups: those that were run over octaves alone; nothing is predicted for them, and their fixed scales may
             lie beside or beyond the grid.
+        own_curves: mean curves of those with few tasks, which move the rule's scale.
         threshold: predicted gain, a fraction, that the choice must pass to leave the fixed scale; infinite where none
             paid, or nothing is predicted.
         centre, spread: f numbers each, to standardise the features.
@@ -59,6 +61,12 @@ class Predictor:
     facts: dict[str, Any] = field(default_factory=dict)
     booster: lightgbm.Booster | None = None
     octave_groups: tuple[Group, ...] = ()
+    own_curves: tuple[OwnCurve, ...] = ()
+
+    def own_curve_of(self, source_id: str, recipe_id: str) -> OwnCurve | None:
+        """Return the mean curve of a source and recipe; None where that is not kept."""
+        key = (source_id, recipe_id)
+        return next((curve for curve in self.own_curves if (curve.source_id, curve.recipe_id) == key), None)
 
     @property
     def all_groups(self) -> tuple[Group, ...]:

@@ -52,7 +52,7 @@ def critical_rate(
     """Measure how far an optimizer's next update can be stretched, before any training.
 
     For each batch it takes one gradient, has a copy of the optimizer make its update, and looks at the batch's loss
-    along that update, in about ten forward passes. The network, its mode, statistics and gradients, the optimizer and
+    along that update, in about seven forward passes. The network, its mode, statistics and gradients, the optimizer and
     torch's random state stay as they are; what is stepped is a copy.
 
     Args:
@@ -137,7 +137,7 @@ def _line(
     gradients = [p.grad for p in parameters]
     before = [p.detach().clone() for p in parameters]
     try:
-        updates = _updates(optimizer, parameters, before, loss_of, batch)
+        start, updates = _updates(optimizer, parameters, before, loss_of, batch)
         if on_update:
             on_update([torch.zeros_like(p) if p.grad is None else p.grad for p in parameters], updates)
 
@@ -146,7 +146,7 @@ def _line(
                 torch._foreach_copy_(parameters, torch._foreach_add(before, updates, alpha=factor))
                 return float(loss_of(batch))
 
-        return search_line(loss_at, first=first or _first_factor(before, updates))
+        return search_line(loss_at, start=start, first=first or _first_factor(before, updates))
     finally:
         with torch.no_grad():
             torch._foreach_copy_(parameters, before)
@@ -160,8 +160,8 @@ def _updates(
     before: list[Tensor],
     loss_of: Callable[[Any], Tensor],
     batch: Any,
-) -> list[Tensor]:
-    """Return what the optimizer's step on a batch adds to each parameter, which is left where the step has put it."""
+) -> tuple[float, list[Tensor]]:
+    """Return a batch's loss, and what the optimizer's step adds to each parameter, which is left where that put it."""
     optimizer.zero_grad(set_to_none=True)
     with _same_draws(parameters[0].device):
         loss = loss_of(batch)
@@ -172,7 +172,7 @@ def _updates(
         updates = [parameter - old for parameter, old in zip(parameters, before, strict=True)]
     if not all(update.isfinite().all() for update in updates):
         raise StartError("The gradient is not finite at the start: check the images and the network's weights.")
-    return updates
+    return float(loss.detach()), updates
 
 
 def _first_factor(before: list[Tensor], updates: list[Tensor]) -> float:

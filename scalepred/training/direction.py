@@ -50,7 +50,7 @@ def measure_direction(
     seed: int = 0,
     micro_batch: int | None = None,
 ) -> Direction:
-    """Measure a recipe's first update: one gradient and about ten forward passes on 32 images for each draw.
+    """Measure a recipe's first update: one gradient and about seven forward passes on 32 images for each draw.
 
     The mode is the recipe's: its multipliers, optimizer, weight decay, loss, and statistics of batches as large as its
     own. Images are not augmented, and what a frozen front gives is used where the bundle keeps it.

@@ -1,4 +1,4 @@
-"""The loss along a line: where it comes back to where it started, and where it is lowest, in about ten looks."""
+"""The loss along a line: where it comes back to where it started, and where it is lowest, in about seven looks."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -40,17 +40,17 @@ class Line:
     curve: tuple[tuple[float, float], ...]
 
 
-def search_line(loss_at: Callable[[float], float], *, first: float) -> Line:
+def search_line(loss_at: Callable[[float], float], *, start: float, first: float) -> Line:
     """Look along a line: by two octaves until the loss is back where it started, then in between.
 
     Args:
-        loss_at: the loss at a rate of 0 or more; what is not finite counts as above the start.
+        loss_at: the loss at a rate above 0; what is not finite counts as above the start.
+        start: the loss at rate 0.
         first: where to look first, above 0; a few octaves off costs a few looks.
 
     Source: Kalra et al. 2026 (arXiv 2601.16979), which finds the crossing likewise and calls 2 / critical rate the
     critical sharpness. Departs: the crossing is interpolated in the logarithm of the rate, and the minimum is kept too.
     """
-    start = loss_at(0.0)
     if not math.isfinite(start):
         return Line(start=start, critical=math.nan, minimum=math.nan, depth=math.nan, curve=((0.0, start),))
     flat = FLAT * abs(start)

@@ -603,8 +603,10 @@ def test_with_too_few_tasks_the_best_fixed_scale_is_kept_and_used(run, tmp_path,
     assert "too few origins to predict from: 1, and 8 are needed." in out
     code, out, _ = run("predict", task, "--recipe", quick, "--predictor", predictor, "--json")
     assert code == 0
-    assert json.loads(out)["by"] == "fallback"
-    assert "only 1 task" in json.loads(out)["reason"]
+    assert json.loads(out)["by"] == "own runs"
+    assert json.loads(out)["reason"].startswith("1 task of this source and recipe did best at ")
+    low, high = json.loads(out)["same_scales"]
+    assert low <= json.loads(out)["scale"] <= high
 
 
 @pytest.mark.slow

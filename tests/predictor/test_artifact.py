@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import ask, curve_table
+from fakes import RECIPE, SOURCE, ask, curve_table
 
 from scalepred.errors import UsageError, VersionError
 from scalepred.predictor import artifact as artifact_module
 from scalepred.predictor import model as model_module
 from scalepred.predictor.artifact import MANIFEST, MODEL, load, save
+from scalepred.predictor.own_runs import LOG2_SCALES, OwnCurve
 from scalepred.predictor.train import Group, Predictor, train
 from scalepred.recipe import content_id, text_id
 
@@ -90,6 +91,32 @@ def test_what_was_run_over_octaves_is_kept_and_a_predictor_without_it_has_no_wor
 def test_groups_over_octaves_that_are_none_are_refused(folder, groups):
     rewrite(folder, lambda manifest: manifest.update(octave_groups=groups))
     assert refusal(folder) == "predictor.json has no sound octave_groups"
+
+
+OWN = OwnCurve(source_id=SOURCE, recipe_id=RECIPE, n_tasks=3, relative=(-0.25, 0.0) * (len(LOG2_SCALES) // 2) + (0.0,))
+
+
+def test_the_curves_of_few_own_tasks_are_kept(predictor, folder, tmp_path):
+    assert "own_curves" not in json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    save(dataclasses.replace(predictor, own_curves=(OWN,)), tmp_path / "more")
+    assert load(tmp_path / "more").own_curves == (OWN,)
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        3,
+        {},
+        dataclasses.asdict(OWN) | {"n_tasks": 0},
+        dataclasses.asdict(OWN) | {"n_tasks": 2.5},
+        dataclasses.asdict(OWN) | {"recipe_id": "never met"},
+        dataclasses.asdict(OWN) | {"relative": [0.0]},
+        dataclasses.asdict(OWN) | {"relative": [0.1] * len(LOG2_SCALES)},
+    ],
+)
+def test_curves_of_own_tasks_that_are_none_are_refused(folder, curve):
+    rewrite(folder, lambda manifest: manifest.update(own_curves=[curve]))
+    assert refusal(folder) == "predictor.json has no sound own_curves"
 
 
 def test_a_predictor_without_trees_replaces_one_with_them(folder):
