@@ -13,7 +13,7 @@ from scalepred.predictor.sealed import are_numbers, read_sealed, write_sealed
 from scalepred.predictor.wide_table import smoothed
 from scalepred.recipe import HEAD_STARTS, OPTIMIZERS, content_id
 
-SCHEMA = 2
+SCHEMA = 3
 KINDS = frozenset(f"{optimizer}, {start} head" for optimizer in OPTIMIZERS for start in HEAD_STARTS)
 FILE = "curves.json"
 MAX_BYTES = 3_000_000
@@ -21,8 +21,10 @@ MAX_BYTES = 3_000_000
 OCTAVES = np.arange(-8.0, 8.5, 0.5)
 """Octaves from the rule's scale at which curves are kept; 19 of 20 harvested scales lie within them."""
 
+_STEPS = range(len(OCTAVES) + 1)
+
 DIGITS = 3
-"""Of a kept accuracy: a tenth of a point, where a curve's own noise is one or two points."""
+"""Of a kept accuracy, which is written in thousandths; a curve's own noise is one or two points."""
 
 HEADS = ("noise", "half")
 """At which critical rates are told: a new one, and the fitted one half way."""
@@ -72,18 +74,26 @@ class Curves:
 
     def relative_at(self, octaves: np.ndarray) -> np.ndarray:
         """Return (n, m) accuracies minus each curve's best, interpolated at (m,) octaves; held beyond ``OCTAVES``."""
-        return np.array([np.interp(octaves, OCTAVES, curve.relative) for curve in self.curves])
+        relative: np.ndarray = np.array([curve.relative for curve in self.curves]) @ _between(octaves)
+        return relative
 
     def diverged_at(self, octaves: np.ndarray) -> np.ndarray:
         """Return (n, m) float64: 1 where a curve diverged at (m,) octaves, 0 where not, between them half way."""
-        steps = np.arange(len(OCTAVES))
-        return np.array([np.interp(octaves, OCTAVES, steps >= curve.diverges) for curve in self.curves])
+        diverges = np.array([curve.diverges for curve in self.curves])
+        diverged: np.ndarray = (np.arange(len(OCTAVES)) >= diverges[:, None]) @ _between(octaves)
+        return diverged
 
     def weights(self, kind: str) -> np.ndarray:
         """Return what each curve weighs for a kind of recipe before any job, (n,) float64 of sum 1."""
         weights = np.array([_alike(curve.kind, kind) for curve in self.curves])
         share: np.ndarray = weights / weights.sum()
         return share
+
+
+def _between(octaves: np.ndarray) -> np.ndarray:
+    """Return what each of ``OCTAVES`` weighs at (m,) octaves, (len(OCTAVES), m); beyond them the last is held."""
+    weights: np.ndarray = np.array([np.interp(octaves, OCTAVES, row) for row in np.eye(len(OCTAVES))])
+    return weights
 
 
 def _alike(kind: str, other: str) -> float:
@@ -137,7 +147,10 @@ def save_curves(curves: Curves, folder: Path) -> None:
         "schema": SCHEMA,
         "rule_id": curves.rule_id,
         "octaves": OCTAVES.tolist(),
-        "curves": [asdict(curve) for curve in curves.curves],
+        "curves": [
+            asdict(curve) | {"relative": [round(each * 10**DIGITS) for each in curve.relative]}
+            for curve in curves.curves
+        ],
     }
     write_sealed(folder / FILE, "curves", values)
 
@@ -163,16 +176,22 @@ def _curves_of(values: dict[str, Any], *, rule_id: str) -> Curves:
         raise ValueError("it belongs to another rule than the one beside it")
     if values["octaves"] != OCTAVES.tolist() or not values["curves"]:
         raise ValueError("it has no curves at the octaves that they are to have")
-    return Curves(curves=tuple(_checked(each) for each in values["curves"]), rule_id=rule_id)
-
-
-def _checked(values: dict[str, Any]) -> Curve:
-    curve = Curve(**values | {"relative": tuple(values["relative"])})
-    numbers = [*curve.relative, *curve.critical_rates.values(), curve.log2_steps, curve.best_scale, curve.rule_scale]
-    if not are_numbers(numbers):
-        raise ValueError("a curve holds what is no finite number")
-    if len(curve.relative) != len(OCTAVES) or curve.diverges not in range(len(OCTAVES) + 1):
+    raw = values["curves"]
+    thousandths = [each["relative"] for each in raw]
+    if not all(isinstance(each, list) and len(each) == len(OCTAVES) for each in thousandths):
         raise ValueError("a curve has not the octaves that it is to have")
+    if not are_numbers([number for each in thousandths for number in each]):
+        raise ValueError("a curve holds what is no finite number")
+    relative = (np.array(thousandths) / 10**DIGITS).tolist()
+    curves = (_checked(Curve(**each | {"relative": tuple(own)})) for each, own in zip(raw, relative, strict=True))
+    return Curves(curves=tuple(curves), rule_id=rule_id)
+
+
+def _checked(curve: Curve) -> Curve:
+    if not are_numbers([*curve.critical_rates.values(), curve.log2_steps, curve.best_scale, curve.rule_scale]):
+        raise ValueError("a curve holds what is no finite number")
+    if curve.diverges not in _STEPS:
+        raise ValueError("a curve diverges at none of its octaves")
     if not (curve.kind in KINDS and isinstance(curve.source, str) and min(curve.best_scale, curve.rule_scale) > 0):
         raise ValueError("a curve is of no kind of recipe, no network or no scale")
     return curve

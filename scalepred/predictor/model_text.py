@@ -307,6 +307,9 @@ def _floats(value: str, count: int, what: str) -> list[float]:
     if not _FLOATS.fullmatch(value):
         raise _unusable(f"{what} is {_short(value)}, not plain finite numbers")
     numbers = [float(token) for token in tokens]
+    sizes = [*map(abs, numbers)]
+    if min(sizes) >= _MIN_NORMAL and max(sizes) < math.inf:
+        return numbers
     # LightGBM warns on stdout about a number too small or too large to hold
     if not all(_held(number, token) for number, token in zip(numbers, tokens, strict=True)):
         raise _unusable(f"{what} has a value too small or too large to hold")

@@ -11,6 +11,9 @@ from scalepred.predictor.table import TrainingTable, rows_by_group
 MIN_SPREAD = 1e-9
 """A feature that varies less is constant."""
 
+DIGITS = 4
+"""Of the standardised features that are kept of a neighbour."""
+
 MOST_AT_ONCE = 4_000_000
 """Distances at a time: 32 MB."""
 
@@ -111,7 +114,7 @@ def neighbours_of(table: TrainingTable, standard: np.ndarray) -> tuple[Neighbour
             source_id=table.source_ids[i],
             recipe_id=table.recipe_ids[i],
             best_scale=float(table.scales[best[i]]),
-            features=tuple(standard[i].tolist()),
+            features=tuple((standard[i] + 0.0).round(DIGITS).tolist()),
         )
         for i, name in enumerate(table.names)
     )

@@ -19,6 +19,9 @@ WIDE = 4.0
 
 N_NEAREST = 3
 
+N_PARTS = 2
+"""Of a kind of recipe: optimizer, and start of the head."""
+
 PER_KIND = 2.0
 """Octaves that another optimizer, or another start of the head, counts as in a distance."""
 
@@ -151,7 +154,7 @@ def moved_by(
     like = [c.critical_rates for c in curves.curves if c.kind.startswith(f"{recipe.optimizer},")]
     known = [each for each in like if each.keys() >= critical.keys()]
     if critical and known:
-        of_all = np.array([np.mean([each[head] for head in critical]) for each in known])
+        of_all = np.array([[each[head] for head in critical] for each in known]).mean(axis=1)
         mine = float(np.mean(list(critical.values())))
         below = float(np.mean(of_all < mine))
         if below < MIDDLE[0]:
@@ -223,28 +226,29 @@ def _as_curve(facts: Mapping[str, float], recipe: Recipe) -> Curve:
 
 
 def _distances(ones: Sequence[Curve], others: Sequence[Curve]) -> np.ndarray:
-    """Return the distance of each of n curves from each of m others, (n, m) float64."""
-    squares, apart = np.zeros((2, len(ones), len(others)))
-    for mine, its in zip(_numbers(ones), _numbers(others), strict=True):
-        np.subtract(mine[:, None], its, out=apart)
-        apart[np.isnan(mine)] = 0.0
-        apart[:, np.isnan(its)] = 0.0
-        np.multiply(apart, apart, out=apart)
-        squares += apart
-    for mine, its in zip(_parts_of_kinds(ones), _parts_of_kinds(others), strict=True):
-        np.multiply(mine[:, None] != its, PER_KIND**2, out=apart)
-        squares += apart
-    distances: np.ndarray = np.sqrt(squares, out=squares)
+    """Return the distance of each of n curves from each of m others, (n, m) float64.
+
+    A square of differences is that of both, less twice their product, so all pairs are one product of matrices; and a
+    number that either lacks is passed over, since what is known is a factor of 0 or 1.
+    """
+    (mine, known), (its, there) = _numbers(ones), _numbers(others)
+    kinds, of_others = _parts_of_kinds(ones), _parts_of_kinds(others)
+    left = np.concatenate([mine**2, -2 * mine, known, -(PER_KIND**2) * kinds], axis=1)
+    right = np.concatenate([there, its, its**2, of_others], axis=1)
+    distances: np.ndarray = np.sqrt(np.maximum(left @ right.T + N_PARTS * PER_KIND**2, 0))
     return distances
 
 
-def _numbers(curves: Sequence[Curve]) -> np.ndarray:
-    """Return steps and critical rates in octaves, (3, n) float64; NaN where a rate is not known."""
-    rates = [[curve.critical_rates.get(head, math.nan) for curve in curves] for head in HEADS]
-    return np.array([[curve.log2_steps for curve in curves], *rates])
+def _numbers(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray]:
+    """Return steps and critical rates in octaves, (n, 3) float64, 0 where one is not known; and 1 where it is."""
+    rows = [[curve.log2_steps, *(curve.critical_rates.get(head, math.nan) for head in HEADS)] for curve in curves]
+    numbers = np.array(rows, dtype=np.float64)
+    known = np.isfinite(numbers)
+    return np.where(known, numbers, 0.0), known.astype(np.float64)
 
 
 def _parts_of_kinds(curves: Sequence[Curve]) -> np.ndarray:
-    """Return the numbers of optimizers and of starts of the head, (2, n) int64."""
+    """Return which optimizer and which start of the head curves have, (n, ...) float64: 1 for these, 0 for others."""
     names = [*OPTIMIZERS, *(f"{start} head" for start in HEAD_STARTS)]
-    return np.array([[names.index(part) for part in curve.kind.split(", ")] for curve in curves]).T
+    of_kind = {kind: [float(name in kind.split(", ")) for name in names] for kind in {curve.kind for curve in curves}}
+    return np.array([of_kind[curve.kind] for curve in curves])

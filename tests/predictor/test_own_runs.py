@@ -78,7 +78,7 @@ def test_harvested_curves_are_expected_to_be_best_where_the_rule_is():
 
 
 def test_a_choice_of_few_tasks_is_the_rules_as_they_move_it(predictor):
-    own = dataclasses.replace(own_curve(tasks(SGD, [3.0] * 10)), source_id=SOURCE, recipe_id=RECIPE)
+    own = dataclasses.replace(own_curve(tasks(SGD, [3.0] * 30)), source_id=SOURCE, recipe_id=RECIPE)
     moved = dataclasses.replace(predictor, own_curves=(own,), threshold=np.inf)
     fixed = ask(predictor).fixed_scale
     choice = ask(moved, rule=rule_at(1.0), shape=SHAPE)
@@ -88,7 +88,7 @@ def test_a_choice_of_few_tasks_is_the_rules_as_they_move_it(predictor):
     low, high = choice.same_scales
     assert low <= choice.scale <= high
     assert choice.reason.startswith(
-        f"10 tasks of this source and recipe did best at {fixed:g}, and the rule gives 1 for"
+        f"30 tasks of this source and recipe did best at {fixed:g}, and the rule gives 1 for"
     )
     assert ask(moved, rule=rule_at(1.0)).by != "own runs"  # nothing to weigh them against
     assert ask(moved, shape=SHAPE).by != "own runs"
