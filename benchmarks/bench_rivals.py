@@ -116,7 +116,8 @@ def main() -> None:
     if not arguments.smoke and not (arguments.suite and arguments.results):
         parser.error("give SUITE and --results FILE, or --smoke")
     settings = read_settings(arguments)
-    check_installed(settings.methods)
+    if not arguments.report:
+        check_installed(settings.methods)
     with tempfile.TemporaryDirectory() as made:
         tasks = smoke_tasks(Path(made)) if arguments.smoke else chosen(arguments)
         results = arguments.results or Path(made) / "results.jsonl"

@@ -176,7 +176,7 @@ def _wrong_values(manifest: dict[str, Any]) -> list[str]:
     scales = m["scales"] if are_numbers(m["scales"]) else []
     groups = m["groups"] if _are(lambda group: _is_group(group, scales), m["groups"]) else []
     octave_groups = m["octave_groups"] if _are(_is_octave_group, m["octave_groups"]) else []
-    near = m["neighbours"] if _are(lambda n: _is_neighbour(n, scales, n_features), m["neighbours"]) else None
+    near = m["neighbours"] if _are_neighbours(m["neighbours"], scales, n_features) else None
     harvested = {(n["source_id"], n["recipe_id"]) for n in near or []}
     known = {(g["source_id"], g["recipe_id"]) for g in [*groups, *octave_groups]}
     fine = {
@@ -228,13 +228,14 @@ def _is_own_curve(value: Any) -> bool:
     )
 
 
-def _is_neighbour(value: Any, scales: list[float], n_features: int) -> bool:
+def _are_neighbours(values: Any, scales: list[float], n_features: int) -> bool:
+    """Say so of all at once, for there are as many as harvested tasks."""
     return (
-        _has_fields(value, Neighbour)
-        and isinstance(value["name"], str)
-        and is_number(value["best_scale"])
-        and value["best_scale"] in scales
-        and are_numbers(value["features"], n_features)
+        _are(lambda n: _has_fields(n, Neighbour) and isinstance(n["name"], str), values)
+        and all(isinstance(n["features"], list) and len(n["features"]) == n_features for n in values)
+        and are_numbers([number for n in values for number in n["features"]])
+        and are_numbers([n["best_scale"] for n in values])
+        and {n["best_scale"] for n in values} <= set(scales)
     )
 
 

@@ -177,19 +177,20 @@ def _curves_of(values: dict[str, Any], *, rule_id: str) -> Curves:
     if values["octaves"] != OCTAVES.tolist() or not values["curves"]:
         raise ValueError("it has no curves at the octaves that they are to have")
     raw = values["curves"]
-    thousandths = [each["relative"] for each in raw]
-    if not all(isinstance(each, list) and len(each) == len(OCTAVES) for each in thousandths):
+    relative = [each["relative"] for each in raw]
+    if not all(isinstance(each, list) and len(each) == len(OCTAVES) for each in relative):
         raise ValueError("a curve has not the octaves that it is to have")
-    if not are_numbers([number for each in thousandths for number in each]):
+    numbers = [number for each in relative for number in each]
+    numbers += [number for each in raw for number in each["critical_rates"].values()]
+    numbers += [each[name] for each in raw for name in ("log2_steps", "best_scale", "rule_scale")]
+    if not are_numbers(numbers):
         raise ValueError("a curve holds what is no finite number")
-    relative = (np.array(thousandths) / 10**DIGITS).tolist()
-    curves = (_checked(Curve(**each | {"relative": tuple(own)})) for each, own in zip(raw, relative, strict=True))
+    thousandths = (np.array(relative) / 10**DIGITS).tolist()
+    curves = (_checked(Curve(**each | {"relative": tuple(own)})) for each, own in zip(raw, thousandths, strict=True))
     return Curves(curves=tuple(curves), rule_id=rule_id)
 
 
 def _checked(curve: Curve) -> Curve:
-    if not are_numbers([*curve.critical_rates.values(), curve.log2_steps, curve.best_scale, curve.rule_scale]):
-        raise ValueError("a curve holds what is no finite number")
     if curve.diverges not in _STEPS:
         raise ValueError("a curve diverges at none of its octaves")
     if not (curve.kind in KINDS and isinstance(curve.source, str) and min(curve.best_scale, curve.rule_scale) > 0):

@@ -3,7 +3,7 @@
 import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from scalepred.errors import VersionError
 
@@ -218,10 +218,12 @@ def _check_single_leaf(fields: dict[str, str], where: str) -> None:
 
 
 def _check_branches(fields: dict[str, str], *, n_leaves: int, n_features: int, where: str) -> None:
-    for key in _SPLIT_FLOATS:
-        # LightGBM writes the threshold inf for "any number left, NaN right"
-        value = re.sub(r"(?<!\S)inf(?!\S)", "0", fields[key]) if key == "threshold" else fields[key]
-        _floats(value, n_leaves - 1, f"{key} of {where}")
+    floats = {key: fields[key] for key in _SPLIT_FLOATS}
+    # LightGBM writes the threshold inf for "any number left, NaN right"
+    floats["threshold"] = re.sub(r"(?<!\S)inf(?!\S)", "0", floats["threshold"])
+    if not _are_floats(floats.values(), n_leaves - 1):
+        for key, value in floats.items():
+            _floats(value, n_leaves - 1, f"{key} of {where}")
     _floats(fields["leaf_weight"], n_leaves, f"leaf_weight of {where}")
     ints = {key: _ints(fields[key], n_leaves - 1, f"{key} of {where}") for key in _SPLIT_INTS}
     if not set(ints["split_feature"]) <= set(range(n_features)):
@@ -314,6 +316,15 @@ def _floats(value: str, count: int, what: str) -> list[float]:
     if not all(_held(number, token) for number, token in zip(numbers, tokens, strict=True)):
         raise _unusable(f"{what} has a value too small or too large to hold")
     return numbers
+
+
+def _are_floats(values: Collection[str], count: int) -> bool:
+    """Say whether each of some values passes :func:`_floats`, in one go; False where one of them has a zero, too."""
+    joined = " ".join(values)
+    if any(value.count(" ") != count - 1 for value in values) or not _FLOATS.fullmatch(joined):
+        return False
+    sizes = [abs(float(token)) for token in joined.split(" ")]
+    return min(sizes) >= _MIN_NORMAL and max(sizes) < math.inf
 
 
 def _held(number: float, token: str) -> bool:

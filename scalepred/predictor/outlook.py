@@ -179,11 +179,11 @@ def moved_by(
 def is_unlike(curves: Curves, facts: Mapping[str, float], recipe: Recipe) -> bool:
     """Say whether a start is farther from all points than ``USUAL`` of them are from those of other networks."""
     _, sources = np.unique([curve.source for curve in curves.curves], return_inverse=True)
-    distances = _distances(curves.curves, curves.curves)
-    distances[sources[:, None] == sources] = np.inf
-    of_others = distances.min(axis=1)
-    apart = of_others[np.isfinite(of_others)]
-    mine = _distances([_as_curve(facts, recipe)], curves.curves).min()
+    squares = _squared_distances(curves.curves, curves.curves)
+    squares[sources[:, None] == sources] = np.inf
+    of_others = squares.min(axis=1)
+    apart = np.sqrt(of_others[np.isfinite(of_others)])
+    mine = math.sqrt(_squared_distances([_as_curve(facts, recipe)], curves.curves).min())
     return len(apart) > 0 and bool(mine > np.quantile(apart, USUAL))
 
 
@@ -197,8 +197,8 @@ def nearest(curves: Curves, facts: Mapping[str, float], recipe: Recipe) -> tuple
     The distance is that of Euclid, in octaves of steps and of both critical rates; a critical rate that either lacks
     is passed over, and another optimizer or start of the head counts as ``PER_KIND`` octaves each.
     """
-    distances = _distances([_as_curve(facts, recipe)], curves.curves)[0]
-    order = np.argsort(distances, kind="stable")[:N_NEAREST]
+    squares = _squared_distances([_as_curve(facts, recipe)], curves.curves)[0]
+    order = np.argsort(squares, kind="stable")[:N_NEAREST]
     return tuple(
         Near(
             source=curve.source,
@@ -225,18 +225,20 @@ def _as_curve(facts: Mapping[str, float], recipe: Recipe) -> Curve:
     )
 
 
-def _distances(ones: Sequence[Curve], others: Sequence[Curve]) -> np.ndarray:
-    """Return the distance of each of n curves from each of m others, (n, m) float64.
+def _squared_distances(ones: Sequence[Curve], others: Sequence[Curve]) -> np.ndarray:
+    """Return the squared distance of each of n curves from each of m others, (n, m) float32.
 
     A square of differences is that of both, less twice their product, so all pairs are one product of matrices; and a
     number that either lacks is passed over, since what is known is a factor of 0 or 1.
     """
     (mine, known), (its, there) = _numbers(ones), _numbers(others)
     kinds, of_others = _parts_of_kinds(ones), _parts_of_kinds(others)
-    left = np.concatenate([mine**2, -2 * mine, known, -(PER_KIND**2) * kinds], axis=1)
-    right = np.concatenate([there, its, its**2, of_others], axis=1)
-    distances: np.ndarray = np.sqrt(np.maximum(left @ right.T + N_PARTS * PER_KIND**2, 0))
-    return distances
+    left = np.concatenate([mine**2, -2 * mine, known, -(PER_KIND**2) * kinds], axis=1, dtype=np.float32)
+    right = np.concatenate([there, its, its**2, of_others], axis=1, dtype=np.float32)
+    squares: np.ndarray = left @ right.T
+    squares += N_PARTS * PER_KIND**2
+    np.maximum(squares, 0, out=squares)
+    return squares
 
 
 def _numbers(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray]:

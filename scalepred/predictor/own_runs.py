@@ -18,8 +18,8 @@ OCTAVES = np.arange(-8.0, 8.25, 0.25)
 """Octaves from the rule's scale at which harvested curves are read; beyond them they are held."""
 
 PRIOR_TASKS = 10.0
-"""Harvested curves around the rule's scale weigh as much as so many own tasks: of 0.5 to 30 what gained most on all groups
-that were harvested (log of 2026-12-01)."""
+"""Harvested curves around the rule's scale weigh as much as so many own tasks: of 0.5 to 30 what gained most on all
+groups that were harvested (log of 2026-12-01)."""
 
 MOST_TASKS = 30
 """Of more tasks the best fixed scale is the group's own: what harvested curves add is gone before that."""

@@ -81,7 +81,7 @@ def test_a_choice_of_few_tasks_is_the_rules_as_they_move_it(predictor):
     own = dataclasses.replace(own_curve(tasks(SGD, [3.0] * 30)), source_id=SOURCE, recipe_id=RECIPE)
     moved = dataclasses.replace(predictor, own_curves=(own,), threshold=np.inf)
     fixed = ask(predictor).fixed_scale
-    choice = ask(moved, rule=rule_at(1.0), shape=SHAPE)
+    choice = ask(moved, rule=rule_at(1.0), shape=SHAPE / 4)
     assert choice.by == "own runs"
     assert 1 < choice.scale <= 8
     assert choice.fixed_scale == fixed
