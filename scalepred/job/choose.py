@@ -129,9 +129,9 @@ def _ask_predictor(setup: Setup, rule: RuleAnswer | None) -> Prediction:
 
 
 def _with_outlook(prediction: Prediction, setup: Setup, start: MeasuredStart | None) -> Prediction:
-    """Add what is expected around the scale, where the rule decided and harvested curves ship."""
+    """Add what is expected around the scale, where rule or own runs decided and harvested curves ship."""
     rule, curves, choice = setup.tools.rule, setup.tools.curves, prediction.choice
-    if choice.by != "rule" or rule is None or curves is None or start is None:
+    if choice.by not in ("rule", "own runs") or rule is None or curves is None or start is None:
         return prediction
     expected = outlook(
         curves,
@@ -142,6 +142,9 @@ def _with_outlook(prediction: Prediction, setup: Setup, start: MeasuredStart | N
         is_damped=rule.is_damped(setup.tools.recipe),
         is_fixed=choice.rule is not None and choice.rule.is_fixed,
     )
+    if choice.outlook is not None:  # own runs know more of the width
+        own = {name: getattr(choice.outlook, name) for name in ("lowest", "highest", "lost_half", "lost_double")}
+        expected = dataclasses.replace(expected, **own)
     return dataclasses.replace(prediction, choice=dataclasses.replace(choice, outlook=expected))
 
 

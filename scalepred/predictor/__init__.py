@@ -17,6 +17,7 @@ __all__ = [
     "nested",
     "octave_groups",
     "outlook",
+    "own_runs",
     "points",
     "probes",
     "range_tests",

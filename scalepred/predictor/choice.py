@@ -29,14 +29,14 @@ class Choice:
         curve: (scale, predicted accuracy relative to the task's own mean), empty where nothing is predicted.
         predicted_gain: of the chosen over the fixed scale, a fraction.
         gain_interval: 80 % of held-out tasks gained within it; None where too few were held out.
-        same_scales: the scales around the predicted best whose predicted accuracies lie within half a point of it; the
-            lowest and the highest of these where own runs decide.
+        same_scales: the scales around the predicted best whose predicted accuracies lie within half a point of it.
         contributions: feature -> what it adds to the predicted gain of the predicted best over the fixed scale, largest
             first, from LightGBM's ``pred_contrib``; empty where they are the same.
         neighbours: names and best scales of the nearest harvested tasks of the same source and recipe.
         rule: what a constant times the critical rate of the start gives; it decides where nothing was harvested with
             the source and recipe, and is told beside the choice elsewhere. None where it was not measured.
-        outlook: what is expected around the scale where the rule decides; None elsewhere, and without harvested curves.
+        outlook: what is expected around the scale where the rule decides, moved by own runs or not; None elsewhere, and
+            without harvested curves.
     """
 
     scale: float
@@ -96,10 +96,23 @@ def by_own_runs(own: OwnCurve, fixed: Choice, *, rule: RuleAnswer, shape: np.nda
     reason = (
         f"{tasks} of this source and recipe did best at {fixed.fixed_scale:g}, and the rule gives {rule.scale:g} for "
         f"this one; with harvested curves around that counted as {PRIOR_TASKS:g} tasks more, {scale:g} is expected to "
-        f"do best, and any scale from {low:g} to {high:g} within half a point of it"
+        "do best"
     )
-    return replace(
-        fixed, scale=scale, by="own runs", reason=reason, same_scales=(low, high), curve=(), contributions={}
+    around = Outlook(
+        lowest=low,
+        highest=high,
+        lost_half=moved.lost_half,
+        lost_double=moved.lost_double,
+        nearest=(),
+        n_curves=0,
+    )
+    return Choice(
+        scale=scale,
+        by="own runs",
+        reason=reason,
+        fixed_scale=fixed.fixed_scale,
+        neighbours=fixed.neighbours,
+        outlook=around,
     )
 
 

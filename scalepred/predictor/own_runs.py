@@ -46,11 +46,19 @@ class OwnCurve:
 
 @dataclass(frozen=True, kw_only=True)
 class Moved:
-    """Where own runs move the rule's scale to, and the log2 of the scales around it that are as good as the same."""
+    """Where own runs move the rule's scale to, and what is expected around it.
+
+    Attributes:
+        log2_scale: of the chosen scale.
+        low, high: log2 of the scales between which the expected accuracy is within half a point of its.
+        lost_half, lost_double: expected accuracy minus that at half of it, and at twice it; fractions.
+    """
 
     log2_scale: float
     low: float
     high: float
+    lost_half: float
+    lost_double: float
 
 
 def own_curves(points: Sequence[Point]) -> tuple[OwnCurve, ...]:
@@ -119,4 +127,11 @@ def moved_by(own: OwnCurve, shape: np.ndarray, *, log2_scale: float, prior_tasks
         low -= 1
     while high + 1 < len(mean) and mean[high + 1] >= mean[best] - SAME_POINTS:
         high += 1
-    return Moved(log2_scale=float(LOG2_SCALES[best]), low=float(LOG2_SCALES[low]), high=float(LOG2_SCALES[high]))
+    half, double = np.interp(LOG2_SCALES[best] + np.array([-1, 1]), LOG2_SCALES, mean)
+    return Moved(
+        log2_scale=float(LOG2_SCALES[best]),
+        low=float(LOG2_SCALES[low]),
+        high=float(LOG2_SCALES[high]),
+        lost_half=float(mean[best] - half),
+        lost_double=float(mean[best] - double),
+    )

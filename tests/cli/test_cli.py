@@ -605,8 +605,9 @@ def test_with_too_few_tasks_the_best_fixed_scale_is_kept_and_used(run, tmp_path,
     assert code == 0
     assert json.loads(out)["by"] == "own runs"
     assert json.loads(out)["reason"].startswith("1 task of this source and recipe did best at ")
-    low, high = json.loads(out)["same_scales"]
-    assert low <= json.loads(out)["scale"] <= high
+    around = json.loads(out)["outlook"]
+    assert around["lowest"] <= json.loads(out)["scale"] <= around["highest"]
+    assert len(around["nearest"]) == 3
 
 
 @pytest.mark.slow

@@ -85,8 +85,8 @@ def test_a_choice_of_few_tasks_is_the_rules_as_they_move_it(predictor):
     assert choice.by == "own runs"
     assert 1 < choice.scale <= 8
     assert choice.fixed_scale == fixed
-    low, high = choice.same_scales
-    assert low <= choice.scale <= high
+    assert choice.outlook.lowest <= choice.scale <= choice.outlook.highest
+    assert choice.outlook.lost_double > choice.outlook.lost_half > 0
     assert choice.reason.startswith(
         f"30 tasks of this source and recipe did best at {fixed:g}, and the rule gives 1 for"
     )
