@@ -290,7 +290,7 @@ def test_a_job_is_not_done_for_a_warehouse_that_can_not_be(run, tmp_path, monkey
 @pytest.fixture
 def room(tmp_path, monkeypatch):
     """A folder with what is no warehouse, where nothing can be trained."""
-    for place in ("scalepred.training.bundle.finetune", "scalepred.harvest.prepare.meet_first_worker"):
+    for place in ("scalepred.training.bundle.finetune", "scalepred.harvest.harvest.meet_first_worker"):
         monkeypatch.setattr(place, None)
     room = tmp_path / "room"
     (room / "folder").mkdir(parents=True)
@@ -562,8 +562,9 @@ def test_three_commands_lead_from_tasks_to_a_predicted_scale(run, tmp_path, quic
     code, out, err = run("finetune", new, *arguments)
     job = json.loads(out)
     assert code == 0, err
-    assert job["choice"]["by"] in ("predicted", "fallback")
-    assert job["choice"]["scale"] in GRID
+    assert job["choice"]["by"] == "own runs"
+    assert job["choice"]["reason"].startswith("8 tasks of this source and recipe did best at ")
+    assert job["choice"]["fixed_scale"] in GRID
     with duckdb.connect(str(warehouse), read_only=True) as database:
         kept = database.execute('SELECT scale, "by", val_accuracy FROM predictions').fetchall()
     assert kept == [(job["choice"]["scale"], job["choice"]["by"], job["metrics"]["val_accuracy"])]
