@@ -291,7 +291,7 @@ def show_evaluation(console: "Console", predictor: "Predictor", evaluation: "Eva
         scales = ", ".join(f"{group.fixed_scale:g}" for group in predictor.all_groups)
         console.print(
             f"whole grids of too few origins to predict from: {n}, and {MIN_ORIGINS} are needed. "
-            f"The best fixed scale is kept, and --auto will use it: {scales}"
+            f"The best fixed scale is kept: {scales}"
         )
         return
     groups = [asdict(group) for group in evaluation.groups]

@@ -39,7 +39,7 @@ def train_predictor(
     from scalepred.errors import UsageError
     from scalepred.job.places import user_predictor
     from scalepred.predictor.artifact import check_free, save
-    from scalepred.predictor.card import facts, write_card
+    from scalepred.predictor.card import OWN_RUNS, facts, write_card
     from scalepred.predictor.evaluate import train_and_evaluate
 
     folder = output or user_predictor()
@@ -62,6 +62,8 @@ def train_predictor(
         out.print_json({"schema": 2, "output": str(folder.resolve()), **render.predictor_json(described)})
         return
     render.show_evaluation(out.console(), described, evaluation)
+    if described.own_curves:
+        out.console().print(OWN_RUNS)
     out.console().print(f"saved: {out.safe(str(folder.resolve()))}", soft_wrap=True)
     notes.print(f"next: scalepred finetune DATA --auto{'' if output is None else f' --predictor {folder}'}")
 

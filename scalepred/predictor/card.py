@@ -11,6 +11,7 @@ from typing import Any
 from scalepred import __version__
 from scalepred.files import write_text
 from scalepred.predictor.harvested import Harvested
+from scalepred.predictor.own_runs import MOST_TASKS
 from scalepred.predictor.scores import CONTROL, FIXED, HEAD_ONLY, PREDICTED, SEARCH
 from scalepred.predictor.train import MIN_ORIGINS, Predictor
 from scalepred.records import RecipeRecord, SourceRecord
@@ -25,6 +26,12 @@ HEADINGS = ("method", "jobs", "accuracy", "gain", "mean regret", "gap closed", "
 NONE_PREDICTED = (
     f"Nothing is predicted: no source has met {MIN_ORIGINS} origins with one recipe. "
     "The best fixed scale of each is used."
+)
+
+
+OWN_RUNS = (
+    f"Where a source and recipe have {MOST_TASKS} tasks or fewer, these move the rule's scale, and --auto takes that "
+    "instead of their best fixed scale, unless it leaves that for a predicted one."
 )
 
 
@@ -79,6 +86,7 @@ def card(predictor: Predictor) -> str:
             "",
             *fixed,
             "",
+            *([OWN_RUNS, ""] if predictor.own_curves else []),
             *_how_it_does(predictor),
             "",
             f"Features: {', '.join(predictor.feature_names)}, log2_scale.",

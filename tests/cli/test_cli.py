@@ -602,6 +602,8 @@ def test_with_too_few_tasks_the_best_fixed_scale_is_kept_and_used(run, tmp_path,
     code, out, _ = run("train-predictor", "--warehouse", warehouse, "--output", predictor)
     assert code == 0
     assert "too few origins to predict from: 1, and 8 are needed." in out
+    assert "Where a source and recipe have 30 tasks or fewer, these move the rule's scale" in " ".join(out.split())
+    assert "these move the rule's scale" in (predictor / "README.md").read_text(encoding="utf-8")
     code, out, _ = run("predict", task, "--recipe", quick, "--predictor", predictor, "--json")
     assert code == 0
     assert json.loads(out)["by"] == "own runs"
