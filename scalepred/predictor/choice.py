@@ -13,7 +13,7 @@ from scalepred.predictor.nearness import distances_between, standardise
 from scalepred.predictor.outlook import Outlook
 from scalepred.predictor.own_runs import PRIOR_TASKS, OwnCurve, moved_by
 from scalepred.predictor.rule import RuleAnswer
-from scalepred.predictor.threshold import SAME_POINTS, choose_columns
+from scalepred.predictor.threshold import choose_columns, same_around
 from scalepred.predictor.train import MIN_ORIGINS, Group, Predictor
 
 MIN_ERRORS = 10
@@ -247,12 +247,7 @@ def error_interval(errors: Sequence[float]) -> tuple[float, float] | None:
 
 def _same_scales(curve: np.ndarray, scales: np.ndarray) -> tuple[float, ...]:
     """Return the unbroken run of scales around the best of the curve that are predicted as good as the same."""
-    first = last = int(curve.argmax())
-    alike = curve >= curve[first] - SAME_POINTS
-    while first > 0 and alike[first - 1]:
-        first -= 1
-    while last + 1 < len(scales) and alike[last + 1]:
-        last += 1
+    first, last = same_around(curve, int(curve.argmax()))
     return tuple(scales[first : last + 1].tolist())
 
 

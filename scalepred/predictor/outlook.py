@@ -9,10 +9,8 @@ import numpy as np
 from scalepred.predictor.curves import HEADS, Curve, Curves, critical_rates
 from scalepred.predictor.rule import kind_of
 from scalepred.predictor.search import REACH, believe, prior_of
+from scalepred.predictor.threshold import same_around
 from scalepred.recipe import HEAD_STARTS, OPTIMIZERS, Recipe
-
-AS_GOOD = 0.005
-"""Half a point, a fraction of accuracy."""
 
 WIDE = 4.0
 """Octaves of as good scales from which on the scale hardly matters: a factor of 16."""
@@ -122,13 +120,7 @@ def outlook(
         is_fixed: it has nothing of the start in it.
     """
     mean = believe(prior_of(curves, kind_of(recipe), octaves=FINE, chance=chance, n_images=1), []).mean
-    best = int(mean.argmax())
-    good = mean >= mean[best] - AS_GOOD
-    first, last = best, best
-    while first > 0 and good[first - 1]:
-        first -= 1
-    while last + 1 < len(good) and good[last + 1]:
-        last += 1
+    first, last = same_around(mean, int(mean.argmax()))
     at = {octave: float(mean[int(np.flatnonzero(octave == FINE)[0])]) for octave in (-1.0, 0.0, 1.0)}
     return Outlook(
         lowest=_rounded(scale * 2 ** FINE[first]),

@@ -9,7 +9,7 @@ import numpy as np
 from scalepred.predictor.curves import Curves
 from scalepred.predictor.points import Point
 from scalepred.predictor.search import LEVEL, prior_of
-from scalepred.predictor.threshold import SAME_POINTS
+from scalepred.predictor.threshold import same_around
 
 LOG2_SCALES = np.arange(-10.0, 12.25, 0.25)
 """log2 of the scales at which a group's mean curve is kept, and a scale is looked for."""
@@ -122,11 +122,8 @@ def moved_by(own: OwnCurve, shape: np.ndarray, *, log2_scale: float, prior_tasks
     """
     around = np.interp(LOG2_SCALES - log2_scale, OCTAVES, shape)
     mean = (own.n_tasks * np.array(own.relative) + prior_tasks * around) / (own.n_tasks + prior_tasks)
-    low = high = best = int(mean.argmax())
-    while low > 0 and mean[low - 1] >= mean[best] - SAME_POINTS:
-        low -= 1
-    while high + 1 < len(mean) and mean[high + 1] >= mean[best] - SAME_POINTS:
-        high += 1
+    best = int(mean.argmax())
+    low, high = same_around(mean, best)
     half, double = np.interp(LOG2_SCALES[best] + np.array([-1, 1]), LOG2_SCALES, mean)
     return Moved(
         log2_scale=float(LOG2_SCALES[best]),

@@ -69,3 +69,14 @@ def columns_by_group(
 def fixed_column(table: TrainingTable) -> int:
     """Return the column of the best fixed scale over all bundles of the table."""
     return best_fixed_scale(table.accuracies, table.scales.tolist())
+
+
+def same_around(curve: np.ndarray, at: int) -> tuple[int, int]:
+    """Return the first and the last of the unbroken run around a place of a curve within half a point of it."""
+    first = last = at
+    alike = curve >= curve[at] - SAME_POINTS
+    while first > 0 and alike[first - 1]:
+        first -= 1
+    while last + 1 < len(curve) and alike[last + 1]:
+        last += 1
+    return first, last
