@@ -23,7 +23,7 @@ SHARE = 0.1
 """Of a job's cost that three draws of images may take; one is drawn where they would take more."""
 
 PASSES = 12
-"""Forward passes that a draw costs at one head: one gradient, which counts as three, and about nine looks."""
+"""Forward passes that a draw costs at one head: a gradient, which counts as three, some seven looks, and set-up."""
 
 
 @dataclass(frozen=True, kw_only=True)
