@@ -140,3 +140,13 @@ def test_a_loss_that_never_comes_back_or_never_falls_is_told_as_such(factor):
         "noise_depth": 0.5,
         "noise_log2_update_head": math.log2(250),
     }
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@pytest.mark.parametrize("changes", [{}, {"batchnorm": "frozen"}, {"optimizer": "adamw"}], ids=str)
+def test_on_cuda_a_start_has_the_facts_of_the_cpu(bundle, changes):
+    recipe = dataclasses.replace(RECIPE, **changes)
+    there = Bundle(task=bundle.task, source=bundle.source, device=torch.device("cuda"))
+    cpu, cuda = (measure_start(each, recipe).values for each in (bundle, there))
+    assert cuda == {name: pytest.approx(value, rel=0.02, abs=0.05) for name, value in cpu.items()}
