@@ -22,7 +22,7 @@ PRIOR_TASKS = 10.0
 groups that were harvested (log of 2026-12-01)."""
 
 MOST_TASKS = 30
-"""Of more tasks the best fixed scale is the group's own: what harvested curves add is gone before that."""
+"""Of more tasks the best fixed scale is the group's own; of ten on harvested curves are not shown to add to it."""
 
 DIGITS = 4
 """Of the accuracies that are kept."""
@@ -64,8 +64,8 @@ class Moved:
 def own_curves(points: Sequence[Point]) -> tuple[OwnCurve, ...]:
     """Return the mean curve of each source and recipe, without those of more than ``MOST_TASKS`` tasks.
 
-    Curves are interpolated by log2 of scale. Below what ran a curve is held, and above it too, unless
-    that diverged: then it is at chance.
+    Curves are interpolated by log2 of scale. Below what ran a curve is held, and above it too, unless that diverged: then
+    it is at chance.
 
     Args:
         points: of any groups, one for each task; facts of their starts are not needed.
