@@ -64,8 +64,8 @@ class Moved:
 def own_curves(points: Sequence[Point]) -> tuple[OwnCurve, ...]:
     """Return the mean curve of each source and recipe, without those of more than ``MOST_TASKS`` tasks.
 
-    Curves are interpolated by log2 of scale. Below what ran a curve is held, and above it too, unless that diverged: then
-    it is at chance.
+    Curves are interpolated by log2 of scale. Below what ran a curve is held, and above it too, unless that diverged:
+    then it is at chance.
 
     Args:
         points: of any groups, one for each task; facts of their starts are not needed.
