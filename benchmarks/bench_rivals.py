@@ -17,7 +17,8 @@ nothing else: threads that wait for each other's cores burn time.
   ours           `scalepred finetune` with --recipe and --scale, and with --ours-options
   today          frozen-statistics-128 at the fixed scale of models/default, of training images alone: our default as
                  it was before it learnt from validation images, which ours does where it has no other options
-  probe, -all    logistic regression on frozen features of the training images; with the validation images
+  probe, -all    logistic regression on frozen penultimate features of the training images; with the validation images
+  stages, -all   the same on what all stages give, as `scalepred finetune --probe` fits it
   search         eleven jobs of today's recipe, the best on validation
   fastai-*       `fine_tune` of 5 or 20 epochs at its default rate, or (-found) at lr_find's suggestion
   timm, -full    timm's training script's defaults at a tenth of its rate, and at its rate
@@ -48,6 +49,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bench_harvest import make_tiny_task
+from benchmarks.lines import part_of
 from benchmarks.rivals.ask import Answer, Asked, read_answer, write_images
 from benchmarks.rivals.methods import METHODS, OURS, TODAY
 from benchmarks.rivals.report import as_json, as_markdown, compare
@@ -231,22 +233,6 @@ def chosen(arguments: argparse.Namespace) -> list[SuiteTask]:
         min_train=arguments.min_train,
         max_train=arguments.max_train,
     )
-
-
-def part_of(tasks: Sequence[SuiteTask], part: str) -> Sequence[SuiteTask]:
-    """Return every Nth task, from the Ith on.
-
-    Args:
-        tasks: in their order.
-        part: I/N, I from 1 to N.
-
-    Raises:
-        SystemExit: if it is none.
-    """
-    first, _, n = part.partition("/")
-    if not (first.isdecimal() and n.isdecimal() and 1 <= int(first) <= int(n)):
-        raise SystemExit(f"--part is like 1/2, not {part!r}.")
-    return tasks[int(first) - 1 :: int(n)]
 
 
 def smoke_tasks(folder: Path) -> list[SuiteTask]:

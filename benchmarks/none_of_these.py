@@ -34,7 +34,7 @@ from scalepred.recipe import RECIPES, Recipe, at_size
 from scalepred.training.bundle import Bundle
 from scalepred.training.embed import logits_and_features
 from scalepred.training.planned import planned_run
-from scalepred.training.start import start_network
+from scalepred.training.start import fitted_start, start_network
 
 TASKS = (
     *("alphabet-thai-020", "clipart-transport-020", "emoji-tones-020", "family-hand-020", "icons-faenza-020"),
@@ -122,9 +122,9 @@ def networks_of(task: Task, source: Source, recipe: Recipe) -> dict[str, torch.n
     """Return the linear probe and the finetuned network of a task."""
     bundle = Bundle(task=task, source=source, device=CPU)
     plan = planned_run(task.record.task_id, source.source_id, recipe=recipe, scale=1.0, seed=0)
-    probe = start_network(
-        source, n_classes=len(task.classes), generator=torch.Generator().manual_seed(0), start=bundle.source_start()
-    )
+    n = len(task.classes)
+    start = fitted_start(source, task.train, recipe, n_classes=n, device=CPU, is_standardised=False)
+    probe = start_network(source, n_classes=n, generator=torch.Generator().manual_seed(0), start=start)
     return {"probe": probe, "finetuned": bundle.run(plan)[1].network}
 
 

@@ -1,13 +1,15 @@
 """The linear probe beside harvested grids: what one job at a recipe's best fixed scale gains over it, task by task.
 
-    python -m benchmarks.probe_grids WAREHOUSE [--suite SUITE] [--probes FILE.jsonl] [--seconds N]
+    python -m benchmarks.probe_grids WAREHOUSE [--suite SUITE] [--probes FILE.jsonl] [--seconds N] [--part I/N]
 
 For the networks of our harvest with their default recipes, and for `efficientnet_lite0` at 64 pixels. The probe is
-multinomial logistic regression on frozen features of the recipe's image size, fitted to the training images alone, as
-the runs of a grid are trained; beside it is the one of standardised features, which fitted heads start from. Their test
-accuracies are not in the warehouse, so with ``--suite`` they are measured for each task of a whole grid, one line of
-FILE for each; those that are there are passed over, and after so many seconds no further task is begun. Without it the
-lines that are there are told.
+multinomial logistic regression on what all stages of the frozen network give at the recipe's image size, fitted to the
+training images alone, as the runs of a grid are trained. Beside it are those of the penultimate features alone: scaled
+as ours are, and standardised, which fitted heads start from. Their test accuracies are not in the warehouse, so with
+``--suite`` they are measured for each task of a whole grid, one line of FILE for each; those that are there are passed
+over, and after so many seconds no further task is begun. ``--part 1/2`` takes every second task, so that two processes
+can share the work and the file. Without ``--suite`` the lines that are there are told, ``--exclude`` those of tasks
+that chose nothing.
 
 The fixed scale is the one of the highest mean test accuracy over the tasks of all other origins, so no task's test
 images choose what is read on them. The head alone is the paper's baseline, by SGD from noise. Gains are paired by task,
@@ -26,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.lines import read_lines
+from benchmarks.lines import part_of, read_lines
 from benchmarks.sources import source_named
 from scalepred.data.task import read_task
 from scalepred.networks.source import Source
@@ -84,11 +86,17 @@ def main() -> None:
     parser.add_argument("--suite", type=Path)
     parser.add_argument("--probes", type=Path, default=PROBES)
     parser.add_argument("--seconds", type=float, default=math.inf)
+    parser.add_argument("--exclude", type=Path, metavar="FILE", help="tell nothing of these tasks, a name on each line")
+    parser.add_argument("--part", default="1/1", metavar="I/N", help="measure every Nth grid, from the Ith on")
     arguments = parser.parse_args()
     groups = read_groups(arguments.warehouse)
     if arguments.suite is not None:
         keep_freed_memory()
-        measure(groups, arguments.suite, arguments.probes, seconds=arguments.seconds)
+        grids = part_of([grid for group in groups.values() for grid in group], arguments.part)
+        measure(grids, arguments.suite, arguments.probes, seconds=arguments.seconds)
+    if arguments.exclude is not None:
+        left_out = set(arguments.exclude.read_text(encoding="utf-8").splitlines())
+        groups = {name: [grid for grid in group if grid.task.name not in left_out] for name, group in groups.items()}
     print(json.dumps({"benchmark": "probe_grids", "rows": tell(groups, read_probes(arguments.probes))}))
 
 
@@ -127,7 +135,7 @@ def read_groups(warehouse: Path) -> dict[str, list[Grid]]:
 # --- the probes -------------------------------------------------------------------------------------------------------
 
 
-def measure(groups: Mapping[str, Sequence[Grid]], suite: Path, file: Path, *, seconds: float) -> None:
+def measure(grids: Sequence[Grid], suite: Path, file: Path, *, seconds: float) -> None:
     """Add a line for each grid whose probe a file lacks.
 
     Raises:
@@ -136,7 +144,7 @@ def measure(groups: Mapping[str, Sequence[Grid]], suite: Path, file: Path, *, se
     torch.set_num_threads(1)
     started, loaded = time.monotonic(), dict[str, Source]()
     done = read_probes(file)
-    for grid in (each for group in groups.values() for each in group):
+    for grid in grids:
         if grid.key in done or time.monotonic() - started > seconds:
             continue
         source = loaded.setdefault(grid.source, source_named(grid.source))
@@ -145,16 +153,21 @@ def measure(groups: Mapping[str, Sequence[Grid]], suite: Path, file: Path, *, se
             raise SystemExit(f"{grid.task.name} or {grid.source} is another one than that which was harvested")
         began = time.perf_counter()
         bundle = Bundle(task=task, source=source, device=torch.device("cpu"))
-        start, scores = bundle.source_start(), bundle.probe_scores()
+        start, scores = bundle.probe_start(), bundle.probe_scores()
         seconds_taken = round(time.perf_counter() - began, 2)
-        classes = len(task.classes)
-        first = fit_probe(start.features, task.train.labels, n_classes=classes, is_standardised=True)
-        features = embeddings(source, task.test.images, device=bundle.device, dtype=torch.float32, micro_batch=None)
-        standardised = float((first.logits(features).argmax(axis=1) == task.test.labels).mean())
+        test = embeddings(source, task.test.images, device=bundle.device, dtype=torch.float32, micro_batch=None)
         line = dict(zip(("task_id", "source_id", "image_px"), grid.key, strict=True))
         line |= {"task": grid.task.name, "source": grid.source, "test": round(scores["test"].accuracy, 5)}
-        line |= {"standardised": round(standardised, 5), "cross_validated": start.probe.accuracy}
-        line |= {"seconds": seconds_taken}
+        for name, is_standardised in (("penultimate", False), ("standardised", True)):
+            probe = fit_probe(
+                bundle.embedded(),
+                task.train.labels,
+                n_classes=len(task.classes),
+                groups=() if is_standardised else task.train.groups,
+                is_standardised=is_standardised,
+            )
+            line[name] = round(float((probe.logits(test).argmax(axis=1) == task.test.labels).mean()), 5)
+        line |= {"cross_validated": start.probe.accuracy, "seconds": seconds_taken}
         with file.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(line) + "\n")
 
@@ -171,10 +184,10 @@ def tell(groups: Mapping[str, Sequence[Grid]], probes: Mapping[Key, Mapping[str,
     """
     print(
         "| network, recipe | training images | tasks (origins) | linear probe | best fixed scale | over the probe "
-        "| two points above, below | head by SGD, over the probe | the probe, over that of standardised features "
-        "| its cross-validated accuracy, over that on test |"
+        "| two points above, below | head by SGD, over the probe | the probe, over that of penultimate features "
+        "| and over that of these standardised | its cross-validated accuracy, over that on test |"
     )
-    print("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+    print("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     rows = []
     for name, group in groups.items():
         grids = [grid for grid in group if grid.key in probes]
@@ -203,7 +216,9 @@ def at_fixed_scale(grids: Sequence[Grid]) -> np.ndarray:
 def row_of(grids: Sequence[Grid], probes: Mapping[Key, Mapping[str, Any]], fixed: np.ndarray) -> dict[str, Any]:
     """Return a row's values, in per cent and points."""
     origins = [grid.task.origin for grid in grids]
-    probe, standardised = (np.array([probes[grid.key][what] for grid in grids]) for what in ("test", "standardised"))
+    probe, penultimate, standardised = (
+        np.array([probes[grid.key][what] for grid in grids]) for what in ("test", "penultimate", "standardised")
+    )
     told = np.array([probes[grid.key]["cross_validated"] for grid in grids], dtype=np.float64)  # None becomes NaN
     heads = np.array([grid.head for grid in grids])
     gains = fixed - probe
@@ -216,6 +231,7 @@ def row_of(grids: Sequence[Grid], probes: Mapping[Key, Mapping[str, Any]], fixed
         "above": round(float((gains > CLEARLY).mean()), 3),
         "below": round(float((gains < -CLEARLY).mean()), 3),
         "head": _gain(heads - probe, origins),
+        "over_penultimate": _gain(probe - penultimate, origins),
         "over_standardised": _gain(probe - standardised, origins),
         "cross_validated": _gain(told - probe, origins),
     }
@@ -237,7 +253,7 @@ def _words(low: int, high: int) -> str:
 
 def _cells(row: Mapping[str, Any]) -> str:
     told = []
-    for name in ("gain", "head", "over_standardised", "cross_validated"):
+    for name in ("gain", "head", "over_penultimate", "over_standardised", "cross_validated"):
         mean, low, high = row[name]
         told.append(f"{mean:+.1f} ({low:+.1f} to {high:+.1f})")
     shares = f"{row['above']:.0%}, {row['below']:.0%}"

@@ -23,16 +23,13 @@ class Method:
     needs: str = "scalepred"
 
 
-def _probe(asked: Asked) -> Answer:
-    from benchmarks.rivals.own import probe
+def _probe(*, learns_all: bool, of_stages: bool = False) -> Callable[[Asked], Answer]:
+    def run(asked: Asked) -> Answer:
+        from benchmarks.rivals.own import probe
 
-    return probe(asked)
+        return probe(asked, learns_all=learns_all, of_stages=of_stages)
 
-
-def _probe_all(asked: Asked) -> Answer:
-    from benchmarks.rivals.own import probe
-
-    return probe(asked, learns_all=True)
+    return run
 
 
 def _search(asked: Asked) -> Answer:
@@ -61,8 +58,10 @@ def _timm(*, share: float) -> Callable[[Asked], Answer]:
 
 METHODS = {
     OURS: Method(what="scalepred finetune, our default"),
-    "probe": Method(what="linear probe", run=_probe),
-    "probe-all": Method(what="linear probe, validation images learnt too", run=_probe_all),
+    "probe": Method(what="linear probe", run=_probe(learns_all=False)),
+    "probe-all": Method(what="linear probe, validation images learnt too", run=_probe(learns_all=True)),
+    "stages": Method(what="--probe: linear probe of all stages", run=_probe(learns_all=False, of_stages=True)),
+    "stages-all": Method(what="--probe, validation images learnt too", run=_probe(learns_all=True, of_stages=True)),
     TODAY: Method(what="scalepred finetune, today's default"),
     "search": Method(what="eleven jobs of today's recipe, the best on validation", run=_search),
     "fastai-5": Method(what="fastai fine_tune(5)", run=_fastai(5, finds_rate=False), needs="fastai"),

@@ -1,4 +1,4 @@
-"""The rivals from our own house: the linear probe, and the search over eleven scales."""
+"""The rivals from our own house: the linear probes, and the search over eleven scales."""
 
 import dataclasses
 import time
@@ -13,18 +13,33 @@ from scalepred.networks.source import load_source
 from scalepred.recipe import GRID
 from scalepred.records import DIVERGED
 from scalepred.training.bundle import Bundle
+from scalepred.training.embed import embeddings
 from scalepred.training.planned import planned_run
+from scalepred.training.probe import fit_probe
+from scalepred.training.scoring import scores_of
 
 CPU = torch.device("cpu")
 
 
-def probe(asked: Asked, *, learns_all: bool = False) -> Answer:
-    """Fit the linear probe on frozen features; its strength is cross-validated on what it learns."""
+def probe(asked: Asked, *, learns_all: bool = False, of_stages: bool = False) -> Answer:
+    """Fit the linear probe on frozen penultimate features, or on what all stages give, as `--probe` does.
+
+    Its strength is cross-validated on what it learns.
+    """
     started = time.perf_counter()
     task = _read(asked)
     task = merged(task, "val") if learns_all or asked.learns_all else task
     bundle = Bundle(task=task, source=load_source(DEFAULT_SOURCE), device=CPU)
-    fitted, scores = bundle.source_start().probe, bundle.probe_scores()["test"]
+    if of_stages:
+        fitted, scores = bundle.probe_start().probe, bundle.probe_scores()["test"]
+    else:
+        learnt, test = (
+            embeddings(bundle.source, split.images, device=CPU, dtype=torch.float32)
+            for split in (task.train, task.test)
+        )
+        labels, groups = task.train.labels, task.train.groups
+        fitted = fit_probe(learnt, labels, n_classes=len(task.classes), groups=groups)
+        scores = scores_of(torch.from_numpy(fitted.logits(test)), task.test.labels)
     return Answer(
         accuracy=scores.accuracy,
         n_test=len(task.test.labels),

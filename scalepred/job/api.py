@@ -73,7 +73,7 @@ def finetune(
         resize: how an image becomes a square: "squash", "crop" or "pad". None takes what the recipe says.
         class_weights: "none", or "balanced", by which small classes weigh more. None takes what the recipe says.
         scale: the factor on all learning rates, above 0; "auto" has it predicted. "probe" finetunes nothing and fits
-            the linear probe on the source's frozen features, which has no scale.
+            the linear probe on what all stages of the frozen source give, which has no scale.
         jobs: up to so many jobs, 1 to 11, the first at the predicted scale, others where they may pay most. Validation
             images choose between them, and are not trained on.
         seed: of the new head and the order of images.

@@ -91,7 +91,7 @@ def trained_on_in_words(metrics: Mapping[str, Any]) -> str:
 def _what(source: Source, choice: Mapping[str, Any] | None) -> str:
     if choice is None:
         return (
-            f"The linear probe of `{source.name}` by scalepred: logistic regression on its frozen features. "
+            f"The linear probe of `{source.name}` by scalepred: logistic regression on what its frozen stages give. "
             "Nothing was finetuned."
         )
     return (

@@ -123,7 +123,7 @@ def _ask_predictor(setup: Setup, rule: RuleAnswer | None) -> Prediction:
         device=tools.device,
         rule=rule,
         curves=tools.curves,
-        embedded=setup.bundle.source_start().features,
+        embedded=setup.bundle.embedded(),
     )
     return dataclasses.replace(prediction, predictor=tools.asked.folder)
 

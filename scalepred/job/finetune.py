@@ -78,7 +78,7 @@ def finetune_once(
     summary = prediction.probe or summarise(setup.bundle)
     is_chosen = search is not None and len(search.runs) > 1  # on the validation images
     probe = report(setup.bundle, summary, outcome.scores, splits=("test",) if is_chosen else ("test", "val"))
-    unlike = None if options.refit else measure(outcome.network, setup)
+    unlike = None if options.refit else measure(outcome.network, source.architecture, setup)
     others = () if search is None else (other for other in search.runs if other is not run)
     seconds = {
         "scan": setup.scan_seconds,
@@ -140,7 +140,7 @@ def n_epochs_of(setup: Setup, *, refit: bool, jobs: int = 1) -> int:
 
 
 def probe_once(setup: Setup, options: JobOptions, *, output: Path, began: float | None = None) -> Job:
-    """Fit the linear probe on the source's frozen features, score it once on the held-out images, and save it.
+    """Fit the linear probe on what all stages of the source give, score it once on the held-out images, and save it.
 
     With ``options.refit`` a second probe of all images is what is saved; all accuracies stay those of the first.
 
@@ -154,15 +154,15 @@ def probe_once(setup: Setup, options: JobOptions, *, output: Path, began: float 
         UsageError: if something is in the way in the folder, nothing is held out before a refit, the features are not
             finite, or there is no memory even for one image at a time.
     """
-    source = setup.tools.source
     check_free(output, overwrite=options.overwrite)
-    check_takes(source.architecture, image_px=setup.task.image_px)
+    check_takes(setup.tools.source.architecture, image_px=setup.task.image_px)
     if options.refit:
         check_can_refit(setup)
     started = time.perf_counter()
     summary, trained = summarise(setup.bundle), time.perf_counter()
     run, network, scores = fit(setup)
-    unlike = measure(network, setup)  # its features are the source's, so this holds for the probe of a refit too
+    source = setup.bundle.probe_source
+    unlike = measure(network, source.architecture, setup)  # it takes the source's features, as a refit's probe does
     seconds = {
         "scan": setup.scan_seconds,
         "features": 0.0,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -19,8 +19,9 @@ from scalepred.job import learnt
 from scalepred.job.card import card, squares_of
 from scalepred.job.none_of_these import NoneOfThese, from_tensors
 from scalepred.job.probe import ProbeRun
-from scalepred.networks.architecture import Architecture, build
+from scalepred.networks.architecture import Architecture
 from scalepred.networks.source import Source
+from scalepred.networks.staged import build_any
 from scalepred.networks.timm_config import timm_config
 from scalepred.networks.weights import load_weights, read_weights
 from scalepred.recipe import RESIZES, STAGES, Recipe, content_id
@@ -157,7 +158,7 @@ def load_model(folder: Path) -> Model:
         classes = json.loads((folder / CLASSES).read_text(encoding="utf-8"))
         if not (isinstance(classes, list) and len(classes) >= 2 and all(isinstance(name, str) for name in classes)):
             raise ValueError(f"{CLASSES} is no list of names.")
-        architecture = build(config["architecture"], n_classes=len(classes))
+        architecture = build_any(config["architecture"], n_classes=len(classes))
         if [list(architecture.mean), list(architecture.std)] != [config["mean"], config["std"]]:
             raise ValueError(f"{architecture.name} normalises images in another way here than where it was trained.")
         load_weights(architecture.network, read_weights(folder / WEIGHTS), origin=str(folder / WEIGHTS))
@@ -230,8 +231,7 @@ def _none_of_these(folder: Path, config: Mapping[str, Any], architecture: Archit
     """Return what tells that an image shows none of the classes, where the model has it."""
     if config.get("none_of_these") is None:
         return None
-    head = architecture.network.get_submodule(architecture.head)
-    return from_tensors(read_weights(folder / NONE_OF_THESE), size=int(cast("nn.Linear", head).in_features))
+    return from_tensors(read_weights(folder / NONE_OF_THESE), size=architecture.embedding_size)
 
 
 def _trained_on(folder: Path, config: Mapping[str, Any]) -> np.ndarray | None:

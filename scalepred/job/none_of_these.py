@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from scalepred.errors import UsageError
 from scalepred.job.setup import Setup
+from scalepred.networks.architecture import Architecture
 from scalepred.networks.source import on_device
 from scalepred.training.embed import logits_and_features
 from scalepred.training.scoring import EVALUATION_BATCH
@@ -106,7 +107,7 @@ def none_of_these(train: np.ndarray, held_out: np.ndarray) -> NoneOfThese | None
     return NoneOfThese(references=bare.references, held_out=np.sort(distances.astype(np.float32)))
 
 
-def measure(network: nn.Module, setup: Setup) -> NoneOfThese | None:
+def measure(network: nn.Module, architecture: Architecture, setup: Setup) -> NoneOfThese | None:
     """Learn from a finished job's images and network; None where no image is held out.
 
     At most ``MOST`` images of either kind go through the network once more: validation and test images together are the
@@ -119,16 +120,16 @@ def measure(network: nn.Module, setup: Setup) -> NoneOfThese | None:
     held_out = np.concatenate([_some(task.val.images), _some(task.test.images)])
     if not len(held_out):
         return None
-    train, new = (_features(network, setup, _some(images)) for images in (task.train.images, held_out))
+    train, new = (_features(network, architecture, setup, _some(images)) for images in (task.train.images, held_out))
     return none_of_these(train, new)
 
 
-def _features(network: nn.Module, setup: Setup, images: np.ndarray) -> np.ndarray:
+def _features(network: nn.Module, architecture: Architecture, setup: Setup, images: np.ndarray) -> np.ndarray:
     """Return (n, d) float32 features of (n, 3, px, px) uint8 images, within the memory that there is."""
     device = setup.tools.device
 
     def attempt(micro_batch: int | None) -> np.ndarray:
-        architecture, there = setup.tools.source.architecture, on_device(network, device)
+        there = on_device(network, device)
         _, features = logits_and_features(there, architecture, images, device=device, micro_batch=micro_batch)
         return features.numpy()
 

@@ -21,7 +21,7 @@ from scalepred.training.start import Start, start_network
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeSummary:
-    """What the linear probe on the source's frozen features reaches, by the images that a job trains on alone.
+    """What the linear probe on the frozen stages of the source reaches, by the images that a job trains on alone.
 
     Attributes:
         accuracy: cross-validated, a fraction; None where nothing could be cross-validated.
@@ -82,7 +82,7 @@ def summarise(bundle: Bundle) -> ProbeSummary:
         UsageError: if there is no memory even for one image at a time.
     """
     started = time.perf_counter()
-    probe = bundle.source_start().probe
+    probe = bundle.probe_start().probe
     n_right = 0 if probe.accuracy is None else round(probe.accuracy * probe.n_groups)
     return ProbeSummary(
         accuracy=probe.accuracy,
@@ -159,8 +159,8 @@ def fit(setup: Setup) -> tuple[ProbeRun, nn.Module, dict[str, Scores]]:
         UsageError: if the features are not finite, or there is no memory even for one image at a time.
     """
     started = time.perf_counter()
-    bundle, source = setup.bundle, setup.tools.source
-    start, scores = bundle.source_start(), bundle.probe_scores()
+    bundle, source = setup.bundle, setup.bundle.probe_source
+    start, scores = bundle.probe_start(), bundle.probe_scores()
     if not (np.isfinite(start.features).all() and all(np.isfinite(each.loss) for each in scores.values())):
         raise UsageError(
             f"{source.name} gives features of these images that are not finite, so no linear probe can be saved: try "

@@ -221,7 +221,7 @@ def _groups(setup: Setup, scored: Scored | None) -> list[dict[str, Any]]:
 
 def _trained_suspects(setup: Setup) -> tuple[Scored, Sequence[Suspect]]:
     """Return the training images that the linear probe could judge without having learnt them, and the suspects."""
-    start, task = setup.bundle.source_start(), setup.task
+    start, task = setup.bundle.probe_start(), setup.task
     held_out = start.probe.held_out
     logits = np.full((len(task.train.labels), len(task.classes)), np.nan) if held_out is None else held_out
     rows = np.flatnonzero(~np.isnan(logits).any(axis=1))

@@ -6,6 +6,7 @@ __all__ = [
     "names",
     "resnet27",
     "source",
+    "staged",
     "timm_config",
     "weights",
 ]

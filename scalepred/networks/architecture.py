@@ -4,7 +4,7 @@ import copy
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import timm
 import torch
@@ -41,6 +41,8 @@ class Architecture:
         stages: name of every parameter -> index into ``config.STAGES``.
         mean, std: per channel, of pixel values in 0..255.
         input_px: side of the images that the network was made for.
+        parts: how many of the features that the head takes are of one kind, one number for each kind in their order;
+            empty where all are.
     """
 
     name: str
@@ -50,6 +52,12 @@ class Architecture:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     input_px: int
+    parts: tuple[int, ...] = ()
+
+    @property
+    def embedding_size(self) -> int:
+        """Number of penultimate features, which are the last of what the head takes."""
+        return self.parts[-1] if self.parts else cast("nn.Linear", self.network.get_submodule(self.head)).in_features
 
     @property
     def stage_sizes(self) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ import datetime
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from importlib.metadata import version
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from scalepred import __version__
 from scalepred.data.task import Split, Task
 from scalepred.errors import UsageError
 from scalepred.networks.source import Source
+from scalepred.networks.staged import staged
 from scalepred.recipe import Recipe
 from scalepred.records import POINT, RunRecord
 from scalepred.training.checkpoint import Checkpoint
@@ -35,6 +36,9 @@ VERSIONS = ("torch", "timm", "numpy")
 
 ACTIVATION_BYTES = 1 << 29
 """What a frozen front gives is kept up to this size."""
+
+_PROBE = ("probe",)
+"""The key of the start that is the linear probe's, beside those in the modes of recipes."""
 
 _AS_IT_IS = Recipe(batchnorm="frozen")
 """Whatever else it says, a start with frozen statistics has the features of the source as it is."""
@@ -137,7 +141,7 @@ class Bundle:
         )
 
     def in_float32(self) -> "Bundle":
-        """Return this bundle if it is float32, else one that is; the linear probe of ``source_start`` is shared."""
+        """Return this bundle if it is float32, else one that is; the linear probe of ``probe_start`` is shared."""
         if self.dtype == torch.float32:
             return self
         return replace(self, dtype=torch.float32, _prepared={})
@@ -146,19 +150,15 @@ class Bundle:
         self,
         recipe: Recipe,
         micro_batch: int | None = None,
-        *,
-        dtype: torch.dtype | None = None,
-        is_standardised: bool = True,
     ) -> Start:
-        """Return the linear probe in the mode of a recipe; computed once for all recipes with the same mode.
+        """Return the linear probe that a recipe's fitted head is; computed once for all recipes with the same mode.
 
-        Its features are taken with the bundle's dtype, or with another, once for both kinds of probe.
+        Features that the probe of ``probe_start`` has taken already in that mode are not taken again.
         """
-        dtype = dtype or self.dtype
         mode: tuple[object, ...] = ()
         if recipe.batchnorm == "batch":
             mode = (tuple(m == 0 for m in recipe.multipliers), min(recipe.batch_size, micro_batch or recipe.batch_size))
-        key = (is_standardised, dtype, *mode)
+        key = (self.dtype, *mode)
         if key not in self._starts:
             self._starts[key] = fitted_start(
                 self.source,
@@ -166,39 +166,65 @@ class Bundle:
                 recipe,
                 n_classes=len(self.task.classes),
                 device=self.device,
-                dtype=dtype,
+                dtype=self.dtype,
                 micro_batch=micro_batch,
-                is_standardised=is_standardised,
-                known=self._starts.get((not is_standardised, dtype, *mode)),
+                known=self._starts.get(_PROBE) and self._penultimate() if key == (torch.float32,) else None,
             )
         return self._starts[key]
 
-    def source_start(self) -> Start:
-        """Return the linear probe on the features of the source as it is, with its own statistics; computed once.
+    @cached_property
+    def probe_source(self) -> Source:
+        """The source with a head on the outputs of all its stages; the source itself if these can't be read."""
+        try:
+            return replace(self.source, architecture=staged(self.source.architecture))
+        except UsageError:
+            return self.source
+
+    def probe_start(self) -> Start:
+        """Return the linear probe on what all stages of the source give, with its own statistics; computed once.
 
         Its features are float32 whatever the bundle's dtype, which may be another from call to call where it is
         measured, so that the probe is always the same, and the one that a saved model is. A recipe with a fitted head
-        starts from another one, of standardised features.
+        starts from another one, of standardised penultimate features.
 
         Raises:
             UsageError: if there is no memory even for one image at a time.
         """
-        return self.within_memory(
-            lambda micro_batch: self.start_of(_AS_IT_IS, micro_batch, dtype=torch.float32, is_standardised=False),
-            most=min(EVALUATION_BATCH, len(self.task.train.labels)),
-        )
+
+        def fitted(micro_batch: int | None) -> Start:
+            return fitted_start(
+                self.probe_source,
+                self.task.train,
+                _AS_IT_IS,
+                n_classes=len(self.task.classes),
+                device=self.device,
+                micro_batch=micro_batch,
+                is_standardised=False,
+            )
+
+        if _PROBE not in self._starts:  # finding where stages end takes memory too, so it is tried in there
+            most = min(EVALUATION_BATCH, len(self.task.train.labels))
+            self._starts[_PROBE] = self.within_memory(fitted, most=most)
+        return self._starts[_PROBE]
+
+    def embedded(self) -> np.ndarray:
+        """Return the source's penultimate features of the training images, (n, d) float32; see ``probe_start``."""
+        return np.ascontiguousarray(self.probe_start().features[:, -self.source.architecture.embedding_size :])
+
+    def _penultimate(self) -> Start:
+        return replace(self.probe_start(), features=self.embedded())
 
     def probe_scores(self) -> dict[str, Scores]:
-        """Return what the linear probe of ``source_start`` does on the held-out splits that have images.
+        """Return what the linear probe of ``probe_start`` does on the held-out splits that have images.
 
         Raises:
             UsageError: if there is no memory even for one image at a time.
         """
-        start = self.source_start()
+        start = self.probe_start()
 
         def scored(split: Split, micro_batch: int | None) -> Scores:
             features = embeddings(
-                self.source, split.images, device=self.device, dtype=torch.float32, micro_batch=micro_batch
+                self.probe_source, split.images, device=self.device, dtype=torch.float32, micro_batch=micro_batch
             )
             return scores_of(torch.from_numpy(start.probe.logits(features)), split.labels)
 

@@ -1,4 +1,4 @@
-"""Features: what the penultimate layer of a source, or of a finetuned network, gives for images."""
+"""Features: what a source, or a finetuned network, gives its head for images."""
 
 import copy
 
@@ -19,7 +19,7 @@ def embeddings(
     dtype: torch.dtype,
     micro_batch: int | None = None,
 ) -> np.ndarray:
-    """Return the source's penultimate features, (n, d) float32, of (n, 3, h, w) uint8 images."""
+    """Return what the source's head takes, (n, d) float32, of (n, 3, h, w) uint8 images: its penultimate features."""
     architecture = source.architecture
     network = copy.deepcopy(architecture.network)
     network.set_submodule(architecture.head, nn.Identity())
@@ -36,7 +36,7 @@ def logits_and_features(
     dtype: torch.dtype = torch.float32,
     micro_batch: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return (n, n_outputs) and (n, d) float32 on the CPU: a network's outputs, and what its head takes, in one pass.
+    """Return (n, n_outputs) and (n, d) float32 on the CPU: outputs and penultimate features, in one pass.
 
     Args:
         network: that of the architecture, perhaps with another head; it is left in eval mode.
@@ -53,4 +53,4 @@ def logits_and_features(
         logits = predict_logits(network, architecture, images, device=device, dtype=dtype, micro_batch=micro_batch)
     finally:
         hook.remove()
-    return logits, torch.cat(features)
+    return logits, torch.cat(features)[:, -architecture.embedding_size :]

@@ -1,4 +1,4 @@
-"""The linear probe: logistic regression on frozen features, its strength chosen by cross-validation."""
+"""The linear probe: logistic regression on what a frozen network gives, its strength chosen by cross-validation."""
 
 import math
 import time
@@ -28,7 +28,7 @@ LEAST_SPREAD = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """A linear classifier on a source's penultimate features.
+    """A linear classifier on what a source gives its head.
 
     Attributes:
         weight: (n_classes, d) float32, of features as the network gives them.
@@ -68,6 +68,7 @@ def fit_probe(
     *,
     n_classes: int,
     groups: Sequence[int] = (),
+    parts: Sequence[int] = (),
     is_standardised: bool = False,
 ) -> Probe:
     """Fit multinomial logistic regression with a quadratic penalty; its strength has the least held-out log loss.
@@ -84,6 +85,8 @@ def fit_probe(
         n_classes: of the task; classes without an image get the bias of half an image.
         groups: a number of each image; those of one number are held out together, for near duplicates of what was
             learnt tell nothing of new images. By default each is held out by itself.
+        parts: how many of the features are of one kind, in their order; kinds are scaled so that each varies as much
+            in all as any other. By default all are of one.
         is_standardised: divide by the whole standard deviation, and choose from ``FIRST_STRENGTHS``: the probe that
             recipes with a fitted head start from, and whose facts were harvested.
 
@@ -105,7 +108,8 @@ def fit_probe(
     strengths: tuple[float, ...] = FIRST_STRENGTHS
     unit = np.where(varies, 1 / np.where(varies, spread, 1), 0.0) / math.sqrt(varies.sum())
     if not is_standardised:
-        strengths, unit = STRENGTHS, np.where(varies, 1 / np.sqrt(spread + LEAST_SPREAD * spread.mean()), 0.0)
+        strengths, alike = STRENGTHS, _alike(spread, parts)
+        unit = np.where(varies, alike / np.sqrt(alike * spread + LEAST_SPREAD * (alike * spread).mean()), 0.0)
         unit /= math.sqrt(float(((unit * spread) ** 2).sum()))
     inputs, axes = _principal((features - mean) * unit)
     group = np.asarray(groups) if len(groups) else np.arange(len(labels))
@@ -127,6 +131,15 @@ def fit_probe(
         note="" if scored else f"no class has two {what}, so the linear probe could not be cross-validated",
         held_out=held_out[best] if scored else None,
     )
+
+
+def _alike(spread: np.ndarray, parts: Sequence[int]) -> np.ndarray:
+    """Return (d,) factors that give the features of each part the same variance in sum, 0 where none varies."""
+    if not parts:
+        return np.ones_like(spread)
+    ends = np.cumsum(parts)
+    sums = [np.linalg.norm(spread[end - n : end]) for n, end in zip(parts, ends, strict=True)]
+    return np.repeat([1 / total if total > 0 else 0.0 for total in sums], parts)
 
 
 def _prior(labels: np.ndarray, d: int, n_classes: int, note: str, started: float) -> Probe:

@@ -70,7 +70,7 @@ def fitted_start(
     Source: Kumar et al. 2022 (Fine-tuning can distort pretrained features), the linear probe before the finetune.
     """
     if known is not None:
-        return replace(known, probe=_probe(known.features, train, n_classes, is_standardised=is_standardised))
+        return replace(known, probe=_probe(source, known.features, train, n_classes, is_standardised=is_standardised))
     check_batches(source, recipe, n_train=len(train.labels))
     network = on_device(copy.deepcopy(source.architecture.network), device)
     network.set_submodule(source.architecture.head, nn.Identity())
@@ -78,14 +78,20 @@ def fitted_start(
     features = predict_logits(
         network, source.architecture, train.images, device=device, dtype=dtype, micro_batch=micro_batch
     )
-    probe = _probe(features.numpy(), train, n_classes, is_standardised=is_standardised)
+    probe = _probe(source, features.numpy(), train, n_classes, is_standardised=is_standardised)
     return Start(probe=probe, features=features.numpy(), statistics=statistics)
 
 
-def _probe(features: np.ndarray, train: Split, n_classes: int, *, is_standardised: bool) -> Probe:
+def _probe(source: Source, features: np.ndarray, train: Split, n_classes: int, *, is_standardised: bool) -> Probe:
     """Fit either probe; that of standardised features was harvested with folds that part groups."""
-    groups = () if is_standardised else train.groups
-    return fit_probe(features, train.labels, n_classes=n_classes, groups=groups, is_standardised=is_standardised)
+    return fit_probe(
+        features,
+        train.labels,
+        n_classes=n_classes,
+        groups=() if is_standardised else train.groups,
+        parts=source.architecture.parts,
+        is_standardised=is_standardised,
+    )
 
 
 def _task_statistics(

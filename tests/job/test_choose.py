@@ -155,7 +155,7 @@ def test_the_choice_is_the_same_whatever_dtype_the_job_takes(setup, head_start):
 
 @pytest.mark.parametrize("scale", ["auto", 1.0])
 def test_the_probe_is_told_whoever_chooses_the_scale(setup, scale):
-    probe, start = choose_scale(setup, scale).probe, setup.bundle.source_start()
+    probe, start = choose_scale(setup, scale).probe, setup.bundle.probe_start()
     assert (probe.accuracy, probe.n) == (start.probe.accuracy, start.probe.n_scored)
     assert probe.interval[0] < probe.accuracy <= probe.interval[1]
     assert probe.seconds > 0

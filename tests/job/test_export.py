@@ -34,6 +34,8 @@ NETWORKS = {
     "torchvision/mobilenet_v3_small": 64,
     "resnet27/8": 32,
     "timm/vit_tiny_patch16_224:img_size=32,patch_size=8": 32,
+    "efficientnet_lite0+stages": 64,
+    "timm/vit_tiny_patch16_224:img_size=32,patch_size=8+stages": 32,
 }
 
 
@@ -182,12 +184,13 @@ def test_a_network_that_can_not_be_followed_is_told(folder, tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_network_that_timm_has_not_is_refused_as_timms(tmp_path):
-    model = saved(tmp_path / "model", "resnet27/8", image_px=32)
+@pytest.mark.parametrize("name", ["resnet27/8", "timm/test_resnet+stages"])
+def test_a_network_that_timm_has_not_is_refused_as_timms(tmp_path, name):
+    model = saved(tmp_path / "model", name, image_px=32)
     with pytest.raises(UsageError) as caught:
         export(model, kind="timm", output=tmp_path / "out")
     assert str(caught.value) == (
-        "timm has no network resnet27/8, so it could not load the folder: give --format onnx or torchscript."
+        f"timm has no network {name}, so it could not load the folder: give --format onnx or torchscript."
     )
 
 

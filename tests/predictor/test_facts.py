@@ -172,7 +172,7 @@ def test_a_large_task_is_looked_at_in_part_and_evenly():
 @pytest.mark.parametrize("n", [24, 65, 130])
 def test_features_of_a_shared_pass_are_bit_for_bit_those_of_a_pass_of_their_own(n):
     source, train = tiny_source(), separable(n, n_classes=4)
-    shared = Bundle(task=a_task(train), source=source, device=CPU).source_start().features
+    shared = Bundle(task=a_task(train), source=source, device=CPU).embedded()
     own, given = (compute_features(source, train, n_classes=4, device=CPU, embedded=each) for each in (None, shared))
     assert {name: feature.value for name, feature in own.items()} == {n: f.value for n, f in given.items()}
 

@@ -140,29 +140,32 @@ def test_facts_of_a_start_are_measured_in_parts_that_fit_and_stay_the_same(task,
 def test_the_features_of_the_source_are_taken_once_for_its_probe_and_for_the_fitted_head(task):
     passes = []
     bundle = bundle_of(task, lambda bundle, module, n: passes.append(n))
-    start = bundle.source_start()
+    start = bundle.probe_start()
     n_passes = len(passes)
     head = bundle.start_of(dataclasses.replace(FROZEN, head_start="fitted"))
-    assert bundle.source_start() is start
-    assert head is bundle.start_of(FROZEN)
-    assert head.features is start.features
     assert len(passes) == n_passes
+    assert bundle.probe_start() is start
+    assert head is bundle.start_of(FROZEN)
+    own = embeddings(bundle.source, task.train.images, device=CPU, dtype=torch.float32)
+    assert (head.features == own).all()
+    assert (bundle.embedded() == own).all()
+    assert start.features.shape[1] > own.shape[1]  # the probe takes what the stages give too
     assert bundle.start_of(RECIPE) is not start
 
 
 def test_the_probe_is_the_same_whatever_the_dtype_of_the_bundle(task):
     whole, half = (bundle_of(task, dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
-    assert half.source_start().probe.weight.equal(whole.source_start().probe.weight)
+    assert half.probe_start().probe.weight.equal(whole.probe_start().probe.weight)
     assert half.probe_scores()["test"].loss == whole.probe_scores()["test"].loss
-    assert half.source_start() is not half.start_of(FROZEN)  # a job that starts from it sees features of its own dtype
+    assert half.probe_start() is not half.start_of(FROZEN)  # a job that starts from it sees features of its own dtype
 
 
 def test_the_probe_is_scored_on_the_same_held_out_images_as_a_run(task):
     bundle = bundle_of(task)
-    scores, start = bundle.probe_scores(), bundle.source_start()
+    scores, start = bundle.probe_scores(), bundle.probe_start()
     for name in ("val", "test"):
         split = getattr(task, name)
-        features = embeddings(bundle.source, split.images, device=CPU, dtype=torch.float32)
+        features = embeddings(bundle.probe_source, split.images, device=CPU, dtype=torch.float32)
         right = start.probe.logits(features).argmax(axis=1) == split.labels
         assert scores[name].correct.tolist() == right.tolist()
         assert scores[name].accuracy == right.mean()

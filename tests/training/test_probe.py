@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression
 
 from scalepred.training.probe import STRENGTHS, fit_probe
@@ -51,6 +52,30 @@ def test_features_that_hardly_vary_and_tell_nothing_do_not_drown_those_that_do()
         probe = fit_probe(features[:60], labels[:60], n_classes=3, is_standardised=is_standardised)
         right.append((probe.logits(features[60:]).argmax(1) == labels[60:]).mean())
     assert right[0] > right[1] + 0.1
+
+
+def test_parts_count_alike_however_large_their_numbers_are():
+    features, labels = blobs(n=600, d=12, distance=3.0)
+    larger = features.copy()
+    larger[:, :4] *= 1000
+    logits = [fit_probe(each, labels, n_classes=3, parts=(4, 8)).logits(each) for each in (features, larger)]
+    np.testing.assert_allclose(logits[0], logits[1], rtol=1e-2, atol=1e-2)
+    without = [fit_probe(each, labels, n_classes=3).logits(each) for each in (features, larger)]
+    assert np.abs(without[0] - without[1]).max() > 0.1
+
+
+def test_one_part_of_all_features_changes_nothing():
+    features, labels = blobs()
+    whole, parted = (fit_probe(features, labels, n_classes=3, parts=parts) for parts in ((), (20,)))
+    torch.testing.assert_close(whole.weight, parted.weight, rtol=1e-3, atol=1e-4)
+
+
+def test_a_part_that_does_not_vary_gets_no_weight():
+    features, labels = blobs()
+    constant = np.concatenate([features, np.full((60, 3), 7, np.float32)], axis=1)
+    probe = fit_probe(constant, labels, n_classes=3, parts=(20, 3))
+    assert (probe.weight[:, 20:] == 0).all()
+    assert probe.accuracy == pytest.approx(fit_probe(features, labels, n_classes=3).accuracy, abs=0.02)
 
 
 def test_its_cross_validated_accuracy_is_that_of_new_images():
