@@ -139,7 +139,7 @@ def find_taps(architecture: Architecture) -> list[Tap]:
     side = architecture.input_px
     with torch.no_grad():
         network(torch.zeros(1, 3, side, side, device=next(network.parameters()).device))
-    taps = []
+    taps: list[Tap] = []
     for stage in range(N_TAPPED):
         ends = [name for name in shapes if name and _own_stage(architecture, network, name) == stage]
         name = _around(architecture, ends[-1], stage) if ends else ""

@@ -113,8 +113,8 @@ def fit_probe(
         unit /= math.sqrt(float(((unit * spread) ** 2).sum()))
     inputs, axes = _principal((features - mean) * unit)
     group = np.asarray(groups) if len(groups) else np.arange(len(labels))
-    parts = _folds(labels, group)
-    losses, hits, scored, held_out = _cross_validate(inputs, labels, strengths, parts=parts, n_classes=n_classes)
+    folds = _folds(labels, group)
+    losses, hits, scored, held_out = _cross_validate(inputs, labels, strengths, parts=folds, n_classes=n_classes)
     best = int(np.argmin(losses)) if scored else strengths.index(USUAL_STRENGTH)
     weight, bias = _fit(inputs, labels, strengths[best], n_classes=n_classes)
     weight = (weight @ axes) * unit
@@ -126,7 +126,7 @@ def fit_probe(
         accuracy=hits[best] / scored if scored else None,
         log_loss=losses[best] / scored if scored else None,
         n_scored=scored,
-        n_groups=sum(len(np.unique(group[held])) for _, held in parts),
+        n_groups=sum(len(np.unique(group[held])) for _, held in folds),
         seconds=time.perf_counter() - started,
         note="" if scored else f"no class has two {what}, so the linear probe could not be cross-validated",
         held_out=held_out[best] if scored else None,
