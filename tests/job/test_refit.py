@@ -22,6 +22,7 @@ from scalepred.job.options import DataOptions, JobOptions
 from scalepred.job.probe import ProbeRun
 from scalepred.job.setup import set_up
 from scalepred.job.tools import Tools
+from scalepred.networks.staged import staged
 from scalepred.recipe import run_id
 from scalepred.store.warehouse import open_warehouse
 from scalepred.training.embed import embeddings
@@ -185,14 +186,16 @@ def test_a_saved_probe_classifies_as_it_was_scored(probe):
     assert sum(right) / len(right) == probe.test_accuracy
 
 
-def test_a_saved_probe_is_logistic_regression_on_the_sources_own_features(probe, tools):
+def test_a_saved_probe_is_logistic_regression_on_what_the_sources_own_stages_give(probe, tools):
     train = probe.task.train
-    features = embeddings(tools.source, train.images, device=CPU, dtype=torch.float32)
-    expected, saved = fit_probe(features, train.labels, n_classes=2), weights(probe.output)
-    assert np.allclose(saved["fc.weight"], expected.weight)
-    assert np.allclose(saved["fc.bias"], expected.bias)
+    source = dataclasses.replace(tools.source, architecture=staged(tools.source.architecture))
+    features = embeddings(source, train.images, device=CPU, dtype=torch.float32)
+    expected = fit_probe(features, train.labels, n_classes=2, parts=source.architecture.parts)
+    saved = weights(probe.output)
+    assert np.allclose(saved["head.weight"], expected.weight)
+    assert np.allclose(saved["head.bias"], expected.bias)
     body = {name: tensor for name, tensor in tools.source.architecture.network.state_dict().items() if "fc" not in name}
-    assert all(saved[name].equal(tensor) for name, tensor in body.items())
+    assert all(saved[f"body.{name}"].equal(tensor) for name, tensor in body.items())
 
 
 def test_a_saved_probe_says_that_it_has_neither_recipe_nor_scale(probe):
