@@ -28,7 +28,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.lines import part_of, read_lines
+from benchmarks.lines import part_of
+from benchmarks.probes import CLEARLY, Key, probes_of, read_probes, told, words_of
 from benchmarks.sources import source_named
 from scalepred.data.task import read_task
 from scalepred.networks.source import Source
@@ -39,8 +40,6 @@ from scalepred.records import TaskRecord
 from scalepred.store.warehouse import open_warehouse
 from scalepred.training.bundle import Bundle
 from scalepred.training.devices import keep_freed_memory
-from scalepred.training.embed import embeddings
-from scalepred.training.probe import fit_probe
 
 PROBES = Path(__file__).resolve().parent / "results" / "probes.jsonl"
 GROUPS = (
@@ -54,12 +53,6 @@ GROUPS = (
 
 SIZES = ((0, 40), (41, 80), (81, 10**9))
 """Fewest and most training images of the tasks that are told once more by themselves."""
-
-CLEARLY = 0.02
-"""A gain or loss of more than two points is counted by itself."""
-
-Key = tuple[str, str, int]
-"""What a probe depends on: ids of task and source, and the size of images in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,11 +91,6 @@ def main() -> None:
         left_out = set(arguments.exclude.read_text(encoding="utf-8").splitlines())
         groups = {name: [grid for grid in group if grid.task.name not in left_out] for name, group in groups.items()}
     print(json.dumps({"benchmark": "probe_grids", "rows": tell(groups, read_probes(arguments.probes))}))
-
-
-def read_probes(file: Path) -> dict[Key, dict[str, Any]]:
-    """Return the lines of a file by what their probes depend on."""
-    return {(line["task_id"], line["source_id"], line["image_px"]): line for line in read_lines(file)}
 
 
 def read_groups(warehouse: Path) -> dict[str, list[Grid]]:
@@ -151,23 +139,9 @@ def measure(grids: Sequence[Grid], suite: Path, file: Path, *, seconds: float) -
         task = read_task(suite / "tasks" / grid.task.name, image_px=grid.recipe.image_px)
         if (task.record.task_id, source.source_id) != (grid.task.task_id, grid.source_id):
             raise SystemExit(f"{grid.task.name} or {grid.source} is another one than that which was harvested")
-        began = time.perf_counter()
         bundle = Bundle(task=task, source=source, device=torch.device("cpu"))
-        start, scores = bundle.probe_start(), bundle.probe_scores()
-        seconds_taken = round(time.perf_counter() - began, 2)
-        test = embeddings(source, task.test.images, device=bundle.device, dtype=torch.float32, micro_batch=None)
         line = dict(zip(("task_id", "source_id", "image_px"), grid.key, strict=True))
-        line |= {"task": grid.task.name, "source": grid.source, "test": round(scores["test"].accuracy, 5)}
-        for name, is_standardised in (("penultimate", False), ("standardised", True)):
-            probe = fit_probe(
-                bundle.embedded(),
-                task.train.labels,
-                n_classes=len(task.classes),
-                groups=() if is_standardised else task.train.groups,
-                is_standardised=is_standardised,
-            )
-            line[name] = round(float((probe.logits(test).argmax(axis=1) == task.test.labels).mean()), 5)
-        line |= {"cross_validated": start.probe.accuracy, "seconds": seconds_taken}
+        line |= {"task": grid.task.name, "source": grid.source} | probes_of(bundle)
         with file.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(line) + "\n")
 
@@ -201,7 +175,7 @@ def tell(groups: Mapping[str, Sequence[Grid]], probes: Mapping[Key, Mapping[str,
                     [grid for grid, is_in in zip(grids, members, strict=True) if is_in], probes, fixed[members]
                 )
                 rows.append({"group": name, "n_train": [low, high] if (low, high) in SIZES else None} | row)
-                print(f"| {name} | {_words(low, high)} | {_cells(row)} |")
+                print(f"| {name} | {words_of(low, high)} | {_cells(row)} |")
     return rows
 
 
@@ -219,7 +193,7 @@ def row_of(grids: Sequence[Grid], probes: Mapping[Key, Mapping[str, Any]], fixed
     probe, penultimate, standardised = (
         np.array([probes[grid.key][what] for grid in grids]) for what in ("test", "penultimate", "standardised")
     )
-    told = np.array([probes[grid.key]["cross_validated"] for grid in grids], dtype=np.float64)  # None becomes NaN
+    validated = np.array([probes[grid.key]["cross_validated"] for grid in grids], dtype=np.float64)  # None becomes NaN
     heads = np.array([grid.head for grid in grids])
     gains = fixed - probe
     return {
@@ -233,7 +207,7 @@ def row_of(grids: Sequence[Grid], probes: Mapping[Key, Mapping[str, Any]], fixed
         "head": _gain(heads - probe, origins),
         "over_penultimate": _gain(probe - penultimate, origins),
         "over_standardised": _gain(probe - standardised, origins),
-        "cross_validated": _gain(told - probe, origins),
+        "cross_validated": _gain(validated - probe, origins),
     }
 
 
@@ -245,20 +219,11 @@ def _gain(gains: np.ndarray, origins: Sequence[str]) -> list[float]:
     return [round(100 * value, 2) for value in (float(gains[known].mean()), low, high)]
 
 
-def _words(low: int, high: int) -> str:
-    if high == 10**9:
-        return f"{low} or more" if low else "all"
-    return f"{low} to {high}" if low else f"at most {high}"
-
-
 def _cells(row: Mapping[str, Any]) -> str:
-    told = []
-    for name in ("gain", "head", "over_penultimate", "over_standardised", "cross_validated"):
-        mean, low, high = row[name]
-        told.append(f"{mean:+.1f} ({low:+.1f} to {high:+.1f})")
+    gains = [told(row[name]) for name in ("gain", "head", "over_penultimate", "over_standardised", "cross_validated")]
     shares = f"{row['above']:.0%}, {row['below']:.0%}"
     counts, accuracies = f"{row['n']} ({row['n_origins']})", f"{row['probe']:.1f} | {row['fixed']:.1f}"
-    return " | ".join([counts, accuracies, told[0], shares, *told[1:]])
+    return " | ".join([counts, accuracies, gains[0], shares, *gains[1:]])
 
 
 if __name__ == "__main__":

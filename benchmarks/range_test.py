@@ -67,14 +67,19 @@ def main() -> None:
     points = sorted(read_points(arguments.warehouse), key=lambda point: point.key)  # hashes: any part is a random one
     for point in points[:: arguments.every][part::n_parts]:
         if point.key not in done:
-            bundle = _bundle_of(point, arguments.suite, sources)
+            bundle = bundle_of(point, arguments.suite, sources)
             found = range_test(bundle, point)
             line = {"point": point.key, "valley": found.valley, "steepest": found.steepest, "seconds": found.seconds}
             with arguments.output.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(line) + "\n")
 
 
-def _bundle_of(point: Point, suite: Path, sources: dict[str, Source]) -> Bundle:
+def bundle_of(point: Point, suite: Path, sources: dict[str, Source]) -> Bundle:
+    """Return a point's task, cut down as it was harvested, with its network; networks are kept by name.
+
+    Raises:
+        SystemExit: if the task has other images than the one that was harvested.
+    """
     if point.source not in sources:
         sources[point.source] = source_named(point.source)
     whole, _, n_images = point.task.partition("~")  # as data.subset names what it cuts
