@@ -27,7 +27,7 @@ from benchmarks.rule import read_points
 from benchmarks.sources import source_named
 from scalepred.data.subset import subset
 from scalepred.data.task import read_task
-from scalepred.networks.source import Source, on_device
+from scalepred.networks.source import Source, load_source, on_device
 from scalepred.predictor.points import Point
 from scalepred.training.bundle import Bundle
 from scalepred.training.devices import keep_freed_memory
@@ -68,6 +68,8 @@ def main() -> None:
     for point in points[:: arguments.every][part::n_parts]:
         if point.key not in done:
             bundle = bundle_of(point, arguments.suite, sources)
+            if bundle.source.source_id != point.source_id:
+                continue  # one that was trained anew has other weights
             found = range_test(bundle, point)
             line = {"point": point.key, "valley": found.valley, "steepest": found.steepest, "seconds": found.seconds}
             with arguments.output.open("a", encoding="utf-8") as lines:
@@ -81,7 +83,8 @@ def bundle_of(point: Point, suite: Path, sources: dict[str, Source]) -> Bundle:
         SystemExit: if the task has other images than the one that was harvested.
     """
     if point.source not in sources:
-        sources[point.source] = source_named(point.source)
+        own = suite / "sources" / point.source  # one that the suite's networks were trained as
+        sources[point.source] = load_source(str(own)) if own.is_dir() else source_named(point.source)
     whole, _, n_images = point.task.partition("~")  # as data.subset names what it cuts
     task = read_task(suite / "tasks" / whole, image_px=point.recipe.image_px)
     task = subset(task, int(n_images)) if n_images else task
