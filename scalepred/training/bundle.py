@@ -146,11 +146,7 @@ class Bundle:
             return self
         return replace(self, dtype=torch.float32, _prepared={})
 
-    def start_of(
-        self,
-        recipe: Recipe,
-        micro_batch: int | None = None,
-    ) -> Start:
+    def start_of(self, recipe: Recipe, micro_batch: int | None = None) -> Start:
         """Return the linear probe that a recipe's fitted head is; computed once for all recipes with the same mode.
 
         Features that the probe of ``probe_start`` has taken already in that mode are not taken again.
@@ -159,6 +155,7 @@ class Bundle:
         if recipe.batchnorm == "batch":
             mode = (tuple(m == 0 for m in recipe.multipliers), min(recipe.batch_size, micro_batch or recipe.batch_size))
         key = (self.dtype, *mode)
+        is_taken = key == (torch.float32,) and _PROBE in self._starts
         if key not in self._starts:
             self._starts[key] = fitted_start(
                 self.source,
@@ -168,7 +165,7 @@ class Bundle:
                 device=self.device,
                 dtype=self.dtype,
                 micro_batch=micro_batch,
-                known=self._starts.get(_PROBE) and self._penultimate() if key == (torch.float32,) else None,
+                known=replace(self.probe_start(), features=self.embedded()) if is_taken else None,
             )
         return self._starts[key]
 
@@ -210,9 +207,6 @@ class Bundle:
     def embedded(self) -> np.ndarray:
         """Return the source's penultimate features of the training images, (n, d) float32; see ``probe_start``."""
         return np.ascontiguousarray(self.probe_start().features[:, -self.source.architecture.embedding_size :])
-
-    def _penultimate(self) -> Start:
-        return replace(self.probe_start(), features=self.embedded())
 
     def probe_scores(self) -> dict[str, Scores]:
         """Return what the linear probe of ``probe_start`` does on the held-out splits that have images.

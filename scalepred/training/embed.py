@@ -19,7 +19,7 @@ def embeddings(
     dtype: torch.dtype,
     micro_batch: int | None = None,
 ) -> np.ndarray:
-    """Return what the source's head takes, (n, d) float32, of (n, 3, h, w) uint8 images: its penultimate features."""
+    """Return what the source's head takes, (n, d) float32, of (n, 3, h, w) uint8 images."""
     architecture = source.architecture
     network = copy.deepcopy(architecture.network)
     network.set_submodule(architecture.head, nn.Identity())
