@@ -11,15 +11,12 @@ over, and after so many seconds no further task is begun. ``--part 1/2`` takes e
 can share the work and the file. Without ``--suite`` the lines that are there are told, ``--exclude`` those of tasks
 that chose nothing.
 
-The fixed scale is the one of the highest mean test accuracy over the tasks of all other origins, so no task's test
-images choose what is read on them. The head alone is the paper's baseline, by SGD from noise. Gains are paired by task,
+The fixed scale is chosen on the tasks of all other origins, as the predictor's is, so no task's test images choose what
+is read on them. The head alone is the paper's baseline, by SGD from noise. Gains are paired by task,
 in points, with 95 % intervals over origins. Ends in one line of JSON.
 """
 
-import argparse
 import json
-import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,18 +25,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.lines import part_of
-from benchmarks.probes import CLEARLY, Key, probes_of, read_probes, told, words_of
+from benchmarks.probes import CLEARLY, Key, argument_parser, measure, read_probes, told, words_of
 from benchmarks.sources import source_named
 from scalepred.data.task import read_task
 from scalepred.networks.source import Source
+from scalepred.predictor.evaluate import fixed_held_out
 from scalepred.predictor.harvested import build
 from scalepred.predictor.honest import bootstrap_interval
 from scalepred.recipe import Recipe
 from scalepred.records import TaskRecord
 from scalepred.store.warehouse import open_warehouse
 from scalepred.training.bundle import Bundle
-from scalepred.training.devices import keep_freed_memory
 
 PROBES = Path(__file__).resolve().parent / "results" / "probes.jsonl"
 GROUPS = (
@@ -57,13 +53,13 @@ SIZES = ((0, 40), (41, 80), (81, 10**9))
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """A task's whole grid with a network and recipe: test accuracies (s,) of its scales, and of the head alone."""
+    """A task's whole grid with a network and recipe: test accuracies at the best fixed scale, and of the head alone."""
 
     task: TaskRecord
     source: str
     source_id: str
     recipe: Recipe
-    accuracies: np.ndarray
+    fixed: float
     head: float
 
     @property
@@ -74,19 +70,14 @@ class Grid:
 
 def main() -> None:
     """Measure what is lacking, if asked to, and tell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("warehouse", type=Path)
-    parser.add_argument("--suite", type=Path)
-    parser.add_argument("--probes", type=Path, default=PROBES)
-    parser.add_argument("--seconds", type=float, default=math.inf)
+    parser = argument_parser(__doc__, PROBES)
     parser.add_argument("--exclude", type=Path, metavar="FILE", help="tell nothing of these tasks, a name on each line")
-    parser.add_argument("--part", default="1/1", metavar="I/N", help="measure every Nth grid, from the Ith on")
     arguments = parser.parse_args()
     groups = read_groups(arguments.warehouse)
     if arguments.suite is not None:
-        keep_freed_memory()
-        grids = part_of([grid for group in groups.values() for grid in group], arguments.part)
-        measure(grids, arguments.suite, arguments.probes, seconds=arguments.seconds)
+        sources: dict[str, Source] = {}
+        grids = [grid for group in groups.values() for grid in group]
+        measure(grids, lambda grid: grid.key, lambda grid: bundle_of(grid, arguments.suite, sources), arguments)
     if arguments.exclude is not None:
         left_out = set(arguments.exclude.read_text(encoding="utf-8").splitlines())
         groups = {name: [grid for grid in group if grid.task.name not in left_out] for name, group in groups.items()}
@@ -103,6 +94,7 @@ def read_groups(warehouse: Path) -> dict[str, list[Grid]]:
     of_task = {(task.name, task.origin): task for task in tasks}
     groups: dict[str, list[Grid]] = {", ".join(group): [] for group in GROUPS}
     table = harvested.table
+    fixed = fixed_held_out(table)
     for row in np.flatnonzero(harvested.has_test):
         name, recipe = by_id[table.recipe_ids[row]]
         source_id = table.source_ids[row]
@@ -113,7 +105,7 @@ def read_groups(warehouse: Path) -> dict[str, list[Grid]]:
                 source=names[source_id],
                 source_id=source_id,
                 recipe=recipe,
-                accuracies=harvested.test[row],
+                fixed=float(harvested.test[row, fixed[row]]),
                 head=float(harvested.baseline[row]),
             )
             groups[group].append(grid)
@@ -123,27 +115,17 @@ def read_groups(warehouse: Path) -> dict[str, list[Grid]]:
 # --- the probes -------------------------------------------------------------------------------------------------------
 
 
-def measure(grids: Sequence[Grid], suite: Path, file: Path, *, seconds: float) -> None:
-    """Add a line for each grid whose probe a file lacks.
+def bundle_of(grid: Grid, suite: Path, loaded: dict[str, Source]) -> Bundle:
+    """Return a grid's task and network; networks are kept by name.
 
     Raises:
-        SystemExit: if a task of the suite has other images than the one that was harvested.
+        SystemExit: if the suite has other images than were harvested, or the network other weights.
     """
-    torch.set_num_threads(1)
-    started, loaded = time.monotonic(), dict[str, Source]()
-    done = read_probes(file)
-    for grid in grids:
-        if grid.key in done or time.monotonic() - started > seconds:
-            continue
-        source = loaded.setdefault(grid.source, source_named(grid.source))
-        task = read_task(suite / "tasks" / grid.task.name, image_px=grid.recipe.image_px)
-        if (task.record.task_id, source.source_id) != (grid.task.task_id, grid.source_id):
-            raise SystemExit(f"{grid.task.name} or {grid.source} is another one than that which was harvested")
-        bundle = Bundle(task=task, source=source, device=torch.device("cpu"))
-        line = dict(zip(("task_id", "source_id", "image_px"), grid.key, strict=True))
-        line |= {"task": grid.task.name, "source": grid.source} | probes_of(bundle)
-        with file.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(line) + "\n")
+    source = loaded.setdefault(grid.source, source_named(grid.source))
+    task = read_task(suite / "tasks" / grid.task.name, image_px=grid.recipe.image_px)
+    if (task.record.task_id, source.source_id) != (grid.task.task_id, grid.source_id):
+        raise SystemExit(f"{grid.task.name} or {grid.source} is another one than that which was harvested")
+    return Bundle(task=task, source=source, device=torch.device("cpu"))
 
 
 # --- what is told -----------------------------------------------------------------------------------------------------
@@ -167,34 +149,23 @@ def tell(groups: Mapping[str, Sequence[Grid]], probes: Mapping[Key, Mapping[str,
         grids = [grid for grid in group if grid.key in probes]
         if len({grid.task.origin for grid in grids}) < 2:
             continue
-        fixed = at_fixed_scale(grids)
         for low, high in ((0, 10**9), *SIZES):
-            members = np.array([low <= grid.task.n_train <= high for grid in grids])
-            if members.sum() > 1:
-                row = row_of(
-                    [grid for grid, is_in in zip(grids, members, strict=True) if is_in], probes, fixed[members]
-                )
+            members = [grid for grid in grids if low <= grid.task.n_train <= high]
+            if len(members) > 1:
+                row = row_of(members, probes)
                 rows.append({"group": name, "n_train": [low, high] if (low, high) in SIZES else None} | row)
                 print(f"| {name} | {words_of(low, high)} | {_cells(row)} |")
     return rows
 
 
-def at_fixed_scale(grids: Sequence[Grid]) -> np.ndarray:
-    """Return (n,) each task's accuracy at the scale that is best in the mean over the tasks of all other origins."""
-    accuracies = np.array([grid.accuracies for grid in grids])
-    origins = np.array([grid.task.origin for grid in grids])
-    best = [int(accuracies[origins != origin].mean(axis=0).argmax()) for origin in origins]
-    return np.asarray(accuracies[np.arange(len(grids)), best])
-
-
-def row_of(grids: Sequence[Grid], probes: Mapping[Key, Mapping[str, Any]], fixed: np.ndarray) -> dict[str, Any]:
+def row_of(grids: Sequence[Grid], probes: Mapping[Key, Mapping[str, Any]]) -> dict[str, Any]:
     """Return a row's values, in per cent and points."""
     origins = [grid.task.origin for grid in grids]
     probe, penultimate, standardised = (
         np.array([probes[grid.key][what] for grid in grids]) for what in ("test", "penultimate", "standardised")
     )
     validated = np.array([probes[grid.key]["cross_validated"] for grid in grids], dtype=np.float64)  # None becomes NaN
-    heads = np.array([grid.head for grid in grids])
+    fixed, heads = (np.array([getattr(grid, what) for grid in grids]) for what in ("fixed", "head"))
     gains = fixed - probe
     return {
         "n": len(grids),

@@ -12,25 +12,19 @@ Gains are paired by point, in points, with 95 % intervals for which origins and 
 line of JSON.
 """
 
-import argparse
 import json
-import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from benchmarks.lines import part_of
-from benchmarks.probes import CLEARLY, Key, probes_of, read_probes, told, words_of
+from benchmarks.probes import CLEARLY, Key, argument_parser, measure, read_probes, told, words_of
 from benchmarks.range_test import bundle_of
 from benchmarks.rule import read_points
 from scalepred.networks.source import Source
 from scalepred.predictor.honest import crossed_interval
 from scalepred.predictor.points import Point, of_one_collection
-from scalepred.training.devices import keep_freed_memory
 
 PROBES = Path(__file__).resolve().parent / "results" / "probe_points.jsonl"
 SIZES = ((0, 40), (41, 120), (121, 300), (301, 10**9))
@@ -46,45 +40,19 @@ KINDS: dict[str, Callable[[Point], bool]] = {
 
 def main() -> None:
     """Measure what is lacking, if asked to, and tell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("warehouse", type=Path)
-    parser.add_argument("--suite", type=Path)
-    parser.add_argument("--probes", type=Path, default=PROBES)
-    parser.add_argument("--seconds", type=float, default=math.inf)
-    parser.add_argument("--part", default="1/1", metavar="I/N", help="measure every Nth, from the Ith on")
-    arguments = parser.parse_args()
+    arguments = argument_parser(__doc__, PROBES).parse_args()
     points = [point for point in of_one_collection(read_points(arguments.warehouse)) if point.has_test]
     if arguments.suite is not None:
-        keep_freed_memory()
+        sources: dict[str, Source] = {}
         first = list({key_of(point): point for point in points}.values())
         mixed = [first[at] for at in np.random.default_rng(0).permutation(len(first))]  # so that any prefix is balanced
-        measure(part_of(mixed, arguments.part), arguments.suite, arguments.probes, seconds=arguments.seconds)
+        measure(mixed, key_of, lambda point: bundle_of(point, arguments.suite, sources), arguments)
     print(json.dumps({"benchmark": "probe_points", "rows": tell(points, read_probes(arguments.probes))}))
 
 
 def key_of(point: Point) -> Key:
     """Return what a point's probe depends on."""
     return point.task_id, point.source_id, point.recipe.image_px
-
-
-# --- the probes -------------------------------------------------------------------------------------------------------
-
-
-def measure(points: Sequence[Point], suite: Path, file: Path, *, seconds: float) -> None:
-    """Add a line for each point whose probe a file lacks."""
-    torch.set_num_threads(1)
-    started, loaded = time.monotonic(), dict[str, Source]()
-    done = read_probes(file)
-    for point in points:
-        if key_of(point) in done or time.monotonic() - started > seconds:
-            continue
-        bundle = bundle_of(point, suite, loaded)
-        if bundle.source.source_id != point.source_id:
-            continue  # one that was trained anew has other weights
-        line = dict(zip(("task_id", "source_id", "image_px"), key_of(point), strict=True))
-        line |= {"task": point.task, "source": point.source} | probes_of(bundle)
-        with file.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(line) + "\n")
 
 
 # --- what is told -----------------------------------------------------------------------------------------------------

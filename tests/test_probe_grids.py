@@ -2,22 +2,17 @@
 
 import dataclasses
 
-import numpy as np
-import pytest
 from fakes import task_record
 
 from benchmarks import probe_grids
-from benchmarks.probe_grids import Grid, at_fixed_scale, tell
-from scalepred.recipe import GRID, Recipe
-
-TOP = GRID.index(2.0)
+from benchmarks.probe_grids import Grid, tell
+from scalepred.recipe import Recipe
 
 
-def grid(number, *, origin, top=TOP, best=0.8, n_train=50):
-    """Return a grid whose accuracy falls by two points a scale from its best."""
+def grid(number, *, origin, n_train=50):
+    """Return a grid with 80 % at the fixed scale."""
     record = dataclasses.replace(task_record(f"t{number}"), task_id=f"id{number}", origin=origin, n_train=n_train)
-    accuracies = best - 0.02 * np.abs(np.arange(len(GRID)) - top)
-    return Grid(task=record, source="net", source_id="s", recipe=Recipe(), accuracies=accuracies, head=0.6)
+    return Grid(task=record, source="net", source_id="s", recipe=Recipe(), fixed=0.8, head=0.6)
 
 
 def test_a_gain_is_paired_by_task_and_told_by_size(capsys):
@@ -34,14 +29,6 @@ def test_a_gain_is_paired_by_task_and_told_by_size(capsys):
     assert [row["over_standardised"][0] for row in rows] == [11.0, 5.0, 15.0]
     assert [row["cross_validated"][0] for row in rows] == [-1.67, 5.0, -5.0]
     assert "| net, graduated | 81 or more | 6 (6) | 85.0 | 80.0 | -5.0 (-5.0 to -5.0) |" in capsys.readouterr().out
-
-
-def test_the_fixed_scale_of_a_task_is_that_of_all_other_origins():
-    grids = [grid(at, origin=f"o{at}") for at in range(4)]
-    odd = [grid(at, origin="odd", top=0, best=0.99) for at in (4, 5)]  # of one origin, so neither chooses for the other
-    chosen = at_fixed_scale([*grids, *odd])
-    assert chosen[-2:] == pytest.approx(odd[0].accuracies[TOP])
-    assert chosen[:4] == pytest.approx(grids[0].accuracies[TOP])
 
 
 def test_grids_without_a_probe_are_left_out():
