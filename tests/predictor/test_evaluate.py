@@ -12,6 +12,7 @@ from scalepred.predictor import evaluate as evaluate_module
 from scalepred.predictor import scores as scores_module
 from scalepred.predictor.evaluate import (
     choices,
+    fixed_held_out,
     leave_one_origin_out,
     permuted,
     score_choices,
@@ -107,6 +108,15 @@ def test_intervals_hold_the_mean_and_gains_fit_accuracies(evaluation):
         assert row.over_fixed == pytest.approx(row.accuracy - fixed)
         assert 0 <= row.worse_share <= 1
         assert row.regret_p90 >= row.regret_median
+
+
+def test_the_fixed_scale_of_a_task_is_that_of_all_other_origins():
+    table = curve_table(6, slope=0)
+    odd = np.array([origin == "origin-005" for origin in table.origins])
+    accuracies = np.where(odd[:, None], np.linspace(1, 0, len(table.scales)), table.accuracies)
+    chosen = fixed_held_out(dataclasses.replace(table, accuracies=accuracies))
+    assert odd.sum() == 2
+    assert (chosen[odd] == best_fixed_scale(table.accuracies[~odd], table.scales.tolist())).all()
 
 
 def test_a_known_case_by_hand():
