@@ -14,7 +14,9 @@ their own sizes, upright and on white; each job is a program of its own, with th
 many cores. The rivals take turns on each task, and who begins rotates. Seconds mean something on a machine that does
 nothing else: threads that wait for each other's cores burn time.
 
-  ours           `scalepred finetune` with --recipe and --scale, and with --ours-options
+  ours           `scalepred finetune` with --recipe and --scale, and with --ours-options; with --scale auto, which it
+                 has else, it saves the linear probe where that is expected to be the better model
+  finetuned      the same with --no-probe
   today          frozen-statistics-128 at the fixed scale of models/default, of training images alone: our default as
                  it was before it learnt from validation images, which ours does where it has no other options
   probe, -all    logistic regression on frozen penultimate features of the training images; with the validation images
@@ -51,7 +53,7 @@ from typing import Any
 from benchmarks.bench_harvest import make_tiny_task
 from benchmarks.lines import part_of
 from benchmarks.rivals.ask import Answer, Asked, read_answer, write_images
-from benchmarks.rivals.methods import METHODS, OURS, TODAY
+from benchmarks.rivals.methods import FINETUNED, METHODS, OURS, TODAY
 from benchmarks.rivals.report import as_json, as_markdown, compare
 from benchmarks.rivals.results import Outcome, append, key_of, read_results
 from benchmarks.timed import ROOT, hardware
@@ -101,8 +103,9 @@ class Settings:
     def settings_id(self, method: str) -> str:
         """Return the id of what decides a method's outcomes, so that a file can hold several comparisons."""
         facts: dict[str, Any] = {"method": method, "image_px": self.image_px, "threads": self.threads}
-        if method == OURS:
+        if method in (OURS, FINETUNED):
             facts |= {"recipe": self.ours.recipe_id, "scale": self.scale, "options": list(self.ours_options)}
+            facts |= {"may_probe": True} if method == OURS else {}
         elif method == TODAY:
             facts |= {"recipe": self.today.recipe_id, "scale": self.todays_scale, "options": TODAYS_OPTIONS}
         else:
@@ -172,6 +175,8 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
         ours, today = (replace(each, epochs=epochs) for each in (ours, today))
     if arguments.scale != "auto" and not _is_positive(arguments.scale):
         raise SystemExit(f"--scale is a number above 0, or auto, not {arguments.scale!r}.")
+    if arguments.scale != "auto" and FINETUNED in arguments.methods:
+        raise SystemExit(f"With a --scale of its own ours finetunes: leave {FINETUNED} out of --methods.")
     return Settings(
         ours=replace(ours, image_px=image_px),
         scale=arguments.scale,
@@ -292,11 +297,13 @@ def job_command(
 ) -> list[str]:
     """Return a job's command; what it reads or writes beside the task's images goes to ``output``."""
     recipe = output / "recipe.json"
-    write_text(recipe, (settings.ours if method == OURS else settings.today).to_json())
+    is_ours = method in (OURS, FINETUNED)
+    write_text(recipe, (settings.ours if is_ours else settings.today).to_json())
     if METHODS[method].run is None:
-        scale = settings.scale if method == OURS else str(settings.todays_scale)
+        scale = settings.scale if is_ours else str(settings.todays_scale)
         how = ["--auto"] if scale == "auto" else ["--scale", scale]
-        more = settings.ours_options if method == OURS else TODAYS_OPTIONS
+        how += ["--no-probe"] if method == FINETUNED else []
+        more = settings.ours_options if is_ours else TODAYS_OPTIONS
         command = [sys.executable, "-m", "scalepred", "finetune", str(scratch / task.name), *how, *more]
         fixed = ["--recipe", str(recipe), "--seed", str(seed), "--device", "cpu", "--json"]
         return [*command, *fixed, "--output", str(output / "model")]

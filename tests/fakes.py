@@ -70,6 +70,7 @@ def as_harvested(table: TrainingTable, *, n_val: int = 50, n_test: int = 350, se
     right = rng.random((*table.accuracies.shape, n_val + n_test)) < table.accuracies[:, :, None]
     correct = right[:, :, n_val:].astype(np.float64)
     return Harvested(
+        task_ids=table.names,
         table=table,
         test=correct.mean(axis=2),
         val=list(right[:, :, :n_val].mean(axis=2)[:, :, None]),

@@ -108,6 +108,8 @@ def test_the_same_command_goes_on_and_a_failed_job_is_tried_again(tmp_path, monk
     assert ran == [("a", "ours"), ("a", "timm"), ("b", "timm"), ("b", "ours")]  # who begins rotates
     list(bench.run_missing(chosen, tasks, file, tmp_path))
     assert ran[4:] == [("a", "timm"), ("b", "timm")]
+    with pytest.raises(SystemExit, match="ours finetunes: leave finetuned out"):
+        settings("--methods", "ours", "finetuned", "--scale", "2")
     list(bench.run_missing(settings("--methods", "ours", "timm", "--scale", "2"), tasks, file, tmp_path))
     assert ran[6:] == [("a", "ours"), ("b", "ours")]  # another scale is another job, of ours alone
 
@@ -139,6 +141,9 @@ def test_ours_and_todays_default_are_the_commands_of_a_user(tmp_path):
     ours = bench.job_command(chosen, task, "ours", **where)
     assert ours[3:8] == ["finetune", str(tmp_path / "t"), "--auto", "--on-bad-image", "fail"]
     assert json.loads((tmp_path / "recipe.json").read_text(encoding="utf-8"))["image_px"] == 96
+    finetuned = bench.job_command(chosen, task, "finetuned", **where)
+    assert finetuned[5:7] == ["--auto", "--no-probe"]
+    assert len({chosen.settings_id(method) for method in ("ours", "finetuned", "today")}) == 3
     today = bench.job_command(chosen, task, "today", **where)
     assert today[5:9] == ["--scale", "4.0", "--train-on", "train"]
     assert today[today.index("--seed") + 1] == "3"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.rivals.ask import Answer, Asked
 
-OURS, TODAY = "ours", "today"
+OURS, FINETUNED, TODAY = "ours", "finetuned", "today"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,8 @@ def _timm(*, share: float) -> Callable[[Asked], Answer]:
 
 
 METHODS = {
-    OURS: Method(what="scalepred finetune, our default"),
+    OURS: Method(what="scalepred finetune --auto, our default"),
+    FINETUNED: Method(what="the same, --no-probe"),
     "probe": Method(what="linear probe", run=_probe(learns_all=False)),
     "probe-all": Method(what="linear probe, validation images learnt too", run=_probe(learns_all=True)),
     "stages": Method(what="--probe: linear probe of all stages", run=_probe(learns_all=False, of_stages=True)),

@@ -30,6 +30,7 @@ EITHER = (
     ("octaves", "extend"),
     *(("jobs", other) for other in ("scale", "probe", "log_to")),
     *(("probe", other) for other in ("warehouse", "log_to", "class_weights")),
+    *(("no_probe", other) for other in ("probe", "scale")),
     *((one, other) for one in _OF_A_DRAW for other in _OF_A_GRID),
 )
 """Options of which a command takes one: what is given nearer takes the place of the others. One that is given its

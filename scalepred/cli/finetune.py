@@ -14,9 +14,16 @@ if TYPE_CHECKING:
     from scalepred.job.options import DataOptions, JobOptions, NetworkOptions
     from scalepred.job.options import Scale as Asked
 
-Auto = Annotated[bool, typer.Option("--auto", help="Predict the scale from the task.")]
+Auto = Annotated[
+    bool,
+    typer.Option("--auto", help="Predict the scale from the task, or save the linear probe where that is better."),
+]
 Scale = Annotated[float | None, typer.Option("--scale", help="Use this scale.", show_default=False)]
 Probe = Annotated[bool, typer.Option("--probe", help="Finetune nothing: save the linear probe, in seconds.")]
+NoProbe = Annotated[
+    bool,
+    typer.Option("--no-probe", help="With --auto: finetune even where the linear probe is expected to be better."),
+]
 Jobs = Annotated[
     int,
     typer.Option(
@@ -72,6 +79,7 @@ def finetune(
     auto: Auto = False,
     scale: Scale = None,
     probe: Probe = False,
+    no_probe: NoProbe = False,
     network: options.Network,
     images: options.Images,
     layout: options.Layout,
@@ -88,7 +96,8 @@ def finetune(
 ) -> None:
     """Finetune a classifier on DATA in one job, or the best of --jobs K.
 
-    Give --auto to have the scale predicted, --scale X to choose it, or --probe for the linear probe alone.
+    Give --auto to have the scale predicted, --scale X to choose it, or --probe for the linear probe alone. --auto
+    saves the probe too where harvested tasks like this one have it above a finetune.
     """
     asked = _asked_scale(auto, scale, probe)
     began = time.perf_counter()
@@ -97,6 +106,7 @@ def finetune(
 
     wanted = JobOptions(
         scale=asked,
+        no_probe=no_probe,
         seed=seed,
         jobs=jobs,
         refit=refit,
@@ -137,6 +147,7 @@ def _finetune(
     from scalepred.job.keep import check_can_keep, keep_wanted
     from scalepred.job.options import check_together, chosen_between
     from scalepred.job.output import output_folder
+    from scalepred.job.probe import takes_probe
     from scalepred.job.setup import set_up
     from scalepred.job.tools import pick_tools
     from scalepred.job.tracking import check_can_log, finetune_logged
@@ -154,7 +165,9 @@ def _finetune(
         setup = set_up(data, tools, images, trains=wanted.scale != "probe", on_progress=bar.update)
     render.show_inspection(out.notes(), setup.task.inspection)
     render.show_trained_on(out.notes(), setup)
-    if wanted.scale == "probe":
+    if takes_probe(setup, wanted):
+        if wanted.scale == "auto":
+            render.show_takes_probe(out.notes(), setup)
         job = probe_once(setup, wanted, output=folder, began=began)
     else:
         setup, prediction = go_on_or_choose(setup, wanted, output=folder, tell=out.note)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from scalepred.job.setup import Setup
     from scalepred.job.tools import Tools
     from scalepred.predictor.choice import Choice
+    from scalepred.predictor.probe_choice import ProbeAnswer
     from scalepred.predictor.scores import Evaluation
     from scalepred.predictor.train import Predictor
     from scalepred.recipe import Recipe
@@ -103,7 +104,30 @@ def show_probe(console: "Console", prediction: "Prediction") -> None:
 
     if prediction.probe is not None:
         say(console, safe(in_words(prediction.probe.to_json())))
-        console.print("  whether a finetune beats it is not predicted; `scalepred finetune DATA --probe` saves it")
+        say(console, f"  {safe(_expected(prediction.probe.expected))}; `scalepred finetune DATA --probe` saves it")
+
+
+def show_takes_probe(console: "Console", setup: "Setup") -> None:
+    """Show that a job saves the linear probe, and why."""
+    from scalepred.job.probe import expected_of
+
+    assert setup.tools.asked is not None  # noqa: S101 - else nothing is expected
+    say(console, safe(setup.tools.asked.note))
+    say(console, f"the linear probe, no finetune: {safe(_expected(expected_of(setup)))}; --no-probe finetunes")
+
+
+def _expected(expected: "ProbeAnswer | None") -> str:
+    return "whether a finetune beats it is not known" if expected is None else expected.in_words()
+
+
+def show_besides(console: "Console", predictor: "Predictor") -> None:
+    """Show how the choice between linear probe and finetune does on held-out origins, where both are known."""
+    from scalepred.predictor.card import BESIDES, beside_cells
+
+    if predictor.besides:
+        console.print("linear probe or finetune, every origin held out in turn; gains in points:")
+        rows = [[safe(cell) for cell in beside_cells(predictor, each)] for each in predictor.besides]
+        console.print(table(BESIDES, rows))
 
 
 def show_start(console: "Console", tools: "Tools", prediction: "Prediction") -> None:

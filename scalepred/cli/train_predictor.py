@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,8 +10,6 @@ from scalepred.cli import options
 
 if TYPE_CHECKING:
     from scalepred.predictor.harvested import Harvested
-    from scalepred.predictor.own_runs import OwnCurve
-    from scalepred.predictor.train import Group
     from scalepred.records import RecipeRecord, SourceRecord
 
 
@@ -44,12 +42,12 @@ def train_predictor(
 
     folder = output or user_predictor()
     check_free(folder)
-    sources, recipes, harvested, octaves, own = _harvested(path, lock_timeout_seconds=lock_timeout)
+    sources, recipes, harvested, beyond_grids = _harvested(path, lock_timeout_seconds=lock_timeout)
     notes = out.notes()
     n_tasks, n_origins = len(set(harvested.table.names)), len(set(harvested.table.origins))
     notes.print(f"training on {len(harvested.table.names)} grids of {n_tasks} tasks of {n_origins} origins")
     predictor, evaluation = train_and_evaluate(harvested, seed=seed)
-    predictor = replace(predictor, octave_groups=octaves, own_curves=own)
+    predictor = replace(predictor, **beyond_grids)
     described = facts(predictor, harvested, sources, recipes, label=label)
     try:
         save(described, folder)
@@ -64,16 +62,18 @@ def train_predictor(
     render.show_evaluation(out.console(), described, evaluation)
     if described.own_curves:
         out.console().print(OWN_RUNS)
+    render.show_besides(out.console(), described)
     out.console().print(f"saved: {out.safe(str(folder.resolve()))}", soft_wrap=True)
     notes.print(f"next: scalepred finetune DATA --auto{'' if output is None else f' --predictor {folder}'}")
 
 
 def _harvested(
     path: Path, *, lock_timeout_seconds: float
-) -> "tuple[list[SourceRecord], list[RecipeRecord], Harvested, tuple[Group, ...], tuple[OwnCurve, ...]]":
-    """Return the sources and recipes of a warehouse, its whole grids as arrays, and what was run over octaves alone.
+) -> "tuple[list[SourceRecord], list[RecipeRecord], Harvested, dict[str, Any]]":
+    """Return the sources and recipes of a warehouse, its whole grids as arrays, and what else a predictor keeps.
 
-    Last come the mean curves of the sources and recipes with few tasks.
+    That is, by field, what was run over octaves alone, the mean curves of the sources and recipes with few tasks, and
+    the linear probe beside finetunes.
 
     Raises:
         DataError: if there is neither.
@@ -83,11 +83,13 @@ def _harvested(
     from scalepred.predictor.octave_groups import MIN_TASKS, octave_groups
     from scalepred.predictor.own_runs import own_curves
     from scalepred.predictor.points import gather_points
+    from scalepred.predictor.probe_evidence import gather_beside
     from scalepred.store.warehouse import open_warehouse
 
     with open_warehouse(path, read_only=True, lock_timeout_seconds=lock_timeout_seconds) as store:
         sources, recipes, tasks, runs = store.sources(), store.recipes(), store.tasks(), store.runs()
-        harvested = grids_of.build(tasks=tasks, sources=sources, recipes=recipes, features=store.features(), runs=runs)
+        features = store.features()
+        harvested = grids_of.build(tasks=tasks, sources=sources, recipes=recipes, features=features, runs=runs)
     points = gather_points(tasks=tasks, sources=sources, recipes=recipes, features=[], runs=runs, needs_facts=False)
     table = harvested.table
     grids = set(zip(table.names, table.source_ids, table.recipe_ids, strict=True))
@@ -106,4 +108,6 @@ def _harvested(
         )
         if (point.task, point.source_id, point.recipe.recipe_id) in grids
     ]
-    return sources, recipes, harvested, octaves, own_curves(known)
+    besides = gather_beside(harvested, tasks=tasks, recipes=recipes, features=features, runs=runs)
+    kept = {"octave_groups": octaves, "own_curves": own_curves(known), "besides": besides}
+    return sources, recipes, harvested, kept

@@ -11,8 +11,9 @@ from scalepred.data.task import Task, read_task, survey
 from scalepred.harvest.calls import Hello, Opened, Squares, WorkerSettings
 from scalepred.networks.architecture import check_takes
 from scalepred.networks.source import Source, load_source
-from scalepred.predictor.context import feature_set, start_set
+from scalepred.predictor.context import feature_set, probe_set, start_set
 from scalepred.predictor.facts import facts_of
+from scalepred.predictor.probe_facts import probe_facts_of
 from scalepred.predictor.start_facts import start_facts_of
 from scalepred.recipe import Recipe
 from scalepred.records import FeatureRecord, RunRecord
@@ -89,7 +90,7 @@ class Worker:
         )
 
     def features(self, sets: Sequence[str], recipes: Sequence[Recipe]) -> list[FeatureRecord]:
-        """Compute sets of features of the bundle in hand, by their names: of its task, and of the start of recipes.
+        """Compute sets of features of the bundle in hand, by their names: of its task, starts of recipes, and probe.
 
         Raises:
             UsageError: if there is no memory.
@@ -101,6 +102,8 @@ class Worker:
                 features += start_facts_of(bundle, recipe)
         if feature_set(bundle.task.image_px, bundle.task.resize) in sets:
             features += facts_of(bundle)
+        if probe_set(bundle.task.image_px, bundle.task.resize) in sets:
+            features += probe_facts_of(bundle)
         return features
 
     def run(self, planned: PlannedRun) -> RunRecord:

@@ -10,7 +10,7 @@ from scalepred.harvest.guess import Guesses
 from scalepred.harvest.octaves import first_octaves
 from scalepred.harvest.plan import missing_runs, point_runs, wanted_runs
 from scalepred.harvest.request import Wanted
-from scalepred.predictor.context import feature_set, start_set
+from scalepred.predictor.context import feature_set, probe_set, start_set
 from scalepred.recipe import Recipe
 from scalepred.records import Outcome, RecipeRecord, RunRecord, SourceRecord
 from scalepred.store.keeping import Stored
@@ -124,12 +124,15 @@ class Worklist:
     def lacking_sets(self, bundle: BundleState) -> list[str]:
         """Return the names of the sets of features that a bundle lacks now; others may have brought some.
 
-        They are those of its task, and of the start of each of its recipes.
+        They are those of its task, of the start of each of its recipes and, in a grid, of the linear probe.
         """
-        sets = [feature_set(bundle.image_px, bundle.resize), *(start_set(recipe) for recipe in self.recipes_of(bundle))]
+        starts = [start_set(recipe) for recipe in self.recipes_of(bundle)]
+        sets = [feature_set(bundle.image_px, bundle.resize), *starts]
+        if bundle.point is None:
+            sets.append(probe_set(bundle.image_px, bundle.resize))
         lacking = [each for each in sets if (bundle.task_id, bundle.source_id, each) not in self.stored.features]
         if bundle.recipe and bundle.guess is None:
-            lacking += [own for own in sets[1:] if own not in lacking]
+            lacking += [own for own in starts if own not in lacking]
         return lacking
 
     def recipes_of(self, bundle: BundleState) -> tuple[Recipe, ...]:

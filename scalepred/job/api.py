@@ -19,6 +19,7 @@ from scalepred.job.options import (
     chosen_between,
 )
 from scalepred.job.output import output_folder
+from scalepred.job.probe import takes_probe
 from scalepred.job.result import Job
 from scalepred.job.setup import set_up
 from scalepred.job.tools import pick_tools
@@ -38,6 +39,7 @@ def finetune(
     resize: str | None = None,
     class_weights: str | None = None,
     scale: Scale = "auto",
+    no_probe: bool = False,
     jobs: int = 1,
     seed: int = 0,
     split_seed: int = 0,
@@ -59,8 +61,9 @@ def finetune(
 ) -> Job:
     """Finetune a classifier on images in one job, at a predicted scale, and save it.
 
-    Every job tells the linear probe on the same images beside it. ``scale="probe"`` saves that instead, in seconds.
-    A job that was stopped goes on with the same call.
+    Where harvested tasks with the same network and recipe have the linear probe above a finetune, it is fitted and
+    saved instead, in seconds; ``no_probe`` finetunes all the same. Every finetune tells the probe on the same images
+    beside it. A job that was stopped goes on with the same call.
 
     Args:
         data: a folder of class folders, perhaps under train, val and test; a CSV manifest, or a folder that holds
@@ -72,8 +75,11 @@ def finetune(
         image_px: side of the squares that images are resized to, 16 to 1024. None takes what the recipe says.
         resize: how an image becomes a square: "squash", "crop" or "pad". None takes what the recipe says.
         class_weights: "none", or "balanced", by which small classes weigh more. None takes what the recipe says.
-        scale: the factor on all learning rates, above 0; "auto" has it predicted. "probe" finetunes nothing and fits
-            the linear probe on what all stages of the frozen source give, which has no scale.
+        scale: the factor on all learning rates, above 0; "auto" has it predicted, unless the linear probe is expected
+            to be the better model. "probe" finetunes nothing and fits that, on what all stages of the frozen source
+            give; it has no scale.
+        no_probe: with "auto", finetune even where the probe is expected to be better. So do several jobs, and jobs
+            that a warehouse or a log is given for.
         jobs: up to so many jobs, 1 to 11, the first at the predicted scale, others where they may pay most. Validation
             images choose between them, and are not trained on.
         seed: of the new head and the order of images.
@@ -134,6 +140,7 @@ def finetune(
     )
     options = JobOptions(
         scale=scale,
+        no_probe=no_probe,
         seed=seed,
         jobs=jobs,
         refit=refit,
@@ -151,7 +158,7 @@ def finetune(
     folder = output_folder(output, data, overwrite=overwrite)
     tools = pick_tools(network_options, predicts=scale in ("auto", "probe"))
     setup = set_up(data, tools, data_options, trains=scale != "probe", on_progress=on_progress)
-    if scale == "probe":
+    if takes_probe(setup, options):
         return probe_once(setup, options, output=folder, began=began)
     setup, prediction = go_on_or_choose(setup, options, output=folder)
     job = finetune_logged(setup, prediction, options, output=folder, began=began, on_epoch=on_epoch)
@@ -198,7 +205,7 @@ def predict_scale(
 
     Returns:
         The choice of the scale with its reason, the predicted curve, the features that it was made from, and what the
-        linear probe reaches.
+        linear probe reaches, and whether it is expected to be above a finetune.
 
     Raises:
         UsageError: if an option can't be used.

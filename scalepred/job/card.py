@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scalepred.job.probe import ProbeRun, in_words
+from scalepred.job.probe import ProbeRun, expected_in_words, in_words
 from scalepred.networks.source import Source
 from scalepred.networks.timm_config import is_of_timm
 from scalepred.recipe import Recipe
@@ -127,7 +127,7 @@ def _percent(accuracy: float | None) -> str:
 
 def _beside(probe: Mapping[str, Any]) -> str:
     verdict = "" if probe["compared"] is None else f" {probe['compared']['verdict']}"
-    return f"{in_words(probe)}.{verdict}"
+    return " ".join(filter(None, (f"{in_words(probe)}.{verdict}", expected_in_words(probe))))
 
 
 def _effort(recipe: Recipe | None) -> str:

@@ -101,7 +101,7 @@ def choose_scale(setup: Setup, scale: float | Literal["auto"] = "auto", *, measu
     if scale == "auto" and tools.asked is None:
         raise ValueError("nothing can be predicted: the tools were picked without a predictor")
     chosen = None if scale == "auto" else given(scale)  # what can't be used is refused before anything is measured
-    probe = summarise(setup.bundle)
+    probe = summarise(setup)
     start = _start_of(setup, measures_start=measures_start)
     rule = ask_rule(setup, start)
     if chosen is None:

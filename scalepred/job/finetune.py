@@ -75,7 +75,7 @@ def finetune_once(
         setup, prediction, options, file=file, on_epoch=on_epoch, on_job=on_job, tell=tell
     )
     started = time.perf_counter()
-    summary = prediction.probe or summarise(setup.bundle)
+    summary = prediction.probe or summarise(setup)
     is_chosen = search is not None and len(search.runs) > 1  # on the validation images
     probe = report(setup.bundle, summary, outcome.scores, splits=("test",) if is_chosen else ("test", "val"))
     unlike = None if options.refit else measure(outcome.network, source.architecture, setup)
@@ -159,7 +159,7 @@ def probe_once(setup: Setup, options: JobOptions, *, output: Path, began: float 
     if options.refit:
         check_can_refit(setup)
     started = time.perf_counter()
-    summary, trained = summarise(setup.bundle), time.perf_counter()
+    summary, trained = summarise(setup), time.perf_counter()
     run, network, scores = fit(setup)
     source = setup.bundle.probe_source
     unlike = measure(network, source.architecture, setup)  # it takes the source's features, as a refit's probe does

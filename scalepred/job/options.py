@@ -92,9 +92,10 @@ class JobOptions:
     """At which scale a job finetunes, and where its results go.
 
     Attributes:
-        scale: the factor on all learning rates, above 0; "auto" has it predicted, and "probe" has the linear probe
-            saved instead of a finetune.
+        scale: the factor on all learning rates, above 0; "auto" has it predicted, unless the linear probe is expected
+            to be the better model, and "probe" has that saved instead of a finetune.
         seed: of the new head and the order of images.
+        no_probe: finetune even where the linear probe is expected to be the better model, which "auto" takes else.
         jobs: so many jobs at most, 1 to ``MOST_JOBS``; of several, the best expected accuracy is kept.
         refit: after the job is measured, train on all images, and save that.
         output: folder for the model; None for one that is named after the data.
@@ -112,6 +113,7 @@ class JobOptions:
 
     scale: Scale = "auto"
     seed: int = 0
+    no_probe: bool = False
     jobs: int = 1
     refit: bool = False
     output: str | Path | None = None
@@ -127,6 +129,9 @@ class JobOptions:
             check_scale(self.scale)  # type: ignore[arg-type]  # what is no number is refused there
         check_seed("seed", self.seed)
         _check_jobs(self.jobs, self.scale)
+        if self.no_probe and self.scale != "auto":
+            what = "the linear probe is asked for" if self.scale == "probe" else "a scale is given"
+            raise UsageError(f"no_probe is for a job that would choose, and here {what}: leave out one of them.")
         for name in ("lock_timeout_seconds", "checkpoint_seconds"):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"{name} must be 0 or more, not {getattr(self, name)!r}.")

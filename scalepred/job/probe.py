@@ -11,8 +11,10 @@ import torch
 from torch import nn
 
 from scalepred.errors import UsageError
+from scalepred.job.options import JobOptions
 from scalepred.job.paired import Paired, compare, verdict, wilson
 from scalepred.job.setup import Setup
+from scalepred.predictor.probe_choice import ProbeAnswer, ask_probe
 from scalepred.training.bundle import Bundle, versions
 from scalepred.training.devices import device_name
 from scalepred.training.scoring import Scores
@@ -30,6 +32,7 @@ class ProbeSummary:
         n: images that were held out once each.
         seconds: what features and fit took.
         note: what a user should know, such as that there was nothing to learn from; "" for nothing.
+        expected: whether harvested tasks have it above a finetune; None where nothing is known.
     """
 
     accuracy: float | None
@@ -37,10 +40,14 @@ class ProbeSummary:
     n: int
     seconds: float
     note: str = ""
+    expected: ProbeAnswer | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
-        return asdict(self) | {"interval": None if self.interval is None else list(self.interval)}
+        return asdict(self) | {
+            "interval": None if self.interval is None else list(self.interval),
+            "expected": None if self.expected is None else self.expected.to_json(),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,14 +82,14 @@ class ProbeRun:
     finished_at: str
 
 
-def summarise(bundle: Bundle) -> ProbeSummary:
-    """Fit the probe that ``--probe`` would save, unless it is there, and say what it reaches.
+def summarise(setup: Setup) -> ProbeSummary:
+    """Fit the probe that ``--probe`` would save, unless it is there, and say what it reaches, and is expected to.
 
     Raises:
         UsageError: if there is no memory even for one image at a time.
     """
     started = time.perf_counter()
-    probe = bundle.probe_start().probe
+    probe = setup.bundle.probe_start().probe
     n_right = 0 if probe.accuracy is None else round(probe.accuracy * probe.n_groups)
     return ProbeSummary(
         accuracy=probe.accuracy,
@@ -90,7 +97,35 @@ def summarise(bundle: Bundle) -> ProbeSummary:
         n=probe.n_scored,
         seconds=time.perf_counter() - started,
         note=probe.note,
+        expected=expected_of(setup),
     )
+
+
+def expected_of(setup: Setup) -> ProbeAnswer | None:
+    """Return what harvested tasks with a job's source and recipe say of its probe; None where they say nothing."""
+    tools = setup.tools
+    if tools.asked is None:
+        return None
+    beside = tools.asked.predictor.beside_of(tools.source.source_id, tools.recipe.recipe_id)
+    return ask_probe(beside, n_train=setup.task.record.n_train)
+
+
+def takes_probe(setup: Setup, options: JobOptions) -> bool:
+    """Say whether a job saves the linear probe: it is asked for, or to be chosen and expected to be the better model.
+
+    Nothing chooses it where several jobs, a log or a row in a warehouse are asked for, which it can't give.
+
+    Raises:
+        UsageError: if there is no memory even for one image at a time.
+    """
+    if options.scale == "probe":
+        return True
+    may = options.scale == "auto" and not options.no_probe and options.jobs == 1
+    if not may or options.log_to or options.warehouse is not None:
+        return False
+    expected = expected_of(setup)
+    is_better = expected is not None and expected.is_better
+    return is_better and bool(np.isfinite(setup.bundle.probe_start().features).all())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +177,7 @@ def report(
 
 
 def in_words(probe: Mapping[str, Any]) -> str:
-    """Say what the probe reaches by cross-validation, or why nothing is known; takes the JSON of a summary."""
+    """Say what the probe reaches by cross-validation, or why that is not known; takes the JSON of a summary."""
     if probe["accuracy"] is None:
         return f"linear probe on frozen features: {probe['note']}"
     low, high = (100 * bound for bound in probe["interval"])
@@ -150,6 +185,12 @@ def in_words(probe: Mapping[str, Any]) -> str:
         f"linear probe on frozen features: {100 * probe['accuracy']:.1f} % cross-validated "
         f"({low:.1f} to {high:.1f}, {probe['n']} training images, {probe['seconds']:.1f} s)"
     )
+
+
+def expected_in_words(probe: Mapping[str, Any]) -> str:
+    """Return a sentence on what harvested tasks say of the probe, or "" where they say nothing; takes such JSON too."""
+    expected = probe["expected"]
+    return "" if expected is None else f"{expected['reason'][0].upper()}{expected['reason'][1:]}."
 
 
 def fit(setup: Setup) -> tuple[ProbeRun, nn.Module, dict[str, Scores]]:

@@ -12,7 +12,7 @@ from scalepred.data.thumbnails import data_uri
 from scalepred.job import report_choice, report_parts
 from scalepred.job.card import trained_on_in_words
 from scalepred.job.paired import verdict, wilson
-from scalepred.job.probe import in_words
+from scalepred.job.probe import expected_in_words, in_words
 from scalepred.job.report_chart import Series, chart, linear, logarithmic, steps_of
 from scalepred.job.report_html import interval, percent, render
 from scalepred.job.result import SPLIT_WORDS, Job, calibration_in_words
@@ -126,9 +126,11 @@ def _measured(job: Job, scored: Scored) -> dict[str, Any]:
 
 
 def _verdicts(job: Job) -> list[str]:
-    probe = in_words(job.probe.to_json())
+    document = job.probe.to_json()
+    probe, expected = in_words(document), expected_in_words(document)
     said = [] if job.probe.compared is None else [verdict(job.probe.compared)]
-    return [*said, f"{probe[0].upper()}{probe[1:]}.", trained_on_in_words(job.metrics())]
+    said += [f"{probe[0].upper()}{probe[1:]}.", *([expected] if expected else [])]
+    return [*said, trained_on_in_words(job.metrics())]
 
 
 def _training(job: Job) -> list[Any]:

@@ -101,7 +101,7 @@ def go_on_or_choose(setup: Setup, options: JobOptions, *, output: Path, tell: Te
         tell(f"it was begun with {about['made_by']}, and here is {_made_by()}: the last digits may differ")
     setup = replace(setup, dtype=DTYPES[about["dtype"]])
     prediction = _prediction_from(json.loads(about["prediction"]))
-    return setup, replace(prediction, probe=summarise(setup.bundle))
+    return setup, replace(prediction, probe=summarise(setup))
 
 
 def checkpoint_of(

@@ -19,6 +19,7 @@ from scalepred.predictor.model import model_columns
 from scalepred.predictor.model_text import safe_model_text
 from scalepred.predictor.nearness import MIN_SPREAD, Neighbour
 from scalepred.predictor.own_runs import LOG2_SCALES, MOST_TASKS, OwnCurve
+from scalepred.predictor.probe_choice import Beside
 from scalepred.predictor.sealed import are_numbers, is_finite, is_number, is_sealed, sealed_text
 from scalepred.predictor.train import Group, Predictor
 
@@ -28,7 +29,7 @@ MANIFEST = "predictor.json"
 
 MODEL = "model.txt"
 
-OPTIONAL: dict[str, Any] = {"octave_groups": [], "own_curves": []}
+OPTIONAL: dict[str, Any] = {"octave_groups": [], "own_curves": [], "besides": []}
 """What a manifest of this schema may lack, with what that means."""
 
 MAX_MODEL_BYTES = 5_000_000
@@ -93,8 +94,13 @@ def load(folder: Path) -> Predictor:
     values["neighbours"] = tuple(Neighbour(**n | {"features": tuple(n["features"])}) for n in values["neighbours"])
     values["threshold"] = math.inf if values["threshold"] is None else values["threshold"]
     values["own_curves"] = tuple(OwnCurve(**c | {"relative": tuple(c["relative"])}) for c in values["own_curves"])
+    values["besides"] = tuple(_as_beside(each) for each in values["besides"])
     booster = None if manifest["model_sha256"] is None else _read_booster(folder, manifest)
     return Predictor(**values, booster=booster)
+
+
+def _as_beside(values: dict[str, Any]) -> Beside:
+    return Beside(**values | {name: tuple(values[name]) for name in ("n_train", "origins", "gains")})
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -162,7 +168,7 @@ def _manifest(predictor: Predictor) -> dict[str, Any]:
     """Return everything but the trees as JSON values; an infinite threshold as None."""
     values = {each.name: getattr(predictor, each.name) for each in fields(predictor) if each.name != "booster"}
     values |= {name: [asdict(group) for group in getattr(predictor, name)] for name in ("groups", "octave_groups")}
-    values["own_curves"] = [asdict(curve) for curve in predictor.own_curves]
+    values |= {name: [asdict(each) for each in getattr(predictor, name)] for name in ("own_curves", "besides")}
     values["neighbours"] = [asdict(neighbour) for neighbour in predictor.neighbours]
     values["threshold"] = predictor.threshold if math.isfinite(predictor.threshold) else None
     return {name: value for name, value in values.items() if name not in OPTIONAL or value}
@@ -188,6 +194,8 @@ def _wrong_values(manifest: dict[str, Any]) -> list[str]:
         "octave_groups": _are(_is_octave_group, m["octave_groups"]),
         "own_curves": _are(_is_own_curve, m["own_curves"])
         and all((c["source_id"], c["recipe_id"]) in known for c in m["own_curves"]),
+        "besides": _are(_is_beside, m["besides"])
+        and all((each["source_id"], each["recipe_id"]) in known for each in m["besides"]),
         "threshold": m["threshold"] is None or (is_number(m["threshold"]) and m["threshold"] >= 0),
         "centre": are_numbers(m["centre"], n_features),
         "spread": are_numbers(m["spread"], n_features) and min(m["spread"], default=1) >= MIN_SPREAD,
@@ -236,6 +244,22 @@ def _are_neighbours(values: Any, scales: list[float], n_features: int) -> bool:
         and are_numbers([number for n in values for number in n["features"]])
         and are_numbers([n["best_scale"] for n in values])
         and {n["best_scale"] for n in values} <= set(scales)
+    )
+
+
+def _is_beside(value: Any) -> bool:
+    """Say whether it has a size, an origin and a gain for each task, one or more, the sizes in rising order."""
+    if not _has_fields(value, Beside) or not all(isinstance(value[name], list) for name in ("n_train", "origins")):
+        return False
+    sizes, origins, n = value["n_train"], value["origins"], len(value["n_train"])
+    return (
+        n > 0
+        and are_numbers(sizes, n)
+        and are_numbers(origins, n)
+        and all(type(each) is int for each in [*sizes, *origins])
+        and sizes[0] >= 1
+        and sizes == sorted(sizes)
+        and are_numbers(value["gains"], n)
     )
 
 

@@ -12,6 +12,8 @@ from scalepred import __version__
 from scalepred.files import write_text
 from scalepred.predictor.harvested import Harvested
 from scalepred.predictor.own_runs import MOST_TASKS
+from scalepred.predictor.probe_choice import NEAREST, Beside
+from scalepred.predictor.probe_evidence import judge
 from scalepred.predictor.scores import CONTROL, FIXED, HEAD_ONLY, PREDICTED, SEARCH
 from scalepred.predictor.train import MIN_ORIGINS, Predictor
 from scalepred.records import RecipeRecord, SourceRecord
@@ -22,6 +24,19 @@ OVERVIEW = ("source", "recipe", "tasks", "origins", "best fixed scale", "predict
 
 HEADINGS = ("method", "jobs", "accuracy", "gain", "mean regret", "gap closed", "over a point worse")
 """Headings of the table of all groups, and of that of each."""
+
+BESIDES = (
+    "source",
+    "recipe",
+    "tasks",
+    "origins",
+    "at most",
+    "the probe over a finetune",
+    "taken",
+    "the choice over a finetune",
+    "and over the probe",
+)
+"""Headings of the table of linear probes beside finetunes."""
 
 NONE_PREDICTED = (
     f"Nothing is predicted: no source has met {MIN_ORIGINS} origins with one recipe. "
@@ -89,6 +104,7 @@ def card(predictor: Predictor) -> str:
             *([OWN_RUNS, ""] if predictor.own_curves else []),
             *_how_it_does(predictor),
             "",
+            *_besides(predictor),
             f"Features: {', '.join(predictor.feature_names)}, log2_scale.",
             "",
             f"Tasks: {', '.join(about['tasks'])}.",
@@ -129,6 +145,42 @@ def _how_it_does(predictor: Predictor) -> list[str]:
             f"found {group['n_abstained']} unlike all others.",
         ]
     return [*lines, "", " ".join([_threshold(predictor.threshold), *_coverage(evaluation["interval_coverage"])])]
+
+
+def _besides(predictor: Predictor) -> list[str]:
+    if not predictor.besides:
+        return []
+    return [
+        "## Linear probe or finetune",
+        "",
+        "Test accuracy of the linear probe on all stages minus that of a finetune at the best fixed scale, in points. "
+        f"`--auto` takes the probe where that is above zero on the {NEAREST} tasks that are nearest in their number of "
+        "training images, and finetunes where a task has more images than any of them. Every origin held out in turn.",
+        "",
+        _line(BESIDES),
+        "|---" * len(BESIDES) + "|",
+        *(_line(beside_cells(predictor, each)) for each in predictor.besides),
+        "",
+    ]
+
+
+def beside_cells(predictor: Predictor, beside: Beside) -> list[str]:
+    """Return a line of the table of linear probes beside finetunes, in per cent and points."""
+    judged = judge(beside)
+    gains = {
+        name: "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * value for value in judged[name]))
+        for name in ("probe_over_finetune", "over_finetune", "over_probe")
+    }
+    return [
+        *names(predictor, judged),
+        str(judged["n_tasks"]),
+        str(judged["n_origins"]),
+        f"{judged['most_train']} images",
+        gains["probe_over_finetune"],
+        f"{judged['taken']:.0%}",
+        gains["over_finetune"],
+        gains["over_probe"],
+    ]
 
 
 def _threshold(threshold: float) -> str:

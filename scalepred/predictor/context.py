@@ -15,6 +15,11 @@ def feature_set(image_px: int, resize: str = "squash") -> str:
     return f"basic-1@{image_px}px" + ("" if resize == "squash" else f"-{resize}")
 
 
+def probe_set(image_px: int, resize: str = "squash") -> str:
+    """Return the name under which the warehouse keeps what the linear probe reaches; it is no feature of a task."""
+    return f"probe-1/{image_px}px" + ("" if resize == "squash" else f"-{resize}")
+
+
 def start_set(recipe: Recipe) -> str:
     """Return the name under which the warehouse keeps the facts of this recipe's start."""
     return f"start-1@{recipe.recipe_id}"

@@ -34,6 +34,7 @@ class Harvested:
 
     Attributes:
         table: what the predictor learns from.
+        task_ids: the task of each bundle.
         test: (n, s) float64, mean over seeds; a diverged run counts as chance. It is that of the validation images
             for tasks without test images.
         val: n arrays (s, n_seeds) float64, accuracies on the validation images.
@@ -45,6 +46,7 @@ class Harvested:
     """
 
     table: TrainingTable
+    task_ids: tuple[str, ...]
     test: np.ndarray
     val: list[np.ndarray]
     has_test: np.ndarray
@@ -111,6 +113,7 @@ def build(
     )
     return Harvested(
         table=table,
+        task_ids=tuple(key[0] for key in keys),
         test=_matrix([[cell.correct.mean() for cell in row] for row in cells], len(GRID)),
         val=[np.stack([cell.val for cell in row]) for row in cells],
         has_test=np.array([task.n_test > 0 for task in bundle_tasks], dtype=np.bool_),

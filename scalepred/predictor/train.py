@@ -9,6 +9,7 @@ import lightgbm
 from scalepred.predictor.model import fit
 from scalepred.predictor.nearness import Neighbour, neighbours_of, reach_of, standardisation, standardise
 from scalepred.predictor.own_runs import OwnCurve
+from scalepred.predictor.probe_choice import Beside
 from scalepred.predictor.table import TrainingTable, rows_by_group
 from scalepred.predictor.threshold import fixed_column, inner_threshold
 
@@ -38,6 +39,7 @@ class Predictor:
         octave_groups: those that were run over octaves alone; nothing is predicted for them, and their fixed scales may
             lie beside or beyond the grid.
         own_curves: mean curves of those with few tasks, which move the rule's scale.
+        besides: the linear probe beside the finetunes of those where it was measured.
         threshold: predicted gain, a fraction, that the choice must pass to leave the fixed scale; infinite where none
             paid, or nothing is predicted.
         centre, spread: f numbers each, to standardise the features.
@@ -62,6 +64,12 @@ class Predictor:
     booster: lightgbm.Booster | None = None
     octave_groups: tuple[Group, ...] = ()
     own_curves: tuple[OwnCurve, ...] = ()
+    besides: tuple[Beside, ...] = ()
+
+    def beside_of(self, source_id: str, recipe_id: str) -> Beside | None:
+        """Return the linear probe beside the finetunes of a source and recipe; None where it was not measured."""
+        key = (source_id, recipe_id)
+        return next((each for each in self.besides if (each.source_id, each.recipe_id) == key), None)
 
     def own_curve_of(self, source_id: str, recipe_id: str) -> OwnCurve | None:
         """Return the mean curve of a source and recipe; None where that is not kept."""

@@ -1,16 +1,23 @@
 """The linear probe and what is trained on, through the real command line, on real images, with a tiny network."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 import torch
-from fakes import named_source, write_task
+from fakes import curve_table, named_source, write_task
 from image_files import save, write_manifest
 from safetensors.torch import save_file
 
+import scalepred
+from scalepred.predictor import artifact
+from scalepred.predictor.probe_choice import Beside
+from scalepred.predictor.train import train
+from scalepred.recipe import Recipe
+
 RECIPE = {"epochs": 1, "image_px": 32, "batch_size": 8}
-FIELDS = ["accuracy", "interval", "n", "seconds", "note"]
+FIELDS = ["accuracy", "interval", "n", "seconds", "note", "expected"]
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +77,7 @@ def test_a_job_stands_beside_its_probe_on_the_same_images(run, task, tiny):
     code, out, err = run("finetune", task, "--scale", "0.01", *tiny)
     assert code == 0, err
     assert "linear probe on frozen features: " in err
-    assert "  whether a finetune beats it is not predicted; `scalepred finetune DATA --probe` saves it\n" in err
+    assert "  whether a finetune beats it is not known; `scalepred finetune DATA --probe` saves it\n" in err
     assert "% of the same 8 images\n" in out
     assert "--probe saves the probe, which is cheaper" in out
     card = Path("birds-model/README.md").read_text()
@@ -146,6 +153,91 @@ def test_a_probe_is_refused_for_a_warehouse_before_anything_is_read(run, tmp_pat
 def test_what_to_train_on_must_be_known(run, task):
     code, _, err = run("finetune", task, "--auto", "--train-on", "test")
     assert (code, err) == (2, "scalepred: train_on must be one of train, train+val, all, not 'test'.\n")
+
+
+# --- a job that chooses ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def told(tmp_path):
+    """Return the option of a predictor that has met the tiny network, and the probe so much above its finetunes."""
+
+    def call(gain, *, n_train=40):
+        ids = {"source_id": named_source().source_id, "recipe_id": Recipe(**RECIPE).recipe_id}
+        table = curve_table(3)
+        table = dataclasses.replace(table, **{f"{name}s": (each,) * len(table.names) for name, each in ids.items()})
+        beside = Beside(**ids, n_train=(8, 20, n_train), origins=(0, 1, 2), gains=(gain, gain, gain))
+        folder = tmp_path / f"predictor-{gain}-{n_train}"
+        artifact.save(dataclasses.replace(train(table), besides=(beside,)), folder)
+        return ("--predictor", folder)
+
+    return call
+
+
+def test_a_job_saves_the_probe_where_that_is_expected_to_be_better_and_says_why(run, task, tiny, told):
+    code, out, err = run("finetune", task, "--auto", *tiny, *told(0.05), "--json")
+    assert code == 0, err
+    job = json.loads(out)
+    assert job["choice"] is None
+    assert job["probe"]["expected"]["is_better"] is True
+    reason = job["probe"]["expected"]["reason"]
+    assert "(8 to 40 training images, 3 origins) the linear probe is 5.0 points above the finetune" in reason
+    assert f"the linear probe, no finetune: {reason}; --no-probe finetunes" in " ".join(err.split())
+    assert "learning rates" not in err
+    for file in ("README.md", "report.html"):
+        assert reason.replace("on the 3", "On the 3") in Path("birds-model", file).read_text()
+    assert json.loads(Path("birds-model/metrics.json").read_text())["probe"]["expected"] == job["probe"]["expected"]
+    options = {"source": tiny[1], "weights": tiny[3], "recipe": tiny[5], "predictor": told(0.05)[1]}
+    same = scalepred.finetune(task, output="again", **options)
+    assert same.scale is None
+    assert same.test_accuracy == job["metrics"]["test_accuracy"]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (("--no-probe",), (0.05, 40)),
+        ((), (-0.05, 40)),
+        ((), (0.05, 31)),
+        (("--jobs", "2"), (0.05, 40)),
+        (("--warehouse", "my.duckdb"), (0.05, 40)),
+        (("--resize", "pad"), (0.05, 40)),
+    ],
+)
+def test_a_job_finetunes_where_the_probe_is_not_wanted_or_not_known_to_be_better(run, task, tiny, told, case):
+    how, (gain, n_train) = case
+    code, out, err = run("finetune", task, "--auto", *how, *tiny, *told(gain, n_train=n_train), "--json")
+    assert code == 0, err
+    job = json.loads(out)
+    assert job["choice"]["scale"] > 0
+    expected = job["probe"]["expected"]
+    if n_train < 32 or "--resize" in how:
+        assert expected is None
+    else:
+        assert expected["is_better"] is (gain > 0)
+        assert f"{expected['reason']}; `scalepred finetune DATA --probe` saves it" in " ".join(err.split())
+
+
+def test_predict_says_which_is_expected_to_be_better(run, task, tiny, told):
+    for gain, words in ((0.05, "5.0 points above the finetune"), (-0.05, "5.0 points below the finetune")):
+        code, out, err = run("predict", task, *tiny, *told(gain))
+        assert code == 0, err
+        assert words in " ".join(out.split())
+
+
+def test_features_that_are_not_finite_have_a_job_finetune(run, task, tmp_path, told, tiny):
+    options = network(tmp_path, changed=lambda name, tensor: tensor * 1e38 if "bn" in name else tensor)
+    code, out, err = run("finetune", task, "--auto", *options, *told(0.05))
+    assert "no linear probe can be saved" not in err
+    assert (code, out) == (2, "")
+    assert "the loss stopped being finite" in err
+
+
+def test_not_to_take_the_probe_is_for_a_job_that_chooses(run, task):
+    for how, what in ((("--probe",), "the linear probe is asked for"), (("--scale", "1"), "a scale is given")):
+        code, _, err = run("finetune", task, *how, "--no-probe")
+        assert code == 2
+        assert what in err
 
 
 # --- data that little can be learnt from ------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from scalepred.predictor import artifact as artifact_module
 from scalepred.predictor import model as model_module
 from scalepred.predictor.artifact import MANIFEST, MODEL, load, save
 from scalepred.predictor.own_runs import LOG2_SCALES, OwnCurve
+from scalepred.predictor.probe_choice import Beside
 from scalepred.predictor.train import Group, Predictor, train
 from scalepred.recipe import content_id, text_id
 
@@ -117,6 +118,41 @@ def test_the_curves_of_few_own_tasks_are_kept(predictor, folder, tmp_path):
 def test_curves_of_own_tasks_that_are_none_are_refused(folder, curve):
     rewrite(folder, lambda manifest: manifest.update(own_curves=[curve]))
     assert refusal(folder) == "predictor.json has no sound own_curves"
+
+
+BESIDE = Beside(source_id=SOURCE, recipe_id=RECIPE, n_train=(8, 8, 20), origins=(0, 1, 0), gains=(0.02, -0.01, 0.0))
+
+
+def test_the_probe_beside_finetunes_is_kept(predictor, folder, tmp_path):
+    assert "besides" not in json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    save(dataclasses.replace(predictor, besides=(BESIDE,)), tmp_path / "more")
+    loaded = load(tmp_path / "more")
+    assert loaded.besides == (BESIDE,)
+    assert loaded.beside_of(SOURCE, RECIPE) == BESIDE
+    assert loaded.beside_of(SOURCE, "other") is None
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        3,
+        {},
+        dataclasses.asdict(BESIDE) | {"n_train": []},
+        dataclasses.asdict(BESIDE) | {"n_train": [8, 20, 8]},
+        dataclasses.asdict(BESIDE) | {"n_train": [0, 8, 20]},
+        dataclasses.asdict(BESIDE) | {"n_train": [8.5, 9.5, 20.5]},
+        dataclasses.asdict(BESIDE) | {"n_train": ["8", "8", "9"]},
+        dataclasses.asdict(BESIDE) | {"origins": [0, 1]},
+        dataclasses.asdict(BESIDE) | {"origins": [0, 1, 0.5]},
+        dataclasses.asdict(BESIDE) | {"gains": [0.1]},
+        dataclasses.asdict(BESIDE) | {"gains": [0.1, 0.1, "x"]},
+        dataclasses.asdict(BESIDE) | {"gains": None},
+        dataclasses.asdict(BESIDE) | {"recipe_id": "never met"},
+    ],
+)
+def test_a_probe_beside_no_finetunes_is_refused(folder, beside):
+    rewrite(folder, lambda manifest: manifest.update(besides=[beside]))
+    assert refusal(folder) == "predictor.json has no sound besides"
 
 
 def test_a_predictor_without_trees_replaces_one_with_them(folder):
