@@ -98,13 +98,19 @@ def show_trained_on(console: "Console", setup: "Setup") -> None:
     console.print(f"training on {record.n_train} images ({setup.trained_on}); {left}")
 
 
-def show_probe(console: "Console", prediction: "Prediction") -> None:
-    """Show what the linear probe reaches, which costs seconds and is what a finetune is to beat."""
+def show_probe(console: "Console", prediction: "Prediction", *, finetunes: bool = False) -> None:
+    """Show what the linear probe reaches, which costs seconds and is what a finetune is to beat, and what saves it.
+
+    ``finetunes`` says that a finetune follows, whatever is expected of the probe.
+    """
     from scalepred.job.probe import in_words
 
     if prediction.probe is not None:
+        expected = prediction.probe.expected
+        is_taken = not finetunes and expected is not None and expected.is_better
         say(console, safe(in_words(prediction.probe.to_json())))
-        say(console, f"  {safe(_expected(prediction.probe.expected))}; `scalepred finetune DATA --probe` saves it")
+        saves = f"`scalepred finetune DATA {'--auto' if is_taken else '--probe'}` saves it"
+        say(console, f"  {safe(_expected(expected))}; {saves}")
 
 
 def show_takes_probe(console: "Console", setup: "Setup") -> None:
@@ -140,7 +146,7 @@ def show_start(console: "Console", tools: "Tools", prediction: "Prediction") -> 
     show_choice(console, choice)
     for warning in warnings_of(choice):
         say(console, f"warning: {safe(warning)}")
-    show_probe(console, prediction)
+    show_probe(console, prediction, finetunes=True)
     show_rates(console, tools.recipe, choice.scale, tools.recipe_name)
 
 
@@ -294,11 +300,14 @@ def predictor_json(predictor: "Predictor") -> dict[str, object]:
     """Return what ``scalepred train-predictor --json`` says of a predictor."""
     from dataclasses import asdict
 
+    from scalepred.predictor.probe_evidence import judge
+
     return {
         "predicts": predictor.booster is not None,
         "groups": [asdict(group) for group in predictor.groups],
         "octave_groups": [asdict(group) for group in predictor.octave_groups],
         "evaluation": predictor.evaluation or None,
+        "probes": [judge(beside) for beside in predictor.besides],
         **predictor.facts,
     }
 

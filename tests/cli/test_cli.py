@@ -556,6 +556,9 @@ def test_three_commands_lead_from_tasks_to_a_predicted_scale(run, tmp_path, quic
     (group,) = trained["evaluation"]["groups"]
     assert group["n_origins"] == 8
     assert [row["method"] for row in group["rows"]][:2] == ["predicted scale", "best fixed scale"]
+    (probe,) = trained["probes"]
+    assert (probe["n_tasks"], probe["n_origins"], probe["recipe_id"]) == (8, 8, group["recipe_id"])
+    assert "## Linear probe or finetune" in Path(trained["output"], "README.md").read_text(encoding="utf-8")
 
     new = make_task(tmp_path / "new", n=9, seed=99)
     arguments = ("--auto", "--recipe", quick, "--output", tmp_path / "model", "--warehouse", warehouse, "--json")

@@ -219,10 +219,13 @@ def test_a_job_finetunes_where_the_probe_is_not_wanted_or_not_known_to_be_better
 
 
 def test_predict_says_which_is_expected_to_be_better(run, task, tiny, told):
-    for gain, words in ((0.05, "5.0 points above the finetune"), (-0.05, "5.0 points below the finetune")):
+    for gain, words, option in (
+        (0.05, "5.0 points above the finetune (+5.0 to +5.0)", "--auto"),
+        (-0.05, "5.0 points below the finetune (-5.0 to -5.0)", "--probe"),
+    ):
         code, out, err = run("predict", task, *tiny, *told(gain))
         assert code == 0, err
-        assert words in " ".join(out.split())
+        assert f"{words}; `scalepred finetune DATA {option}` saves it" in " ".join(out.split())
 
 
 def test_features_that_are_not_finite_have_a_job_finetune(run, task, tmp_path, told, tiny):

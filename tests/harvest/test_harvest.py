@@ -12,7 +12,7 @@ from inline import FROZEN, LARGER, best_at_20, calls, go, go_until, harvest_of, 
 from PIL import Image
 
 from scalepred.data.task import read_task
-from scalepred.predictor.context import start_set
+from scalepred.predictor.context import probe_set, start_set
 from scalepred.predictor.harvested import build
 from scalepred.predictor.targets import unpack_correct
 from scalepred.predictor.train import train
@@ -71,21 +71,22 @@ def test_features_are_computed_once_for_each_task_source_and_size(tasks, warehou
         assert len(calls(harvest, "features")) == n_asked
     features = stored(warehouse)["features"]
     starts = {start_set(recipe) for recipe in everything.values()}
-    assert {f.feature_set for f in features} == {"basic-1@16px", "basic-1@24px"} | starts
+    sets = {"basic-1@16px", "basic-1@24px", "probe-1/16px", "probe-1/24px"}
+    assert {f.feature_set for f in features} == sets | starts
     assert len({(f.source_id, f.feature_set, f.name) for f in features}) == len(features)
 
 
-def test_a_finished_harvest_of_before_gets_the_facts_of_its_starts_and_no_run_twice(tasks, warehouse):
+def test_a_finished_harvest_of_before_gets_the_facts_of_its_starts_and_its_probe_and_no_run_twice(tasks, warehouse):
     go(harvest_of(tasks, warehouse, recipes={"quick": QUICK, "frozen": FROZEN}))
     before = stored(warehouse)
     with duckdb.connect(warehouse) as file:
-        file.execute("DELETE FROM features WHERE feature_set LIKE 'start-1%'")
+        file.execute("DELETE FROM features WHERE feature_set LIKE 'start-1%' OR feature_set LIKE 'probe-1%'")
     shutil.rmtree(journal_of(warehouse).folder)
     harvest = harvest_of(tasks, warehouse, recipes={"quick": QUICK, "frozen": FROZEN})
     plan, runs = go(harvest)
     assert (plan.n_runs, runs) == (plan.n_runs, [])
     assert [arguments[0] for _, arguments in calls(harvest, "features")] == [
-        [start_set(QUICK), start_set(FROZEN)] for _ in tasks
+        [start_set(QUICK), start_set(FROZEN), probe_set(16)] for _ in tasks
     ]
     after = stored(warehouse)
     assert [(f.name, f.value) for f in after["features"]] == [(f.name, f.value) for f in before["features"]]
@@ -118,7 +119,8 @@ def test_recipes_that_make_squares_in_other_ways_keep_their_own_images_and_facts
     kinds = {(16, "squash"), (16, "crop"), (16, "pad"), (24, "squash")}
     assert set(read) == kinds
     assert {(arguments[2].px, arguments[2].resize) for _, arguments in calls(harvest, "open")} == kinds
-    sets = {"basic-1@16px", "basic-1@16px-crop", "basic-1@16px-pad", "basic-1@24px"}
+    kinds = ("16px", "16px-crop", "16px-pad", "24px")
+    sets = {f"{kind}{size}" for kind in ("basic-1@", "probe-1/") for size in kinds}
     sets |= {start_set(recipe) for recipe in (*recipes.values(), LARGER)}
     assert {feature.feature_set for feature in rows["features"]} == sets
     assert (len(runs), len(rows["runs"]), len(rows["tasks"])) == (96, 96, 1)
