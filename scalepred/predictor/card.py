@@ -12,7 +12,7 @@ from scalepred import __version__
 from scalepred.files import write_text
 from scalepred.predictor.harvested import Harvested
 from scalepred.predictor.own_runs import MOST_TASKS
-from scalepred.predictor.probe_choice import NEAREST, Beside
+from scalepred.predictor.probe_choice import FEWEST, MOST, Beside
 from scalepred.predictor.probe_evidence import judge
 from scalepred.predictor.scores import CONTROL, FIXED, HEAD_ONLY, PREDICTED, SEARCH
 from scalepred.predictor.train import MIN_ORIGINS, Predictor
@@ -154,8 +154,8 @@ def _besides(predictor: Predictor) -> list[str]:
         "## Linear probe or finetune",
         "",
         "Test accuracy of the linear probe on all stages minus that of a finetune at the best fixed scale, in points. "
-        f"`--auto` takes the probe where that is above zero on the {NEAREST} tasks that are nearest in their number of "
-        "training images, and finetunes where a task has more images than any of them. Every origin held out in turn.",
+        f"`--auto` takes the probe where that is above zero in the mean of the {FEWEST} to {MOST} tasks nearest in their "
+        "number of training images, and finetunes where a task has more images than any. Every origin held out in turn.",
         "",
         _line(BESIDES),
         "|---" * len(BESIDES) + "|",

@@ -8,8 +8,9 @@ import numpy as np
 
 from scalepred.predictor.honest import bootstrap_interval
 
-NEAREST = 20
-"""So many harvested tasks, those nearest in their number of training images, say which model is the better one."""
+FEWEST, MOST = 12, 20
+"""So many harvested tasks, those nearest in their number of training images, say which model is the better one; beyond
+``FEWEST`` those alone that have at most twice as many images, or half as many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +93,10 @@ def ask_probe(beside: Beside | None, *, n_train: int) -> ProbeAnswer | None:
 
 
 def nearest(sizes: np.ndarray, n_train: int) -> np.ndarray:
-    """Return the rows of the ``NEAREST`` sizes that are nearest by ratio, (k,) int."""
-    return np.argsort(np.abs(np.log(sizes / n_train)), kind="stable")[:NEAREST]
+    """Return the rows of the sizes that are nearest by ratio, ``FEWEST`` to ``MOST`` if there are so many, (k,) int."""
+    octaves = np.abs(np.log2(sizes / n_train))
+    n_alike = int((octaves <= 1).sum())
+    return np.argsort(octaves, kind="stable")[: min(max(n_alike, FEWEST), MOST)]
 
 
 def mean_with_interval(gains: np.ndarray, origins: Sequence[int]) -> tuple[float, float, float]:

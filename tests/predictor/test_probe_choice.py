@@ -22,7 +22,7 @@ from scalepred.data.task import read_task
 from scalepred.predictor.context import probe_set
 from scalepred.predictor.evaluate import fixed_held_out
 from scalepred.predictor.harvested import build
-from scalepred.predictor.probe_choice import NEAREST, Beside, ask_probe
+from scalepred.predictor.probe_choice import FEWEST, MOST, Beside, ask_probe
 from scalepred.predictor.probe_evidence import MIN_ORIGINS, gather_beside, judge
 from scalepred.predictor.probe_facts import probe_facts_of
 from scalepred.predictor.threshold import fixed_column
@@ -43,24 +43,29 @@ CROSSING = Beside(
 def test_the_tasks_nearest_in_size_say_which_is_better():
     small, large = (ask_probe(CROSSING, n_train=n) for n in (12, 300))
     assert (small.is_better, large.is_better) == (True, False)
-    assert (small.fewest, small.most) == (10, 10 + 5 * (NEAREST - 1))
-    assert small.gain == pytest.approx(100 * np.mean(CROSSING.gains[:NEAREST]), abs=0.006)
+    assert (small.n_tasks, small.n_origins) == (FEWEST, FEWEST)  # few have so few images
+    assert (small.fewest, small.most) == (10, 10 + 5 * (FEWEST - 1))
+    assert small.gain == pytest.approx(100 * np.mean(CROSSING.gains[:FEWEST]), abs=0.006)
     assert small.interval[0] < small.gain < small.interval[1]
-    assert (small.n_tasks, small.n_origins) == (NEAREST, NEAREST)
     assert small.in_words() == (
-        "on the 20 harvested tasks with this source and recipe that are nearest in size (10 to 105 training images, 20 "
-        f"origins) the linear probe is 2.1 points above the finetune ({small.interval[0]:+.1f} to "
+        "on the 12 harvested tasks with this source and recipe that are nearest in size (10 to 65 training images, 12 "
+        f"origins) the linear probe is 2.9 points above the finetune ({small.interval[0]:+.1f} to "
         f"{small.interval[1]:+.1f})"
     )
+    assert large.n_tasks == MOST
     assert "points below the finetune (-" in large.in_words()
 
 
-def test_near_is_by_ratio_and_beyond_the_largest_nothing_is_known():
-    few = dataclasses.replace(CROSSING, n_train=(*[10] * 20, *[100] * 20, *[400] * 20))
-    assert ask_probe(few, n_train=190).most == 100
-    assert ask_probe(few, n_train=210).fewest == 400
-    assert ask_probe(few, n_train=400) is not None
-    assert ask_probe(few, n_train=401) is None
+def test_near_is_by_ratio_and_tasks_of_other_sizes_fill_up_to_twelve():
+    few = dataclasses.replace(CROSSING, n_train=(*[10] * 20, *[100] * 31, *[400] * 9))
+    assert (ask_probe(few, n_train=50).n_tasks, ask_probe(few, n_train=50).most) == (20, 100)
+    assert (ask_probe(few, n_train=190).most, ask_probe(few, n_train=210).n_tasks) == (100, 12)
+    assert [getattr(ask_probe(few, n_train=400), name) for name in ("n_tasks", "fewest", "most")] == [12, 100, 400]
+
+
+def test_beyond_the_largest_task_and_without_any_nothing_is_known():
+    assert ask_probe(CROSSING, n_train=CROSSING.n_train[-1]) is not None
+    assert ask_probe(CROSSING, n_train=CROSSING.n_train[-1] + 1) is None
     assert ask_probe(None, n_train=3) is None
 
 
