@@ -154,8 +154,8 @@ def _besides(predictor: Predictor) -> list[str]:
         "## Linear probe or finetune",
         "",
         "Test accuracy of the linear probe on all stages minus that of a finetune at the best fixed scale, in points. "
-        f"`--auto` takes the probe where that is above zero in the mean of the {FEWEST} to {MOST} tasks nearest in their "
-        "number of training images, and finetunes where a task has more images than any. Every origin held out in turn.",
+        f"`--auto` takes the probe where that is above zero in the mean of the {FEWEST} to {MOST} tasks nearest in "
+        "their number of training images, and finetunes where a task has more than any. Every origin held out in turn.",
         "",
         _line(BESIDES),
         "|---" * len(BESIDES) + "|",
