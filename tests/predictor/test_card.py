@@ -5,12 +5,13 @@ import io
 import math
 
 import pytest
-from fakes import QUICK, as_harvested, curve_table, source_record
+from fakes import QUICK, RECIPE, SOURCE, as_harvested, curve_table, source_record
 from rich.console import Console
 
-from scalepred.cli.render import show_evaluation
+from scalepred.cli.render import show_besides, show_evaluation
 from scalepred.predictor import evaluate as evaluate_module
-from scalepred.predictor.card import HEADINGS, OVERVIEW, card, cells, facts, write_card
+from scalepred.predictor.card import BESIDES, HEADINGS, OVERVIEW, beside_cells, card, cells, facts, write_card
+from scalepred.predictor.probe_choice import Beside
 from scalepred.predictor.scores import Row
 from scalepred.predictor.train import train
 from scalepred.records import RecipeRecord
@@ -123,3 +124,24 @@ def test_sources_and_recipes_that_were_not_used_are_not_named():
 def test_the_card_lies_beside_the_predictor(described, tmp_path):
     write_card(described, tmp_path)
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == card(described)
+
+
+def test_the_choice_between_probe_and_finetune_is_told_where_both_are_known(described):
+    assert "Linear probe or finetune" not in card(described)
+    beside = Beside(
+        source_id=SOURCE,
+        recipe_id=RECIPE,
+        n_train=(*[20] * 20, *[200] * 20),
+        origins=tuple(range(40)),
+        gains=(*[0.05] * 20, *[-0.02] * 20),
+    )
+    known = dataclasses.replace(described, besides=(beside,))
+    row = beside_cells(known, beside)
+    assert row[2:5] == ["40", "40", "200 images"]
+    assert row[5].startswith("+1.5 (")
+    assert row[6:] == ["50%", row[7], row[8]]
+    assert (row[7].split()[0], row[8].split()[0]) == ("+2.5", "+1.0")
+    assert "| " + " | ".join(row) + " |" in card(known)
+    shown = io.StringIO()
+    show_besides(Console(file=shown, width=300), known)
+    assert all(cell in shown.getvalue() for cell in (*BESIDES, *row))
