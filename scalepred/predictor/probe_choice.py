@@ -8,7 +8,7 @@ import numpy as np
 
 from scalepred.predictor.honest import bootstrap_interval
 
-FEWEST, MOST = 12, 20
+FEWEST, MOST = 12, 30
 """So many harvested tasks, those nearest in their number of training images, say which model is the better one; beyond
 ``FEWEST`` those alone that have at most twice as many images, or half as many."""
 

@@ -58,7 +58,7 @@ def test_the_tasks_nearest_in_size_say_which_is_better():
 
 def test_near_is_by_ratio_and_tasks_of_other_sizes_fill_up_to_twelve():
     few = dataclasses.replace(CROSSING, n_train=(*[10] * 20, *[100] * 31, *[400] * 9))
-    assert (ask_probe(few, n_train=50).n_tasks, ask_probe(few, n_train=50).most) == (20, 100)
+    assert (ask_probe(few, n_train=50).n_tasks, ask_probe(few, n_train=50).most) == (MOST, 100)
     assert (ask_probe(few, n_train=190).most, ask_probe(few, n_train=210).n_tasks) == (100, 12)
     assert [getattr(ask_probe(few, n_train=400), name) for name in ("n_tasks", "fewest", "most")] == [12, 100, 400]
 
@@ -81,7 +81,7 @@ def test_tasks_of_one_origin_count_as_one_in_the_interval():
 def test_the_choice_is_judged_by_other_origins():
     judged = judge(CROSSING)
     n = round(judged["taken"] * N)
-    assert 15 <= n <= 25  # the probe is better on the first 20
+    assert 10 <= n <= 20  # the probe is better on the first 20; more than half of those nearest by ratio are larger
     assert judged["over_finetune"][0] == pytest.approx(sum(CROSSING.gains[:n]) / N)
     assert judged["over_probe"][0] == pytest.approx(-sum(CROSSING.gains[n:]) / N)
     assert judged["probe_over_finetune"][0] == pytest.approx(np.mean(CROSSING.gains))
