@@ -37,10 +37,8 @@ METHODS = {
 """Method, as the evaluation names it -> what the card calls it."""
 
 SHORT = (
-    "scale 1",
     "best fixed rate",
     "the rule, as it ships",
-    "lowest training loss after two epochs, of all scales",
     "own network's best fixed rate (naive)",
 )
 """What README shows."""
