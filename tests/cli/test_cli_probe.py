@@ -184,6 +184,7 @@ def test_a_job_saves_the_probe_where_that_is_expected_to_be_better_and_says_why(
     assert "(8 to 40 training images, 3 origins) the linear probe is 5.0 points above the finetune" in reason
     assert f"the linear probe, no finetune: {reason}; --no-probe finetunes" in " ".join(err.split())
     assert "learning rates" not in err
+    assert job["seconds"]["train"] > 0
     for file in ("README.md", "report.html"):
         assert reason.replace("on the 3", "On the 3") in Path("birds-model", file).read_text()
     assert json.loads(Path("birds-model/metrics.json").read_text())["probe"]["expected"] == job["probe"]["expected"]
@@ -226,14 +227,6 @@ def test_predict_says_which_is_expected_to_be_better(run, task, tiny, told):
         code, out, err = run("predict", task, *tiny, *told(gain))
         assert code == 0, err
         assert f"{words}; `scalepred finetune DATA {option}` saves it" in " ".join(out.split())
-
-
-def test_features_that_are_not_finite_have_a_job_finetune(run, task, tmp_path, told, tiny):
-    options = network(tmp_path, changed=lambda name, tensor: tensor * 1e38 if "bn" in name else tensor)
-    code, out, err = run("finetune", task, "--auto", *options, *told(0.05))
-    assert "no linear probe can be saved" not in err
-    assert (code, out) == (2, "")
-    assert "the loss stopped being finite" in err
 
 
 def test_not_to_take_the_probe_is_for_a_job_that_chooses(run, task):
