@@ -38,6 +38,7 @@ JOB = {
         "n": 20,
         "seconds": 0.4,
         "note": "",
+        "expected": None,
         "val_accuracy": 0.5,
         "test_accuracy": None,
         "compared": {"verdict": "The finetuned model is not shown to be above its linear probe."},
