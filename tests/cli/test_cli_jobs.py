@@ -3,11 +3,10 @@
 import json
 
 import pytest
-from fakes import TINY, write_task
+from fakes import TINY, named_source, write_task
 from safetensors.torch import save_file
 
 import scalepred
-from scalepred.networks.architecture import build
 
 RECIPE = {"epochs": 2, "image_px": 32, "batch_size": 8, "optimizer": "adamw"}
 
@@ -17,7 +16,7 @@ def parts(tmp_path_factory):
     """Return a folder of data, recipe and weights."""
     folder = tmp_path_factory.mktemp("parts")
     (folder / "recipe.json").write_text(json.dumps(RECIPE))
-    save_file(build(TINY).network.state_dict(), folder / "tiny.safetensors")
+    save_file(named_source().architecture.network.state_dict(), folder / "tiny.safetensors")
     write_task(folder / "birds", n=30)
     return folder
 

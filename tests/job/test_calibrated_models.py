@@ -30,7 +30,14 @@ JOB = {
     "choice": {"scale": 2.0, "by": "given", "reason": "because"},
     "metrics": {"val_accuracy": 0.75, "test_accuracy": None, "n_train": 20, "n_val": 4, "n_test": 0}
     | {"trained_on": "train", "refit": None},
-    "probe": {"accuracy": None, "note": "none", "val_accuracy": None, "test_accuracy": None, "compared": None},
+    "probe": {
+        "accuracy": None,
+        "note": "none",
+        "expected": None,
+        "val_accuracy": None,
+        "test_accuracy": None,
+        "compared": None,
+    },
 }
 
 
