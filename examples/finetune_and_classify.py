@@ -33,7 +33,8 @@ def main() -> None:
     print(f"predicted scale {prediction.scale:g}: {prediction.choice.reason}")
 
     job = scalepred.finetune(data, image_px=arguments.image_px, output=model, overwrite=True)
-    print(f"finetuned at scale {job.scale:g}; test accuracy {job.test_accuracy}")
+    made = "a linear probe" if job.scale is None else f"finetuned at scale {job.scale:g}"
+    print(f"{made}; test accuracy {job.test_accuracy}")
 
     digits = load_digits()
     grey = 255 - np.rint(digits.images[-N_NEW:] * 255 / 16).astype(np.uint8)
