@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from scalepred.predictor.context import probe_set
-from scalepred.predictor.evaluate import fixed_held_out
 from scalepred.predictor.harvested import Harvested, right_images
 from scalepred.predictor.probe_choice import Beside, mean_with_interval, nearest
 from scalepred.predictor.probe_facts import HELD_OUT
-from scalepred.predictor.table import rows_by_group
+from scalepred.predictor.table import origin_folds, rows_by_group
 from scalepred.predictor.threshold import fixed_column
 from scalepred.recipe import Recipe
 from scalepred.records import POINT, FeatureRecord, RecipeRecord, RunRecord, TaskRecord
@@ -84,12 +83,16 @@ def _finetunes(
 ) -> dict[tuple[str, str], dict[str, float]]:
     """Return (source, recipe) -> task -> test accuracy at the best fixed scale; validation where there is no test."""
     table, task_of = harvested.table, {task.task_id: task for task in tasks}
-    held_out = harvested.test[np.arange(len(table.names)), fixed_held_out(table)] if table.names else []
     found: dict[tuple[str, str], dict[str, float]] = {}
     scales = {}
     for group, rows in rows_by_group(table).items():
-        found[group] = {harvested.task_ids[row]: float(held_out[row]) for row in rows}
-        scales[group] = float(table.scales[fixed_column(table.rows(rows))])
+        of_group = table.rows(rows)
+        found[group] = {}
+        scales[group] = float(table.scales[fixed_column(of_group)])
+        for held, rest in origin_folds(of_group.origins):
+            if len(rest):
+                column = fixed_column(of_group.rows(rest))
+                found[group] |= {harvested.task_ids[row]: float(harvested.test[row, column]) for row in rows[held]}
     others: dict[tuple[tuple[str, str], str], list[float]] = defaultdict(list)
     for run in runs:
         group = (run.source_id, run.recipe_id)

@@ -641,5 +641,7 @@ def test_the_demo_goes_the_whole_way(run, tmp_path, quick, monkeypatch):
     monkeypatch.setattr("scalepred.data.digits.write_digits", lambda folder: few(folder, last=40))
     code, out, err = run("demo", tmp_path / "demo", "--json")
     assert code == 0, err
-    assert json.loads(out)["choice"]["by"] in ("predicted", "fallback")
+    shown = json.loads(out)
+    assert shown["choice"] is None  # of so few images, the linear probe is expected to be the better model
+    assert shown["probe"]["expected"]["is_better"] is True
     assert f"scalepred classify {tmp_path / 'demo' / 'model'}" in err
