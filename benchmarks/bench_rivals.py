@@ -61,6 +61,7 @@ from benchmarks.wild.choose import SuiteTask, drawn, suite_tasks
 from scalepred.files import write_text
 from scalepred.networks.names import DEFAULT_SOURCE
 from scalepred.networks.source import load_source
+from scalepred.predictor.context import probe_set
 from scalepred.processes import n_cores
 from scalepred.recipe import RECIPES, Recipe, content_id, load_recipe
 
@@ -105,11 +106,12 @@ class Settings:
         facts: dict[str, Any] = {"method": method, "image_px": self.image_px, "threads": self.threads}
         if method in (OURS, FINETUNED):
             facts |= {"recipe": self.ours.recipe_id, "scale": self.scale, "options": list(self.ours_options)}
-            facts |= {"may_probe": True} if method == OURS else {}
+            facts |= {"may_probe": probe_set(self.image_px)} if method == OURS else {}
         elif method == TODAY:
             facts |= {"recipe": self.today.recipe_id, "scale": self.todays_scale, "options": TODAYS_OPTIONS}
         else:
             own = {"recipe": self.today.recipe_id} if METHODS[method].needs == "scalepred" else {"epochs": self.epochs}
+            own |= {"probe": probe_set(self.image_px)} if method.startswith("stages") else {}
             facts |= {**own, "batch_size": self.today.batch_size, "learns_all": self.learns_all and method != "search"}
         return content_id("rival", facts)
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from scalepred.job.folder import save_model
 from scalepred.networks.architecture import build
-from scalepred.networks.names import STAGED
+from scalepred.networks.names import STAGED, STAGED_MEANS
 from scalepred.networks.source import load_source, new_network, source_of
 from scalepred.networks.staged import staged
 
@@ -50,10 +50,12 @@ def saved(folder, name, *, image_px, resize="squash", classes=NASTY):
     """Save a network with a new head that gives logits far apart, as a finetuned one does."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        plain = name.removesuffix(STAGED)
+        plain = name.removesuffix(STAGED).removesuffix(STAGED_MEANS)
         source = source_of(build(plain)) if "/" in plain else load_source(plain)
     if name != plain:
-        source = dataclasses.replace(source, architecture=staged(source.architecture))
+        source = dataclasses.replace(
+            source, architecture=staged(source.architecture, means_alone=name.endswith(STAGED_MEANS))
+        )
     network = new_network(source, n_classes=len(classes), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         network.get_submodule(source.architecture.head).weight.mul_(20)

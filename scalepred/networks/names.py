@@ -18,8 +18,9 @@ PACKAGED = {
 }
 """Networks whose ImageNet weights come from a package of Python, by the class in it that knows their file."""
 
-STAGED = "+stages"
-"""The end of the name of a network whose head takes the outputs of all stages, as that of a saved linear probe."""
+STAGED, STAGED_MEANS = "+stages3", "+stages"
+"""The end of the name of a network whose head takes the outputs of all stages, as that of a saved linear probe: their
+means, deviations and maxima, or means alone, as models have it that were saved before."""
 
 _MAKES = ("tf_", "test_", "wide_", "legacy_", "gluon_")
 """Beginnings of names that tell who made a network, or how wide it is, and not what it is."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from scalepred.errors import UsageError
 from scalepred.networks.architecture import Architecture, build
-from scalepred.networks.names import STAGED
+from scalepred.networks.names import STAGED, STAGED_MEANS
 from scalepred.recipe import STAGES
 
 HEAD = "head"
@@ -28,35 +28,49 @@ class Tap:
     Attributes:
         module: dotted name of the module whose output it is.
         n_channels: of that output.
-        pooled: the dimensions that are averaged away, those of space or of tokens.
+        pooled: the dimensions that are pooled away, those of space or of tokens.
     """
 
     module: str
     n_channels: int
     pooled: tuple[int, ...]
 
+    def sizes(self, *, means_alone: bool) -> tuple[int, ...]:
+        """Return how many features of each kind it gives; where nothing is pooled away there is one kind."""
+        return (self.n_channels,) * (1 if means_alone or not self.pooled else 3)
+
+    def pool(self, output: Tensor, *, means_alone: bool) -> tuple[Tensor, ...]:
+        """Return an output's features of each kind, (n, n_channels): means, standard deviations and maxima."""
+        if not self.pooled:
+            return (output,)
+        means = output.mean(self.pooled)
+        if means_alone:
+            return (means,)
+        return means, output.std(self.pooled, correction=0), output.amax(self.pooled)
+
 
 class StagedNetwork(nn.Module):
-    """A network with a linear head on the means of its stages' outputs and on its own penultimate features, in order.
+    """A network with a linear head on its stages' pooled outputs and on its own penultimate features, in order.
 
     Takes what the network takes; returns (n, n_outputs) logits.
     """
 
-    def __init__(self, body: nn.Module, taps: Sequence[Tap], head: nn.Linear) -> None:
+    def __init__(self, body: nn.Module, taps: Sequence[Tap], head: nn.Linear, *, means_alone: bool) -> None:
         """Keep a network that gives (n, d) penultimate features, where its stages end, and the head for all of them."""
         super().__init__()
         self.body = body
         self.taps = tuple(taps)
         self.head = head
+        self.means_alone = means_alone
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits."""
-        means: dict[str, Tensor] = {}
+        pooled: dict[str, tuple[Tensor, ...]] = {}
         thread = get_ident()
 
         def keep(tap: Tap, output: Tensor) -> None:
             if get_ident() == thread:  # another one may be running the same network
-                means[tap.module] = output.mean(tap.pooled) if tap.pooled else output
+                pooled[tap.module] = tap.pool(output, means_alone=self.means_alone)
 
         # hooks that stay would still write to the original once a network is copied
         hooks = [
@@ -68,21 +82,26 @@ class StagedNetwork(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
-        logits: Tensor = self.head(torch.cat([*(means[tap.module] for tap in self.taps), last], dim=1))
+        stages = [each for tap in self.taps for each in pooled[tap.module]]
+        logits: Tensor = self.head(torch.cat([*stages, last], dim=1))
         return logits
 
 
-def staged(architecture: Architecture) -> Architecture:
+def staged(architecture: Architecture, *, means_alone: bool = False) -> Architecture:
     """Return a network with the same weights whose head takes the pooled outputs of all stages.
 
     It computes what the network computes until its head is replaced: the weights of the further features are 0. The
     network that is given is left as it is.
 
+    Args:
+        architecture: of the network.
+        means_alone: not the deviations and maxima of channels, which gain one to four points (log of 2026-12-01).
+
     Raises:
         UsageError: if the outputs of no stage can be read.
 
     Source: Evci et al. 2022 (Head2Toe: utilizing intermediate representations for better transfer learning). Departs:
-    all channels of four stages' means are taken, and none are selected.
+    all channels of four stages are taken, by mean, deviation and maximum, and none are selected.
     """
     taps = find_taps(architecture)
     if not taps:
@@ -90,7 +109,7 @@ def staged(architecture: Architecture) -> Architecture:
     body = copy.deepcopy(architecture.network)
     old = cast("nn.Linear", body.get_submodule(architecture.head))
     body.set_submodule(architecture.head, nn.Identity())
-    sizes = (*(tap.n_channels for tap in taps), old.in_features)
+    sizes = (*(size for tap in taps for size in tap.sizes(means_alone=means_alone)), old.in_features)
     head = nn.Linear(sum(sizes), old.out_features)
     with torch.no_grad():
         head.weight.zero_()
@@ -101,8 +120,8 @@ def staged(architecture: Architecture) -> Architecture:
     }
     return replace(
         architecture,
-        name=f"{architecture.name}{STAGED}",
-        network=StagedNetwork(body, taps, head),
+        name=f"{architecture.name}{STAGED_MEANS if means_alone else STAGED}",
+        network=StagedNetwork(body, taps, head, means_alone=means_alone),
         head=HEAD,
         stages=stages | dict.fromkeys((f"{HEAD}.weight", f"{HEAD}.bias"), STAGES.index("head")),
         parts=sizes,
@@ -115,8 +134,10 @@ def build_any(name: str, *, n_classes: int) -> Architecture:
     Raises:
         UsageError: if there is no such network, or it has no five stages and linear head.
     """
-    architecture = build(name.removesuffix(STAGED), n_classes=n_classes)
-    return staged(architecture) if name.endswith(STAGED) else architecture
+    for suffix in (STAGED, STAGED_MEANS):
+        if name.endswith(suffix):
+            return staged(build(name.removesuffix(suffix), n_classes=n_classes), means_alone=suffix == STAGED_MEANS)
+    return build(name, n_classes=n_classes)
 
 
 def find_taps(architecture: Architecture) -> list[Tap]:

@@ -9,7 +9,7 @@ from torch import nn
 
 from scalepred.networks.architecture import Architecture
 from scalepred.networks.constructor import split_name
-from scalepred.networks.names import PACKAGED, STAGED
+from scalepred.networks.names import PACKAGED, STAGED, STAGED_MEANS
 
 CROP_MODES = {"squash": "squash", "crop": "center", "pad": "border"}
 """How scalepred makes an image a square -> the nearest way of timm's transforms."""
@@ -20,7 +20,7 @@ KEPT = ("fixed_input_size", "pool_size", "first_conv", "classifier")
 
 def is_of_timm(name: str) -> bool:
     """Say whether timm builds the network of this architecture's name: "timm/<name>", or one of ``PACKAGED``."""
-    return name in PACKAGED or (name.startswith("timm/") and not name.endswith(STAGED))
+    return name in PACKAGED or (name.startswith("timm/") and not name.endswith((STAGED, STAGED_MEANS)))
 
 
 def timm_config(architecture: Architecture, *, classes: Sequence[str], image_px: int, resize: str) -> dict[str, Any]:

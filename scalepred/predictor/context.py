@@ -17,7 +17,7 @@ def feature_set(image_px: int, resize: str = "squash") -> str:
 
 def probe_set(image_px: int, resize: str = "squash") -> str:
     """Return the name under which the warehouse keeps what the linear probe reaches; it is no feature of a task."""
-    return f"probe-1/{image_px}px" + ("" if resize == "squash" else f"-{resize}")
+    return f"probe-2/{image_px}px" + ("" if resize == "squash" else f"-{resize}")
 
 
 def start_set(recipe: Recipe) -> str:

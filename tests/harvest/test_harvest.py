@@ -71,7 +71,7 @@ def test_features_are_computed_once_for_each_task_source_and_size(tasks, warehou
         assert len(calls(harvest, "features")) == n_asked
     features = stored(warehouse)["features"]
     starts = {start_set(recipe) for recipe in everything.values()}
-    sets = {"basic-1@16px", "basic-1@24px", "probe-1/16px", "probe-1/24px"}
+    sets = {"basic-1@16px", "basic-1@24px", "probe-2/16px", "probe-2/24px"}
     assert {f.feature_set for f in features} == sets | starts
     assert len({(f.source_id, f.feature_set, f.name) for f in features}) == len(features)
 
@@ -80,7 +80,7 @@ def test_a_finished_harvest_of_before_gets_the_facts_of_its_starts_and_its_probe
     go(harvest_of(tasks, warehouse, recipes={"quick": QUICK, "frozen": FROZEN}))
     before = stored(warehouse)
     with duckdb.connect(warehouse) as file:
-        file.execute("DELETE FROM features WHERE feature_set LIKE 'start-1%' OR feature_set LIKE 'probe-1%'")
+        file.execute("DELETE FROM features WHERE feature_set LIKE 'start-1%' OR feature_set LIKE 'probe-2%'")
     shutil.rmtree(journal_of(warehouse).folder)
     harvest = harvest_of(tasks, warehouse, recipes={"quick": QUICK, "frozen": FROZEN})
     plan, runs = go(harvest)
@@ -120,7 +120,7 @@ def test_recipes_that_make_squares_in_other_ways_keep_their_own_images_and_facts
     assert set(read) == kinds
     assert {(arguments[2].px, arguments[2].resize) for _, arguments in calls(harvest, "open")} == kinds
     kinds = ("16px", "16px-crop", "16px-pad", "24px")
-    sets = {f"{kind}{size}" for kind in ("basic-1@", "probe-1/") for size in kinds}
+    sets = {f"{kind}{size}" for kind in ("basic-1@", "probe-2/") for size in kinds}
     sets |= {start_set(recipe) for recipe in (*recipes.values(), LARGER)}
     assert {feature.feature_set for feature in rows["features"]} == sets
     assert (len(runs), len(rows["runs"]), len(rows["tasks"])) == (96, 96, 1)

@@ -160,7 +160,7 @@ def test_features_that_were_written_in_part_are_computed_again(tasks, warehouse,
     whole = stored(warehouse)["features"]
     of_task = [feature for feature in whole if not feature.feature_set.startswith("start-1")]
     assert len(of_task) == 14  # ten of the task, four of its probe
-    assert {f.feature_set for f in whole} == {"basic-1@16px", "probe-1/16px", start_set(QUICK)}
+    assert {f.feature_set for f in whole} == {"basic-1@16px", "probe-2/16px", start_set(QUICK)}
 
 
 def test_features_of_which_a_file_is_damaged_are_computed_again(tasks, warehouse):

@@ -47,22 +47,25 @@ def test_stages_end_with_whole_blocks(name):
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "timm/vit_tiny_patch16_224:img_size=64", "torchvision/swin_t"])
-def test_a_head_takes_the_means_of_what_blocks_give_before_the_penultimate_features(name):
+@pytest.mark.parametrize("means_alone", [False, True])
+def test_a_head_takes_what_blocks_give_pooled_before_the_penultimate_features(name, means_alone):
     plain = build(name, n_classes=3)
-    own = staged(plain)
+    own = staged(plain, means_alone=means_alone)
     outputs = {}
     for tap in find_taps(plain):
         plain.network.get_submodule(tap.module).register_forward_hook(
             lambda _, __, output, name=tap.module: outputs.update({name: output})
         )
     last = taken_by(plain, images())
-    means = []
+    expected, sizes = [], []
     for (module, channels), output in zip(ENDS[name], outputs.values(), strict=True):
-        flat = output.flatten(2).mean(2) if output.shape[1] == channels else output.flatten(1, -2).mean(1)
-        assert flat.shape == (4, channels), module
-        means.append(flat)
-    torch.testing.assert_close(taken_by(own, images()), torch.cat([*means, last], dim=1))
-    assert own.parts == (*(channels for _, channels in ENDS[name]), last.shape[1])
+        places = output.flatten(2) if output.shape[1] == channels else output.flatten(1, -2).mT
+        pooled = [places.mean(2), places.var(2, correction=0).sqrt(), places.amax(2)][: 1 if means_alone else 3]
+        assert pooled[0].shape == (4, channels), module
+        expected += pooled
+        sizes += [channels] * len(pooled)
+    torch.testing.assert_close(taken_by(own, images()), torch.cat([*expected, last], dim=1))
+    assert own.parts == (*sizes, last.shape[1])
     assert own.embedding_size == plain.embedding_size == last.shape[1]
 
 
@@ -115,10 +118,12 @@ def test_threads_that_share_a_network_do_not_see_each_others_images():
                 torch.testing.assert_close(each, wanted)
 
 
+@pytest.mark.parametrize(("suffix", "means_alone"), [("+stages3", False), ("+stages", True)])
 @pytest.mark.parametrize("name", ["resnet27/16", "efficientnet_lite0"])
-def test_one_that_was_saved_is_built_from_its_name(name):
-    own = build_any(f"{name}+stages", n_classes=5)
-    assert own.name == f"{name}+stages"
+def test_one_that_was_saved_is_built_from_its_name(name, suffix, means_alone):
+    own = build_any(f"{name}{suffix}", n_classes=5)
+    assert own.name == f"{name}{suffix}"
+    assert own.parts == staged(build(name, n_classes=5), means_alone=means_alone).parts
     assert own.network.state_dict().keys() == staged(build(name, n_classes=5)).network.state_dict().keys()
     assert own.network.head.out_features == 5
     assert build_any(name, n_classes=5).name == name
