@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 
 from scalepred.predictor.context import probe_set
+from scalepred.predictor.evaluate import fixed_held_out
 from scalepred.predictor.harvested import Harvested, right_images
 from scalepred.predictor.probe_choice import Beside, mean_with_interval, nearest
 from scalepred.predictor.probe_facts import HELD_OUT
-from scalepred.predictor.table import origin_folds, rows_by_group
+from scalepred.predictor.table import rows_by_group
 from scalepred.predictor.threshold import fixed_column
 from scalepred.recipe import Recipe
 from scalepred.records import POINT, FeatureRecord, RecipeRecord, RunRecord, TaskRecord
 
 MIN_ORIGINS = 8
-"""With tasks of fewer origins nothing is said."""
+"""With grids of fewer origins nothing is said."""
 
 DIGITS = 4
 """Of the gains that are kept, fractions."""
@@ -87,12 +88,10 @@ def _finetunes(
     scales = {}
     for group, rows in rows_by_group(table).items():
         of_group = table.rows(rows)
-        found[group] = {}
-        scales[group] = float(table.scales[fixed_column(of_group)])
-        for held, rest in origin_folds(of_group.origins):
-            if len(rest):
-                column = fixed_column(of_group.rows(rest))
-                found[group] |= {harvested.task_ids[row]: float(harvested.test[row, column]) for row in rows[held]}
+        if len(set(of_group.origins)) >= MIN_ORIGINS:  # a single one has no best fixed scale of others
+            pairs = zip(rows, fixed_held_out(of_group), strict=True)
+            found[group] = {harvested.task_ids[row]: float(harvested.test[row, column]) for row, column in pairs}
+            scales[group] = float(table.scales[fixed_column(of_group)])
     others: dict[tuple[tuple[str, str], str], list[float]] = defaultdict(list)
     for run in runs:
         group = (run.source_id, run.recipe_id)
